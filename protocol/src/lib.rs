@@ -1,0 +1,16 @@
+//! A BitTorrent peer as pure state machines: bytes and time in, actions out.
+//!
+//! Nothing here reads a clock, opens a socket, starts a thread or keeps global
+//! state. Each machine has the one contract of sans-IO code: call `handle` with
+//! an input and the time, drain `poll_output`, sleep until `poll_timeout`.
+//! Randomness is a generator that the caller passes in.
+
+mod bitfield;
+mod id;
+mod layout;
+mod time;
+
+pub use bitfield::{Bitfield, BitfieldError};
+pub use id::{InfoHash, PeerId};
+pub use layout::{BLOCK_LENGTH, Block, Layout};
+pub use time::Time;
