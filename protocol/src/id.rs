@@ -1,4 +1,4 @@
-//! The two 20-byte identities: of a torrent, and of a peer in it.
+//! Identities: of a torrent, of a peer in it, and of a connection to that peer.
 
 use std::fmt;
 
@@ -11,6 +11,16 @@ pub struct InfoHash(pub [u8; 20]);
 /// A peer's identity for one run of one download. BEP 3, BEP 20.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub [u8; 20]);
+
+/// Our own number for a connection, never used twice in one torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
 
 impl PeerId {
     /// Client code and version in Azureus style. BEP 20.

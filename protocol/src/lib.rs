@@ -11,6 +11,6 @@ mod layout;
 mod time;
 
 pub use bitfield::{Bitfield, BitfieldError};
-pub use id::{InfoHash, PeerId};
+pub use id::{ConnectionId, InfoHash, PeerId};
 pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use time::Time;
