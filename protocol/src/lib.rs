@@ -6,11 +6,14 @@
 //! Randomness is a generator that the caller passes in.
 
 mod bitfield;
+mod fast;
 mod id;
 mod layout;
 mod time;
+pub mod wire;
 
 pub use bitfield::{Bitfield, BitfieldError};
+pub use fast::{ALLOWED_FAST_PIECES, allowed_fast_set};
 pub use id::{ConnectionId, InfoHash, PeerId};
 pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use time::Time;
