@@ -6,6 +6,7 @@
 //! Randomness is a generator that the caller passes in.
 
 mod bitfield;
+pub mod extension;
 mod fast;
 mod id;
 mod layout;

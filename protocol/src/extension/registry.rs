@@ -1,0 +1,148 @@
+//! Which extension has which id, in each direction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ExtensionHandshake;
+
+/// An extension that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Extension {
+    /// Peer exchange, `ut_pex`. BEP 11. Not to be offered for a private torrent:
+    /// BEP 27.
+    Pex,
+}
+
+impl Extension {
+    /// Every one.
+    pub const ALL: &[Extension] = &[Extension::Pex];
+
+    /// Its name in `m`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Extension::Pex => "ut_pex",
+        }
+    }
+
+    /// The id under which a remote sends it to us, in every connection.
+    pub fn local_id(self) -> u8 {
+        match self {
+            Extension::Pex => 1,
+        }
+    }
+}
+
+/// The ids of one connection: ours for what comes in, the remote's for what goes
+/// out. BEP 10.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    offered: BTreeSet<Extension>,
+    remote: BTreeMap<Extension, u8>,
+}
+
+impl Registry {
+    /// The registry of a connection on which we take the extensions in `offered`.
+    pub fn new(offered: &[Extension]) -> Registry {
+        Registry {
+            offered: offered.iter().copied().collect(),
+            remote: BTreeMap::new(),
+        }
+    }
+
+    /// The `m` of our own handshake.
+    pub fn handshake_m(&self) -> BTreeMap<String, u8> {
+        self.offered
+            .iter()
+            .map(|extension| (extension.name().to_owned(), extension.local_id()))
+            .collect()
+    }
+
+    /// Takes over what the remote declares: a new id for each extension that it
+    /// names, none for one that it names with 0. What it does not name stays as it
+    /// was, because a later handshake holds only changes.
+    pub fn apply(&mut self, handshake: &ExtensionHandshake) {
+        for &extension in Extension::ALL {
+            match handshake.m.get(extension.name()) {
+                Some(0) => drop(self.remote.remove(&extension)),
+                Some(&id) => drop(self.remote.insert(extension, id)),
+                None => {}
+            }
+        }
+    }
+
+    /// The id under which to send `extension`: `None` unless the remote takes it
+    /// and we offer it ourselves.
+    pub fn remote_id(&self, extension: Extension) -> Option<u8> {
+        let id = self.remote.get(&extension)?;
+        self.offered.contains(&extension).then_some(*id)
+    }
+
+    /// Which extension a message that came with `id` belongs to: `None` if we
+    /// offer none under it. Id 0 is the handshake itself.
+    pub fn local(&self, id: u8) -> Option<Extension> {
+        self.offered
+            .iter()
+            .copied()
+            .find(|extension| extension.local_id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declares(id: u8) -> ExtensionHandshake {
+        ExtensionHandshake {
+            m: [("ut_pex".to_owned(), id), ("xy_other".to_owned(), 9)].into(),
+            ..ExtensionHandshake::default()
+        }
+    }
+
+    #[test]
+    fn no_two_extensions_share_an_id_or_take_that_of_the_handshake() {
+        let ids: BTreeSet<u8> = Extension::ALL.iter().map(|one| one.local_id()).collect();
+        assert_eq!(ids.len(), Extension::ALL.len());
+        assert!(!ids.contains(&0));
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_remote_declares_it() {
+        let mut registry = Registry::new(&[Extension::Pex]);
+        assert_eq!(registry.remote_id(Extension::Pex), None);
+        registry.apply(&declares(7));
+        assert_eq!(registry.remote_id(Extension::Pex), Some(7));
+    }
+
+    #[test]
+    fn a_later_handshake_changes_what_it_names_and_only_that() {
+        let mut registry = Registry::new(&[Extension::Pex]);
+        registry.apply(&declares(7));
+        registry.apply(&ExtensionHandshake::default());
+        assert_eq!(registry.remote_id(Extension::Pex), Some(7), "not named");
+        registry.apply(&declares(3));
+        assert_eq!(registry.remote_id(Extension::Pex), Some(3), "renumbered");
+        registry.apply(&declares(0));
+        assert_eq!(registry.remote_id(Extension::Pex), None, "switched off");
+        registry.apply(&declares(5));
+        assert_eq!(registry.remote_id(Extension::Pex), Some(5), "on again");
+    }
+
+    #[test]
+    fn what_comes_in_has_the_id_that_we_declared() {
+        let mut registry = Registry::new(&[Extension::Pex]);
+        registry.apply(&declares(7));
+        let declared = registry.handshake_m()["ut_pex"];
+        assert_eq!(registry.local(declared), Some(Extension::Pex));
+        assert_eq!(registry.local(7), None, "that is the remote's own id");
+        assert_eq!(registry.local(0), None);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_neither_declared_nor_taken_nor_sent() {
+        let mut registry = Registry::new(&[]);
+        registry.apply(&declares(7));
+        assert!(registry.handshake_m().is_empty());
+        assert_eq!(registry.remote_id(Extension::Pex), None);
+        assert_eq!(registry.local(Extension::Pex.local_id()), None);
+    }
+}
