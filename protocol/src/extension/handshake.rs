@@ -41,8 +41,8 @@ impl ExtensionHandshake {
     }
 
     /// Reads a payload as BEP 10 wants it: what is unknown is ignored, and so is a
-    /// known item whose type or value makes no sense. Of more than 128 names, or of
-    /// a name or version longer than 128 bytes, the rest is left out.
+    /// known item whose type or value makes no sense. Left out are names after the
+    /// 128th, names longer than 128 bytes, and what a version has beyond 128 bytes.
     ///
     /// Fails with [`ExtensionError::Bencode`] if it is no bencoded dictionary.
     pub fn decode(payload: &[u8]) -> Result<ExtensionHandshake, ExtensionError> {
@@ -127,7 +127,7 @@ fn read_names(mut names: DictDecoder) -> Result<BTreeMap<String, u8>, bendy::dec
 fn read_version(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(TEXT_LENGTH_MAX)];
     let mut version = String::from_utf8_lossy(bytes).into_owned();
-    // A byte that is no text becomes a character of three.
+    // A byte that is not UTF-8 became a character of three bytes.
     version.truncate(version.floor_char_boundary(TEXT_LENGTH_MAX));
     version
 }

@@ -33,9 +33,9 @@ pub const PEX_INTERVAL: Duration = Duration::from_secs(60);
 pub const PEX_CONTACTS_MAX: usize = 50;
 
 /// Contacts that a connection's first message may add (count). BEP 11 sets no
-/// bound for it; two messages' worth spares a peer that joins a large swarm a
-/// minute, and what does not fit comes with the next message.
-pub const PEX_FIRST_CONTACTS_MAX: usize = 2 * PEX_CONTACTS_MAX;
+/// bound for it; libtorrent puts at most 100 into any message. What does not fit
+/// comes with the next one.
+pub const PEX_FIRST_CONTACTS_MAX: usize = 100;
 
 /// The longest message that is read (bytes). libtorrent disconnects over more.
 pub const PEX_LENGTH_MAX: usize = 500 * 1024;
@@ -101,6 +101,7 @@ impl PexMessage {
     }
 
     /// The payload to send: canonical bencode, with the fields that have contacts.
+    /// Flags always go with them, because libtorrent skips contacts without.
     pub fn encode(&self) -> Bytes {
         self.write()
             .expect("keys are written in their order")

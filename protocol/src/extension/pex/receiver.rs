@@ -47,8 +47,9 @@ impl PexReceiver {
     /// They are still a stranger's word. Our own address, and many contacts at one
     /// address, are for the caller to leave out, who knows all sources.
     ///
-    /// A sixth message in less than a minute is a violation: libtorrent's measure,
-    /// which leaves room for messages that were held up on their way.
+    /// A sixth message in less than a minute is a violation, no earlier one: a slow
+    /// connection may hold messages up and then deliver them all at once.
+    /// (libtorrent looks back as far, and disconnects at the seventh.)
     pub fn accept(
         &mut self,
         now: Time,
