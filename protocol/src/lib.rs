@@ -6,15 +6,23 @@
 //! Randomness is a generator that the caller passes in.
 
 mod bitfield;
+mod choker;
 pub mod extension;
 mod fast;
 mod id;
 mod layout;
+mod picker;
+mod pipeline;
+mod rate;
 mod time;
 pub mod wire;
 
 pub use bitfield::{Bitfield, BitfieldError};
+pub use choker::{Choker, ChokerOptions, Contender};
 pub use fast::{ALLOWED_FAST_PIECES, allowed_fast_set};
 pub use id::{ConnectionId, InfoHash, PeerId};
 pub use layout::{BLOCK_LENGTH, Block, Layout};
+pub use picker::{BlockState, Failure, PartialPiece, Picker, PickerOptions, Receipt};
+pub use pipeline::Pipeline;
+pub use rate::Meter;
 pub use time::Time;
