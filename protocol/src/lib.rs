@@ -5,6 +5,7 @@
 //! an input and the time, drain `poll_output`, sleep until `poll_timeout`.
 //! Randomness is a generator that the caller passes in.
 
+mod bencode;
 mod bitfield;
 mod choker;
 pub mod extension;
@@ -14,9 +15,11 @@ mod layout;
 mod picker;
 mod pipeline;
 mod rate;
+pub mod metainfo;
 mod time;
 pub mod wire;
 
+pub use bencode::BencodeError;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use choker::{Choker, ChokerOptions, Contender};
 pub use fast::{ALLOWED_FAST_PIECES, allowed_fast_set};
@@ -25,4 +28,5 @@ pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use picker::{BlockState, Failure, PartialPiece, Picker, PickerOptions, Receipt};
 pub use pipeline::Pipeline;
 pub use rate::Meter;
+pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use time::Time;

@@ -1,0 +1,168 @@
+use bendy::decoding::Object;
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use super::{
+    Content, Info, Metainfo, MetainfoError,
+    info::{HASH_LENGTH, arrange},
+};
+use crate::{
+    InfoHash,
+    bencode::{self, BencodeError, each_item, each_pair, read_dict},
+};
+
+impl Metainfo {
+    /// Reads a .torrent file. Keys that are not known are passed over.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Metainfo, MetainfoError> {
+        let mut announce = None;
+        let mut announce_list = Vec::new();
+        let mut comment = None;
+        let mut created_by = None;
+        let mut raw_info = None;
+        read_dict::<MetainfoError>(bytes, "metainfo", |key, value| {
+            match key {
+                b"announce" => announce = Some(bencode::text("announce", value)?.to_owned()),
+                b"announce-list" => announce_list = tiers(value)?,
+                b"comment" => comment = Some(lossy("comment", value)?),
+                b"created by" => created_by = Some(lossy("created by", value)?),
+                b"info" => {
+                    let info = bencode::dict("info", value)?;
+                    raw_info = Some(info.into_raw().map_err(BencodeError::from)?);
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let raw_info = required("info", raw_info)?;
+        Ok(Metainfo {
+            info_hash: Info::hash(raw_info),
+            announce,
+            announce_list,
+            info: Info::from_bytes(raw_info)?,
+            comment,
+            created_by,
+        })
+    }
+}
+
+impl Info {
+    /// SHA-1 over a bencoded `info` dictionary: the torrent's identity.
+    pub fn hash(raw: &[u8]) -> InfoHash {
+        InfoHash(Sha1::digest(raw).into())
+    }
+
+    /// Reads a bencoded `info` dictionary, as it is in a .torrent file and as peers
+    /// hand it out (BEP 9). Keys that are not known are passed over.
+    pub fn from_bytes(raw: &[u8]) -> Result<Info, MetainfoError> {
+        let raw = Bytes::copy_from_slice(raw);
+        let mut name = None;
+        let mut piece_length = None;
+        let mut hashes = None;
+        let mut private = false;
+        let mut length = None;
+        let mut files = None;
+        read_dict::<MetainfoError>(&raw, "info", |key, value| {
+            match key {
+                b"files" => files = Some(folder(value)?),
+                b"length" => length = Some(bencode::unsigned("info.length", value)?),
+                b"name" => name = Some(bencode::text("info.name", value)?),
+                b"piece length" => {
+                    piece_length = Some(bencode::unsigned("info.piece length", value)?);
+                }
+                b"pieces" => hashes = Some(bencode::bytes("info.pieces", value)?),
+                b"private" => private = flag("info.private", value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let multi_file = files.is_some();
+        let content = match (length, files) {
+            (Some(length), None) => Content::File { length },
+            (None, Some(files)) => Content::Folder(files),
+            (None, None) => required("info.length or info.files", None)?,
+            (Some(length), Some(_)) => Err(BencodeError::unexpected(
+                "info.length",
+                format!("{length} beside `info.files`"),
+                "only one of the two",
+            ))?,
+        };
+        let name = required("info.name", name)?;
+        let piece_length = required("info.piece length", piece_length)?;
+        let hashes = required("info.pieces", hashes)?;
+        let (files, layout) = arrange(name, piece_length, content)?;
+        if hashes.len() as u64 != u64::from(layout.pieces()) * HASH_LENGTH as u64 {
+            return Err(MetainfoError::Hashes {
+                got: hashes.len(),
+                pieces: layout.pieces(),
+            });
+        }
+        Ok(Info {
+            name: name.to_owned(),
+            private,
+            multi_file,
+            files,
+            layout,
+            hashes: raw.slice_ref(hashes),
+            raw,
+        })
+    }
+}
+
+fn required<T>(field: &'static str, value: Option<T>) -> Result<T, BencodeError> {
+    value.ok_or(BencodeError::Missing { field })
+}
+
+fn lossy(field: &'static str, value: Object<'_, '_>) -> Result<String, BencodeError> {
+    Ok(String::from_utf8_lossy(bencode::bytes(field, value)?).into_owned())
+}
+
+/// A flag that is neither 0 nor 1 is refused, lest a private torrent be taken for a
+/// public one.
+fn flag(field: &'static str, value: Object<'_, '_>) -> Result<bool, BencodeError> {
+    match bencode::unsigned(field, value)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(BencodeError::unexpected(field, other, "0 or 1")),
+    }
+}
+
+fn tiers(value: Object<'_, '_>) -> Result<Vec<Vec<String>>, BencodeError> {
+    let mut tiers = Vec::new();
+    each_item(bencode::list("announce-list", value)?, |tier| {
+        tiers.push(texts("announce-list", tier)?);
+        Ok::<_, BencodeError>(())
+    })?;
+    tiers.retain(|tier| !tier.is_empty());
+    Ok(tiers)
+}
+
+fn texts(field: &'static str, value: Object<'_, '_>) -> Result<Vec<String>, BencodeError> {
+    let mut texts = Vec::new();
+    each_item(bencode::list(field, value)?, |text| {
+        texts.push(bencode::text(field, text)?.to_owned());
+        Ok::<_, BencodeError>(())
+    })?;
+    Ok(texts)
+}
+
+fn folder(value: Object<'_, '_>) -> Result<Vec<(Vec<String>, u64)>, BencodeError> {
+    let mut files = Vec::new();
+    each_item(bencode::list("info.files", value)?, |file| {
+        let mut length = None;
+        let mut path = None;
+        each_pair(bencode::dict("info.files", file)?, |key, value| {
+            match key {
+                b"length" => length = Some(bencode::unsigned("info.files.length", value)?),
+                b"path" => path = Some(texts("info.files.path", value)?),
+                _ => {}
+            }
+            Ok::<_, BencodeError>(())
+        })?;
+        files.push((
+            required("info.files.path", path)?,
+            required("info.files.length", length)?,
+        ));
+        Ok::<_, BencodeError>(())
+    })?;
+    Ok(files)
+}
