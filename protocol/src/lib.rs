@@ -16,6 +16,7 @@ mod picker;
 mod pipeline;
 mod rate;
 pub mod metainfo;
+mod peer_table;
 mod time;
 pub mod wire;
 
@@ -29,4 +30,5 @@ pub use picker::{BlockState, Failure, PartialPiece, Picker, PickerOptions, Recei
 pub use pipeline::Pipeline;
 pub use rate::Meter;
 pub use metainfo::{Info, Metainfo, MetainfoError};
+pub use peer_table::{PeerTable, Source, is_dialable};
 pub use time::Time;

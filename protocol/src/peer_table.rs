@@ -1,0 +1,330 @@
+//! The addresses that a torrent knows of, and when each may be dialled.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use indexmap::IndexSet;
+use rand::{Rng, RngExt};
+
+use crate::Time;
+
+/// The addresses of a torrent's peers. Each is dialled by at most one attempt at a
+/// time, and not at all while a connection to it stands.
+///
+/// Its size is bounded whatever it is told: [`PeerTable::ENTRIES_MAX`] addresses, and
+/// as many bans.
+#[derive(Debug, Clone, Default)]
+pub struct PeerTable {
+    entries: BTreeMap<SocketAddr, Entry>,
+    /// Addresses that may be dialled now.
+    ready: IndexSet<SocketAddr>,
+    /// Addresses that may be dialled later.
+    waiting: BTreeSet<(Time, SocketAddr)>,
+    /// Addresses that are given up, and when that is forgotten.
+    given_up: BTreeSet<(Time, SocketAddr)>,
+    /// Oldest first.
+    banned: IndexSet<IpAddr>,
+    /// Our own addresses, oldest first.
+    own: IndexSet<SocketAddr>,
+}
+
+/// Who told us of an address, the least trusted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A peer, by peer exchange (BEP 11) or because it listens there itself.
+    Pex,
+    /// A tracker.
+    Tracker,
+    /// The user; never given up.
+    Manual,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    source: Source,
+    /// Attempts in a row that failed (count).
+    failures: u32,
+    dialling: bool,
+    /// Connections that stand (count): for a moment there can be one each way.
+    connections: u32,
+    place: Place,
+}
+
+/// In which queue an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In none: it is being dialled or connected.
+    Nowhere,
+    Ready,
+    Waiting(Time),
+    GivenUp(Time),
+}
+
+/// Whether a peer can listen at `addr`: a port that is not 0, and an address that is
+/// of one host.
+pub fn is_dialable(addr: SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST
+}
+
+impl PeerTable {
+    /// Addresses (count). libtorrent: 3000.
+    pub const ENTRIES_MAX: usize = 3000;
+
+    /// From the end of an attempt or a connection to the next attempt, doubled by each
+    /// further failure. libtorrent: 60 s.
+    pub const RECONNECT_AFTER: Duration = Duration::from_secs(60);
+
+    /// The longest wait between attempts at an address that is never given up.
+    pub const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
+    /// Failures in a row after which an address is given up (count). libtorrent: 3.
+    pub const FAILURES_MAX: u32 = 3;
+
+    /// A table without addresses.
+    pub fn new() -> PeerTable {
+        PeerTable::default()
+    }
+
+    /// Learns of an address that may be dialled at once; returns whether it is new.
+    ///
+    /// Left out are addresses nobody can listen at, our own, banned ones, ones given
+    /// up a short time ago, and whatever does not fit: the last places are kept for
+    /// trackers and the user, so that gossip cannot shut them out.
+    pub fn add(&mut self, addr: SocketAddr, source: Source, now: Time) -> bool {
+        self.turn(now);
+        let addr = canonical(addr);
+        if let Some(entry) = self.entries.get_mut(&addr) {
+            entry.source = entry.source.max(source);
+            if let (Place::GivenUp(until), Source::Manual) = (entry.place, source) {
+                self.put(addr, Place::Waiting(until));
+            }
+            return false;
+        }
+        if !self.may_hold(addr) || self.entries.len() >= share(source) {
+            return false;
+        }
+        self.entries.insert(addr, Entry::new(source));
+        self.put(addr, Place::Ready);
+        true
+    }
+
+    /// One of the addresses that may be dialled now, at random. It is then being
+    /// dialled, until [`connected`](PeerTable::connected) or
+    /// [`failed`](PeerTable::failed) says how that ended.
+    pub fn next_dial(&mut self, now: Time, rng: &mut impl Rng) -> Option<SocketAddr> {
+        self.turn(now);
+        if self.ready.is_empty() {
+            return None;
+        }
+        let addr = self.ready[rng.random_range(0..self.ready.len())];
+        self.put(addr, Place::Nowhere);
+        self.entry(addr).dialling = true;
+        Some(addr)
+    }
+
+    /// The attempt at `addr` became a connection. To be called once the handshake is
+    /// done, lest a peer that accepts and hangs up be dialled for ever.
+    pub fn connected(&mut self, addr: SocketAddr) {
+        let addr = canonical(addr);
+        if let Some(entry) = self.entries.get_mut(&addr) {
+            entry.dialling = false;
+            entry.failures = 0;
+            entry.connections += 1;
+            self.put(addr, Place::Nowhere);
+        }
+    }
+
+    /// The attempt at `addr` failed. The next one is made after
+    /// [`PeerTable::RECONNECT_AFTER`], doubled by each further failure;
+    /// [`PeerTable::FAILURES_MAX`] failures in a row and the address is given up: gone
+    /// from the table once that wait is over.
+    pub fn failed(&mut self, addr: SocketAddr, now: Time) {
+        let addr = canonical(addr);
+        let Some(entry) = self.entries.get_mut(&addr).filter(|entry| entry.dialling) else {
+            return;
+        };
+        entry.dialling = false;
+        if entry.connections > 0 {
+            return;
+        }
+        let doubled = Self::RECONNECT_AFTER * (1 << entry.failures.min(6));
+        let until = now + doubled.min(Self::RECONNECT_AFTER_MAX);
+        entry.failures = entry.failures.saturating_add(1);
+        let given_up = entry.failures >= Self::FAILURES_MAX && entry.source != Source::Manual;
+        let place = if given_up {
+            Place::GivenUp
+        } else {
+            Place::Waiting
+        };
+        self.put(addr, place(until));
+    }
+
+    /// A connection to `addr` ended, whoever made it: `addr` is what was dialled, or
+    /// what was [learned](PeerTable::learned_listen_addr) of it. It may be dialled
+    /// again after [`PeerTable::RECONNECT_AFTER`].
+    pub fn disconnected(&mut self, addr: SocketAddr, now: Time) {
+        let addr = canonical(addr);
+        let Some(entry) = self
+            .entries
+            .get_mut(&addr)
+            .filter(|entry| entry.connections > 0)
+        else {
+            return;
+        };
+        entry.connections -= 1;
+        if entry.connections == 0 && !entry.dialling {
+            self.put(addr, Place::Waiting(now + Self::RECONNECT_AFTER));
+        }
+    }
+
+    /// A peer that connected to us listens at `addr`, which therefore is not dialled
+    /// until [`disconnected`](PeerTable::disconnected). To be called once a connection.
+    pub fn learned_listen_addr(&mut self, addr: SocketAddr) {
+        let addr = canonical(addr);
+        if !self.entries.contains_key(&addr) {
+            if !self.may_hold(addr) || self.entries.len() >= share(Source::Pex) {
+                return;
+            }
+            self.entries.insert(addr, Entry::new(Source::Pex));
+        }
+        let entry = self.entry(addr);
+        entry.connections += 1;
+        entry.failures = 0;
+        self.put(addr, Place::Nowhere);
+    }
+
+    /// `addr` turned out to be our own: it is never dialled again.
+    pub fn mark_self(&mut self, addr: SocketAddr) {
+        let addr = canonical(addr);
+        self.remove(addr);
+        remember(&mut self.own, addr);
+    }
+
+    /// Nothing at `ip` is dialled or taken up again.
+    pub fn ban(&mut self, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        let there: Vec<SocketAddr> = self
+            .entries
+            .keys()
+            .copied()
+            .filter(|addr| addr.ip() == ip)
+            .collect();
+        for addr in there {
+            self.remove(addr);
+        }
+        remember(&mut self.banned, ip);
+    }
+
+    /// Whether `ip` is banned: a connection from it is to be refused.
+    pub fn is_banned(&self, ip: IpAddr) -> bool {
+        self.banned.contains(&ip.to_canonical())
+    }
+
+    /// When the next address can be dialled, after those for which
+    /// [`PeerTable::next_dial`] would give one now. To be asked when that gave `None`:
+    /// who has no connection to spare need not wake up for an address.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.waiting.first().map(|(due, _)| *due)
+    }
+
+    /// Addresses, in whatever state (count).
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no address.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Moves on what the passing of time moves on.
+    fn turn(&mut self, now: Time) {
+        while let Some(&(due, addr)) = self.waiting.first().filter(|(due, _)| *due <= now) {
+            debug_assert_eq!(self.entries[&addr].place, Place::Waiting(due));
+            self.put(addr, Place::Ready);
+        }
+        while let Some(&(_, addr)) = self.given_up.first().filter(|(until, _)| *until <= now) {
+            self.remove(addr);
+        }
+    }
+
+    /// Takes `addr` from the queue that it is in to that of `place`.
+    fn put(&mut self, addr: SocketAddr, place: Place) {
+        match std::mem::replace(&mut self.entry(addr).place, place) {
+            Place::Nowhere => {}
+            Place::Ready => _ = self.ready.swap_remove(&addr),
+            Place::Waiting(due) => _ = self.waiting.remove(&(due, addr)),
+            Place::GivenUp(until) => _ = self.given_up.remove(&(until, addr)),
+        }
+        match place {
+            Place::Nowhere => {}
+            Place::Ready => _ = self.ready.insert(addr),
+            Place::Waiting(due) => _ = self.waiting.insert((due, addr)),
+            Place::GivenUp(until) => _ = self.given_up.insert((until, addr)),
+        }
+    }
+
+    fn remove(&mut self, addr: SocketAddr) {
+        if self.entries.contains_key(&addr) {
+            self.put(addr, Place::Nowhere);
+            self.entries.remove(&addr);
+        }
+    }
+
+    fn entry(&mut self, addr: SocketAddr) -> &mut Entry {
+        self.entries
+            .get_mut(&addr)
+            .expect("a queued address has an entry")
+    }
+
+    fn may_hold(&self, addr: SocketAddr) -> bool {
+        is_dialable(addr) && !self.own.contains(&addr) && !self.banned.contains(&addr.ip())
+    }
+}
+
+impl Entry {
+    fn new(source: Source) -> Entry {
+        Entry {
+            source,
+            failures: 0,
+            dialling: false,
+            connections: 0,
+            place: Place::Nowhere,
+        }
+    }
+}
+
+/// How full the table may be for another address from `source` (count).
+fn share(source: Source) -> usize {
+    match source {
+        Source::Pex => PeerTable::ENTRIES_MAX / 3 * 2,
+        Source::Tracker => PeerTable::ENTRIES_MAX - 100,
+        Source::Manual => PeerTable::ENTRIES_MAX,
+    }
+}
+
+/// One spelling for one address, whichever way it was written.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() => {
+            let mut v6 = v6;
+            v6.set_flowinfo(0);
+            v6.into()
+        }
+        _ => SocketAddr::new(addr.ip().to_canonical(), addr.port()),
+    }
+}
+
+/// Adds to a set that forgets its oldest member when it is full.
+fn remember<T: std::hash::Hash + Eq>(set: &mut IndexSet<T>, member: T) {
+    if set.insert(member) && set.len() > PeerTable::ENTRIES_MAX {
+        set.shift_remove_index(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;
