@@ -19,6 +19,7 @@ pub mod metainfo;
 mod peer_table;
 mod time;
 pub mod wire;
+pub mod tracker;
 
 pub use bencode::BencodeError;
 pub use bitfield::{Bitfield, BitfieldError};

@@ -1,0 +1,13 @@
+//! The HTTP tracker: what is announced, what it answers, and when. BEP 3, 7, 23.
+//!
+//! [`Announcer`] decides when to announce what, [`AnnounceRequest`] and
+//! [`AnnounceResponse`] are the codec. Both ends of the codec are here, since the
+//! simulated tracker answers with it.
+
+mod announcer;
+mod request;
+mod response;
+
+pub use announcer::{Announce, Announcer};
+pub use request::{AnnounceRequest, Event, RequestError};
+pub use response::{AnnounceError, AnnounceResponse};
