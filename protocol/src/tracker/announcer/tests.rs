@@ -128,6 +128,14 @@ fn wanting_peers_is_granted_after_the_trackers_minimum_or_a_minute() {
 }
 
 #[test]
+fn an_interval_below_the_trackers_own_minimum_is_stretched_to_it() {
+    let mut announcer = Announcer::new(at(0));
+    announcer.poll(at(0));
+    announcer.answered(at(0), &response(100, Some(300)));
+    assert_eq!(announcer.poll_timeout(), Some(at(300)));
+}
+
+#[test]
 fn wanting_peers_never_puts_an_announce_off() {
     let mut announcer = Announcer::new(at(0));
     announcer.poll(at(0));
