@@ -131,15 +131,12 @@ impl Announcer {
             Some(Announce::Regular) => {}
         }
         self.failures = 0;
-        let min_interval = response.min_interval.unwrap_or(Self::MIN_INTERVAL);
-        self.earliest = now + min_interval;
-        self.due = match self.completed {
-            Progress::Due => now,
-            _ => {
-                now + response
-                    .interval
-                    .max(response.min_interval.unwrap_or_default())
-            }
+        self.earliest = now + response.min_interval.unwrap_or(Self::MIN_INTERVAL);
+        self.due = if self.completed == Progress::Due {
+            now
+        } else {
+            let min_interval = response.min_interval.unwrap_or_default();
+            now + response.interval.max(min_interval)
         };
     }
 
