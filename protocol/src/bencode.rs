@@ -39,19 +39,13 @@ impl BencodeError {
         value: impl ToString,
         expected: &'static str,
     ) -> BencodeError {
-        BencodeError::Unexpected {
-            field,
-            value: value.to_string(),
-            expected,
-        }
+        BencodeError::Unexpected { field, value: value.to_string(), expected }
     }
 }
 
 impl From<bendy::decoding::Error> for BencodeError {
     fn from(error: bendy::decoding::Error) -> BencodeError {
-        BencodeError::Syntax {
-            reason: error.to_string(),
-        }
+        BencodeError::Syntax { reason: error.to_string() }
     }
 }
 
@@ -109,11 +103,7 @@ pub(crate) fn dict<'o, 'a>(
 ) -> Result<DictDecoder<'o, 'a>, BencodeError> {
     match object {
         Object::Dict(dict) => Ok(dict),
-        other => Err(BencodeError::unexpected(
-            field,
-            show(&other),
-            "a dictionary",
-        )),
+        other => Err(BencodeError::unexpected(field, show(&other), "a dictionary")),
     }
 }
 
@@ -153,9 +143,9 @@ pub(crate) fn text<'a>(
 pub(crate) fn unsigned(field: &'static str, object: Object<'_, '_>) -> Result<u64, BencodeError> {
     let expected = "a number from 0 to 2^64-1";
     match object {
-        Object::Integer(digits) => digits
-            .parse()
-            .map_err(|_| BencodeError::unexpected(field, shorten(digits), expected)),
+        Object::Integer(digits) => {
+            digits.parse().map_err(|_| BencodeError::unexpected(field, shorten(digits), expected))
+        }
         other => Err(BencodeError::unexpected(field, show(&other), expected)),
     }
 }
@@ -173,10 +163,7 @@ pub(crate) fn saturating(field: &'static str, object: Object<'_, '_>) -> Result<
 
 /// Bytes as an error message shows them: escaped and short.
 pub(crate) fn show_bytes(bytes: &[u8]) -> String {
-    format!(
-        "\"{}\"",
-        shorten(&bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string())
-    )
+    format!("\"{}\"", shorten(&bytes[..bytes.len().min(SHOWN)].escape_ascii().to_string()))
 }
 
 /// What an error message shows of untrusted text (characters).

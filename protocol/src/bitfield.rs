@@ -38,31 +38,21 @@ pub enum BitfieldError {
 impl Bitfield {
     /// A peer that has none of `pieces`.
     pub fn empty(pieces: u32) -> Bitfield {
-        Bitfield {
-            bits: FixedBitSet::with_capacity(pieces as usize),
-            count: 0,
-        }
+        Bitfield { bits: FixedBitSet::with_capacity(pieces as usize), count: 0 }
     }
 
     /// A peer that has all of `pieces`.
     pub fn full(pieces: u32) -> Bitfield {
         let mut bits = FixedBitSet::with_capacity(pieces as usize);
         bits.insert_range(..);
-        Bitfield {
-            bits,
-            count: pieces,
-        }
+        Bitfield { bits, count: pieces }
     }
 
     /// Reads the payload of a BITFIELD message for a torrent of `pieces`.
     pub fn from_wire(bytes: &[u8], pieces: u32) -> Result<Bitfield, BitfieldError> {
         let expected = wire_length(pieces);
         if bytes.len() != expected {
-            return Err(BitfieldError::Length {
-                got: bytes.len(),
-                expected,
-                pieces,
-            });
+            return Err(BitfieldError::Length { got: bytes.len(), expected, pieces });
         }
         let mut bitfield = Bitfield::empty(pieces);
         for (at, &byte) in bytes.iter().enumerate() {
@@ -186,10 +176,7 @@ mod tests {
             Bitfield::from_wire(&[0xff, 0xff], 10),
             Err(BitfieldError::SpareBits { pieces: 10 })
         );
-        assert!(matches!(
-            Bitfield::from_wire(&[0xff], 10),
-            Err(BitfieldError::Length { .. })
-        ));
+        assert!(matches!(Bitfield::from_wire(&[0xff], 10), Err(BitfieldError::Length { .. })));
         assert!(Bitfield::from_wire(&[0xff, 0xc0], 10).unwrap().is_full());
     }
 

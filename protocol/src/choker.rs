@@ -108,8 +108,7 @@ impl Choker {
         rng: &mut impl Rng,
     ) -> BTreeSet<ConnectionId> {
         let present = |connection| contenders.iter().any(|peer| peer.connection == connection);
-        self.last_unchoked
-            .retain(|&connection, _| present(connection));
+        self.last_unchoked.retain(|&connection, _| present(connection));
         let interested: Vec<&Contender> =
             contenders.iter().filter(|peer| peer.interested).collect();
         let stays = |connection| interested.iter().any(|peer| peer.connection == connection);
@@ -120,11 +119,7 @@ impl Choker {
         ranked.retain(|peer| seeding || !peer.snubbed);
         ranked.shuffle(rng);
         ranked.sort_by_key(|peer| {
-            let rate = if seeding {
-                peer.upload_rate
-            } else {
-                peer.download_rate
-            };
+            let rate = if seeding { peer.upload_rate } else { peer.download_rate };
             (Reverse(rate), !peer.unchoked)
         });
 
@@ -147,14 +142,8 @@ impl Choker {
         let spare = self.options.slots - usize::from(self.optimistic.is_some());
         self.fill(&ranked, spare);
 
-        let unchoked: BTreeSet<_> = self
-            .regular
-            .iter()
-            .copied()
-            .chain(self.optimistic)
-            .collect();
-        self.last_unchoked
-            .extend(unchoked.iter().map(|&connection| (connection, now)));
+        let unchoked: BTreeSet<_> = self.regular.iter().copied().chain(self.optimistic).collect();
+        self.last_unchoked.extend(unchoked.iter().map(|&connection| (connection, now)));
         unchoked
     }
 
@@ -196,9 +185,7 @@ impl Choker {
             let is_new = now - peer.connected_at < NEW_FOR;
             if is_new && !seeding { NEW_WEIGHT } else { 1 }
         };
-        let lots = waiting
-            .iter()
-            .flat_map(|peer| std::iter::repeat_n(peer, weight(peer)));
+        let lots = waiting.iter().flat_map(|peer| std::iter::repeat_n(peer, weight(peer)));
         let lots: Vec<ConnectionId> = lots.map(|peer| peer.connection).collect();
         (!lots.is_empty()).then(|| lots[rng.random_range(0..lots.len())])
     }

@@ -25,11 +25,8 @@ pub fn allowed_fast_set(ip: Ipv4Addr, info_hash: InfoHash, pieces: u32, k: usize
     // The last octet is left out, so that a second address in the same network
     // does not bring a second set.
     let [a, b, c, _] = ip.octets();
-    let mut digest: [u8; 20] = Sha1::new()
-        .chain_update([a, b, c, 0])
-        .chain_update(info_hash.0)
-        .finalize()
-        .into();
+    let mut digest: [u8; 20] =
+        Sha1::new().chain_update([a, b, c, 0]).chain_update(info_hash.0).finalize().into();
     let mut set = Vec::with_capacity(k);
     loop {
         for word in digest.as_chunks().0 {
@@ -60,10 +57,7 @@ mod tests {
     #[test]
     fn the_sets_are_those_of_bep_6_in_its_order() {
         assert_eq!(example(200, 7), [1059, 431, 808, 1217, 287, 376, 1188]);
-        assert_eq!(
-            example(200, 9),
-            [1059, 431, 808, 1217, 287, 376, 1188, 353, 508]
-        );
+        assert_eq!(example(200, 9), [1059, 431, 808, 1217, 287, 376, 1188, 353, 508]);
     }
 
     #[test]

@@ -34,14 +34,8 @@ impl Layout {
         assert!(piece_length > 0, "a piece has at least one byte");
         assert!(total_length > 0, "a torrent has at least one byte");
         let pieces = total_length.div_ceil(u64::from(piece_length));
-        assert!(
-            u32::try_from(pieces).is_ok(),
-            "{pieces} pieces do not fit in a u32"
-        );
-        Layout {
-            piece_length,
-            total_length,
-        }
+        assert!(u32::try_from(pieces).is_ok(), "{pieces} pieces do not fit in a u32");
+        Layout { piece_length, total_length }
     }
 
     /// Nominal bytes a piece; the last one may be shorter.
@@ -88,11 +82,7 @@ impl Layout {
         assert!(index < blocks, "block {index} of {blocks} in piece {piece}");
         let begin = index * BLOCK_LENGTH;
         let length = (self.length_of(piece) - begin).min(BLOCK_LENGTH);
-        Block {
-            piece,
-            begin,
-            length,
-        }
+        Block { piece, begin, length }
     }
 
     /// The blocks of `piece`, in order.
@@ -134,26 +124,13 @@ mod tests {
         assert_eq!(layout.length_of(2), 1);
         let lengths: Vec<u32> = layout.blocks(1).map(|block| block.length).collect();
         assert_eq!(lengths, [16_384, 16_384, 7_232]);
-        assert_eq!(
-            layout.block(2, 0),
-            Block {
-                piece: 2,
-                begin: 0,
-                length: 1
-            }
-        );
+        assert_eq!(layout.block(2, 0), Block { piece: 2, begin: 0, length: 1 });
     }
 
     #[test]
     fn a_request_must_lie_inside_one_piece_and_be_at_most_a_block() {
         let layout = Layout::new(40_000, 80_001);
-        let inside = |piece, begin, length| {
-            layout.contains(Block {
-                piece,
-                begin,
-                length,
-            })
-        };
+        let inside = |piece, begin, length| layout.contains(Block { piece, begin, length });
         assert!(inside(0, 39_999, 1));
         assert!(inside(0, 5, 16_384));
         assert!(!inside(0, 39_999, 2), "crosses into the next piece");
@@ -166,37 +143,9 @@ mod tests {
     #[test]
     fn only_blocks_of_the_grid_have_an_index() {
         let layout = Layout::new(40_000, 80_001);
-        assert_eq!(
-            layout.index_of(Block {
-                piece: 1,
-                begin: 32_768,
-                length: 7_232
-            }),
-            Some(2)
-        );
-        assert_eq!(
-            layout.index_of(Block {
-                piece: 1,
-                begin: 32_768,
-                length: 7_231
-            }),
-            None
-        );
-        assert_eq!(
-            layout.index_of(Block {
-                piece: 1,
-                begin: 1,
-                length: 16_384
-            }),
-            None
-        );
-        assert_eq!(
-            layout.index_of(Block {
-                piece: 9,
-                begin: 0,
-                length: 1
-            }),
-            None
-        );
+        assert_eq!(layout.index_of(Block { piece: 1, begin: 32_768, length: 7_232 }), Some(2));
+        assert_eq!(layout.index_of(Block { piece: 1, begin: 32_768, length: 7_231 }), None);
+        assert_eq!(layout.index_of(Block { piece: 1, begin: 1, length: 16_384 }), None);
+        assert_eq!(layout.index_of(Block { piece: 9, begin: 0, length: 1 }), None);
     }
 }

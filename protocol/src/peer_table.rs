@@ -155,11 +155,7 @@ impl PeerTable {
         let until = now + doubled.min(Self::RECONNECT_AFTER_MAX);
         entry.failures = entry.failures.saturating_add(1);
         let given_up = entry.failures >= Self::FAILURES_MAX && entry.source != Source::Manual;
-        let place = if given_up {
-            Place::GivenUp
-        } else {
-            Place::Waiting
-        };
+        let place = if given_up { Place::GivenUp } else { Place::Waiting };
         self.put(addr, place(until));
     }
 
@@ -168,16 +164,22 @@ impl PeerTable {
     /// again after [`PeerTable::RECONNECT_AFTER`].
     pub fn disconnected(&mut self, addr: SocketAddr, now: Time) {
         let addr = canonical(addr);
-        let Some(entry) = self
-            .entries
-            .get_mut(&addr)
-            .filter(|entry| entry.connections > 0)
-        else {
+        let Some(entry) = self.entries.get_mut(&addr).filter(|entry| entry.connections > 0) else {
             return;
         };
         entry.connections -= 1;
         if entry.connections == 0 && !entry.dialling {
             self.put(addr, Place::Waiting(now + Self::RECONNECT_AFTER));
+        }
+    }
+
+    /// A connection to `addr` ended because neither side needs anything of the
+    /// other: it is left in peace for [`PeerTable::RECONNECT_AFTER_MAX`].
+    pub fn satisfied(&mut self, addr: SocketAddr, now: Time) {
+        self.disconnected(addr, now);
+        let addr = canonical(addr);
+        if let Some(Place::Waiting(_)) = self.entries.get(&addr).map(|entry| entry.place) {
+            self.put(addr, Place::Waiting(now + Self::RECONNECT_AFTER_MAX));
         }
     }
 
@@ -207,12 +209,8 @@ impl PeerTable {
     /// Nothing at `ip` is dialled or taken up again.
     pub fn ban(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
-        let there: Vec<SocketAddr> = self
-            .entries
-            .keys()
-            .copied()
-            .filter(|addr| addr.ip() == ip)
-            .collect();
+        let there: Vec<SocketAddr> =
+            self.entries.keys().copied().filter(|addr| addr.ip() == ip).collect();
         for addr in there {
             self.remove(addr);
         }
@@ -276,9 +274,7 @@ impl PeerTable {
     }
 
     fn entry(&mut self, addr: SocketAddr) -> &mut Entry {
-        self.entries
-            .get_mut(&addr)
-            .expect("a queued address has an entry")
+        self.entries.get_mut(&addr).expect("a queued address has an entry")
     }
 
     fn may_hold(&self, addr: SocketAddr) -> bool {
@@ -288,13 +284,7 @@ impl PeerTable {
 
 impl Entry {
     fn new(source: Source) -> Entry {
-        Entry {
-            source,
-            failures: 0,
-            dialling: false,
-            connections: 0,
-            place: Place::Nowhere,
-        }
+        Entry { source, failures: 0, dialling: false, connections: 0, place: Place::Nowhere }
     }
 }
 

@@ -56,23 +56,11 @@ impl Pipeline {
     pub fn block_arrived(&mut self, now: Time, bytes: u32) {
         let arrived = u64::from(bytes);
         self.growth = match self.growth {
-            Growth::Waiting => Growth::SlowStart {
-                since: now,
-                bytes: arrived,
-                before: 0,
-            },
-            Growth::SlowStart {
-                since,
-                bytes,
-                before,
-            } => {
+            Growth::Waiting => Growth::SlowStart { since: now, bytes: arrived, before: 0 },
+            Growth::SlowStart { since, bytes, before } => {
                 let seconds = (now - since).as_secs();
                 match seconds {
-                    0 => Growth::SlowStart {
-                        since,
-                        bytes: bytes + arrived,
-                        before,
-                    },
+                    0 => Growth::SlowStart { since, bytes: bytes + arrived, before },
                     1 if bytes > before + GROWTH_MIN => Growth::SlowStart {
                         since: since + Duration::from_secs(1),
                         bytes: arrived,
@@ -92,9 +80,7 @@ impl Pipeline {
     pub fn target(&self, rate: u64, reqq: u32) -> usize {
         let wanted = match self.growth {
             Growth::Over => {
-                let blocks = rate
-                    .saturating_mul(QUEUE_SECS)
-                    .div_ceil(BLOCK_LENGTH.into());
+                let blocks = rate.saturating_mul(QUEUE_SECS).div_ceil(BLOCK_LENGTH.into());
                 usize::try_from(blocks).unwrap_or(TARGET_MAX)
             }
             Growth::Waiting | Growth::SlowStart { .. } => TARGET_START.saturating_add(self.blocks),
@@ -133,11 +119,7 @@ mod tests {
     #[test]
     fn slow_start_ends_when_the_rate_grows_no_more() {
         let rate = 40 * u64::from(BLOCK_LENGTH);
-        assert_eq!(
-            after(&[10, 40, 40]).target(rate, 250),
-            4 + 90,
-            "not known yet"
-        );
+        assert_eq!(after(&[10, 40, 40]).target(rate, 250), 4 + 90, "not known yet");
         assert_eq!(after(&[10, 40, 40, 1]).target(rate, 250), 120);
         assert_eq!(after(&[10, 0, 1]).target(rate, 250), 120, "a silent second");
     }
@@ -155,11 +137,7 @@ mod tests {
         for pipeline in [after(&[]), after(&[100]), after(&[40, 40, 40])] {
             assert!(pipeline.target(10_000_000, 3) <= 3);
             assert_eq!(pipeline.target(10_000_000, 1), 1);
-            assert_eq!(
-                pipeline.target(10_000_000, 0),
-                1,
-                "zero would be a choke for ever"
-            );
+            assert_eq!(pipeline.target(10_000_000, 0), 1, "zero would be a choke for ever");
         }
     }
 

@@ -22,12 +22,7 @@ pub struct Meter {
 impl Meter {
     /// Nothing counted yet.
     pub fn new(now: Time) -> Meter {
-        Meter {
-            started: now,
-            total: 0,
-            buckets: [0; WINDOW_SECS as usize],
-            last: 0,
-        }
+        Meter { started: now, total: 0, buckets: [0; WINDOW_SECS as usize], last: 0 }
     }
 
     /// Counts `bytes`.
@@ -47,9 +42,8 @@ impl Meter {
         let elapsed = now - self.started;
         let second = elapsed.as_secs().max(self.last);
         let first = (second + 1).saturating_sub(WINDOW_SECS);
-        let bytes: u64 = (first..=self.last)
-            .map(|second| self.buckets[(second % WINDOW_SECS) as usize])
-            .sum();
+        let bytes: u64 =
+            (first..=self.last).map(|second| self.buckets[(second % WINDOW_SECS) as usize]).sum();
         let span = elapsed.as_millis().saturating_sub(u128::from(first) * 1000);
         (u128::from(bytes) * 1000 / span.max(1000)) as u64
     }
@@ -76,10 +70,7 @@ mod tests {
             meter.add(1_000, now);
             if tick >= 10 {
                 let rate = meter.rate(now + Duration::from_millis(100));
-                assert!(
-                    (9_900..=10_100).contains(&rate),
-                    "{rate} after {tick} ticks"
-                );
+                assert!((9_900..=10_100).contains(&rate), "{rate} after {tick} ticks");
             }
         }
         assert_eq!(meter.total(), 600_000);
@@ -89,10 +80,7 @@ mod tests {
     fn in_the_first_second_nothing_is_multiplied_up() {
         let mut meter = Meter::new(Time::ZERO);
         meter.add(16_384, Time::from_epoch(Duration::from_millis(1)));
-        assert_eq!(
-            meter.rate(Time::from_epoch(Duration::from_millis(2))),
-            16_384
-        );
+        assert_eq!(meter.rate(Time::from_epoch(Duration::from_millis(2))), 16_384);
     }
 
     #[test]

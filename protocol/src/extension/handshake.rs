@@ -35,9 +35,7 @@ pub struct ExtensionHandshake {
 impl ExtensionHandshake {
     /// The payload to send: canonical bencode.
     pub fn encode(&self) -> Bytes {
-        self.write()
-            .expect("keys are written in their order")
-            .into()
+        self.write().expect("keys are written in their order").into()
     }
 
     /// Reads a payload as BEP 10 wants it: what is unknown is ignored, and so is a
@@ -182,10 +180,7 @@ mod tests {
 
     #[test]
     fn an_empty_dictionary_is_a_handshake() {
-        assert_eq!(
-            ExtensionHandshake::decode(b"de"),
-            Ok(ExtensionHandshake::default())
-        );
+        assert_eq!(ExtensionHandshake::decode(b"de"), Ok(ExtensionHandshake::default()));
     }
 
     #[test]
@@ -246,15 +241,7 @@ mod tests {
     #[test]
     fn what_is_no_dictionary_is_an_error() {
         let nested = [&b"d1:a"[..], &[b'l'; 100_000]].concat();
-        for payload in [
-            &b""[..],
-            b"le",
-            b"i1e",
-            b"4:spam",
-            b"d1:p",
-            b"d1:pi6881e",
-            &nested,
-        ] {
+        for payload in [&b""[..], b"le", b"i1e", b"4:spam", b"d1:p", b"d1:pi6881e", &nested] {
             assert!(matches!(
                 ExtensionHandshake::decode(payload),
                 Err(ExtensionError::Bencode { .. })

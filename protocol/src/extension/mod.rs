@@ -88,9 +88,6 @@ const DEPTH_MAX: usize = 16;
 
 impl ExtensionError {
     fn bencode(what: &'static str) -> impl Fn(bendy::decoding::Error) -> ExtensionError {
-        move |error| ExtensionError::Bencode {
-            what,
-            reason: error.to_string(),
-        }
+        move |error| ExtensionError::Bencode { what, reason: error.to_string() }
     }
 }

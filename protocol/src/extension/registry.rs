@@ -43,10 +43,7 @@ pub struct Registry {
 impl Registry {
     /// The registry of a connection on which we take the extensions in `offered`.
     pub fn new(offered: &[Extension]) -> Registry {
-        Registry {
-            offered: offered.iter().copied().collect(),
-            remote: BTreeMap::new(),
-        }
+        Registry { offered: offered.iter().copied().collect(), remote: BTreeMap::new() }
     }
 
     /// The `m` of our own handshake.
@@ -80,10 +77,7 @@ impl Registry {
     /// Which extension a message that came with `id` belongs to: `None` if we
     /// offer none under it. Id 0 is the handshake itself.
     pub fn local(&self, id: u8) -> Option<Extension> {
-        self.offered
-            .iter()
-            .copied()
-            .find(|extension| extension.local_id() == id)
+        self.offered.iter().copied().find(|extension| extension.local_id() == id)
     }
 }
 

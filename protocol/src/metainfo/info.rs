@@ -81,9 +81,7 @@ impl Info {
     /// If there is no such piece.
     pub fn piece_hash(&self, piece: u32) -> [u8; 20] {
         let start = piece as usize * HASH_LENGTH;
-        self.hashes[start..start + HASH_LENGTH]
-            .try_into()
-            .expect("the slice has the hash's length")
+        self.hashes[start..start + HASH_LENGTH].try_into().expect("the slice has the hash's length")
     }
 
     /// The bencoded dictionary as it was read: what the info-hash is taken over, and
@@ -150,14 +148,8 @@ pub(super) fn arrange(
     let mut files = Vec::new();
     let mut offset = 0u64;
     for (path, length) in paths(name, content)? {
-        files.push(File {
-            path,
-            length,
-            offset,
-        });
-        offset = offset
-            .checked_add(length)
-            .ok_or(MetainfoError::TooLarge { piece_length })?;
+        files.push(File { path, length, offset });
+        offset = offset.checked_add(length).ok_or(MetainfoError::TooLarge { piece_length })?;
     }
     check_collisions(&files)?;
     if offset == 0 {

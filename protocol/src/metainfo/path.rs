@@ -25,10 +25,7 @@ pub(super) fn check_name(name: &str) -> Result<(), MetainfoError> {
     } else {
         return Ok(());
     };
-    Err(MetainfoError::Name {
-        name: name.chars().take(60).collect(),
-        problem,
-    })
+    Err(MetainfoError::Name { name: name.chars().take(60).collect(), problem })
 }
 
 /// Checks that no two files have one path, and that no file is where another one
@@ -39,9 +36,7 @@ pub(super) fn check_collisions(files: &[File]) -> Result<(), MetainfoError> {
     paths.sort_unstable();
     match paths.windows(2).find(|pair| pair[1].starts_with(pair[0])) {
         None => Ok(()),
-        Some(pair) => Err(MetainfoError::Collision {
-            path: pair[0].join("/"),
-        }),
+        Some(pair) => Err(MetainfoError::Collision { path: pair[0].join("/") }),
     }
 }
 
@@ -51,9 +46,9 @@ mod tests {
 
     #[test]
     fn a_name_that_leaves_its_folder_is_refused() {
-        for name in [
-            "", ".", "..", "/", "/etc", "a/b", "a\\b", "\\\\host", "a\0b", "C:", "c:x", "C:\\x",
-        ] {
+        for name in
+            ["", ".", "..", "/", "/etc", "a/b", "a\\b", "\\\\host", "a\0b", "C:", "c:x", "C:\\x"]
+        {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name(&"x".repeat(256)).is_err());
@@ -61,16 +56,7 @@ mod tests {
 
     #[test]
     fn a_name_that_only_looks_odd_is_fine() {
-        for name in [
-            "...",
-            "..a",
-            ".hidden",
-            " ",
-            "ab:c",
-            "12:30",
-            "ünïcödé",
-            "a\nb",
-        ] {
+        for name in ["...", "..a", ".hidden", " ", "ab:c", "12:30", "ünïcödé", "a\nb"] {
             assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
         assert_eq!(check_name(&"x".repeat(255)), Ok(()));

@@ -91,10 +91,7 @@ impl Info {
         let hashes = required("info.pieces", hashes)?;
         let (files, layout) = arrange(name, piece_length, content)?;
         if hashes.len() as u64 != u64::from(layout.pieces()) * HASH_LENGTH as u64 {
-            return Err(MetainfoError::Hashes {
-                got: hashes.len(),
-                pieces: layout.pieces(),
-            });
+            return Err(MetainfoError::Hashes { got: hashes.len(), pieces: layout.pieces() });
         }
         Ok(Info {
             name: name.to_owned(),
@@ -158,10 +155,7 @@ fn folder(value: Object<'_, '_>) -> Result<Vec<(Vec<String>, u64)>, BencodeError
             }
             Ok::<_, BencodeError>(())
         })?;
-        files.push((
-            required("info.files.path", path)?,
-            required("info.files.length", length)?,
-        ));
+        files.push((required("info.files.path", path)?, required("info.files.length", length)?));
         Ok::<_, BencodeError>(())
     })?;
     Ok(files)

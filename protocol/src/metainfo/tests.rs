@@ -33,10 +33,7 @@ fn draft(piece_length: u32, lengths: &[u64]) -> Draft {
         private: false,
         announce: None,
         content: Content::Folder(
-            (0..)
-                .map(|index| vec![format!("{index}")])
-                .zip(lengths.iter().copied())
-                .collect(),
+            (0..).map(|index| vec![format!("{index}")]).zip(lengths.iter().copied()).collect(),
         ),
     }
 }
@@ -54,11 +51,7 @@ fn a_single_file_torrent_reads_as_bep_3_says() {
     assert!(!info.is_private() && !info.is_multi_file());
     assert_eq!(info.layout(), crate::Layout::new(2, 3));
     assert_eq!(info.piece_hash(1), [b'x'; 20]);
-    let file = File {
-        path: vec!["a".into()],
-        length: 3,
-        offset: 0,
-    };
+    let file = File { path: vec!["a".into()], length: 3, offset: 0 };
     assert_eq!(info.files(), [file]);
 }
 
@@ -105,19 +98,9 @@ fn a_folder_has_the_torrents_name_in_front_of_each_path_and_may_have_empty_files
         folder("d6:lengthi3e4:pathl1:a1:beed6:lengthi0e4:pathl1:ceed6:lengthi5e4:pathl1:dee");
     let info = metainfo.unwrap().info;
     assert!(info.is_multi_file());
-    let files: Vec<_> = info
-        .files()
-        .iter()
-        .map(|file| (file.path.join("/"), file.length, file.offset))
-        .collect();
-    assert_eq!(
-        files,
-        [
-            ("t/a/b".into(), 3, 0),
-            ("t/c".into(), 0, 3),
-            ("t/d".into(), 5, 3)
-        ]
-    );
+    let files: Vec<_> =
+        info.files().iter().map(|file| (file.path.join("/"), file.length, file.offset)).collect();
+    assert_eq!(files, [("t/a/b".into(), 3, 0), ("t/c".into(), 0, 3), ("t/d".into(), 5, 3)]);
 }
 
 #[test]
@@ -136,27 +119,19 @@ fn impossible_numbers_are_errors_that_show_them() {
     ] {
         let error = replaced(from, to).unwrap_err();
         assert!(
-            matches!(
-                error,
-                MetainfoError::Bencode(BencodeError::Unexpected { .. })
-            ),
+            matches!(error, MetainfoError::Bencode(BencodeError::Unexpected { .. })),
             "{to}: {error}"
         );
     }
     assert_eq!(
-        replaced("piece lengthi2e", "piece lengthi-1e")
-            .unwrap_err()
-            .to_string(),
+        replaced("piece lengthi2e", "piece lengthi-1e").unwrap_err().to_string(),
         "metainfo: `info.piece length` is -1; expected a number from 0 to 2^64-1"
     );
 }
 
 #[test]
 fn there_is_content_and_a_hash_for_each_piece_of_it() {
-    assert_eq!(
-        replaced("lengthi3e", "lengthi0e"),
-        Err(MetainfoError::Empty { files: 1 })
-    );
+    assert_eq!(replaced("lengthi3e", "lengthi0e"), Err(MetainfoError::Empty { files: 1 }));
     assert!(replaced("lengthi3e", "lengthi4e").is_ok());
     for (length, pieces) in [(2u64, 1), (5, 3), (2 << 32, 0)] {
         let error = replaced("lengthi3e", &format!("lengthi{length}e")).unwrap_err();
@@ -166,42 +141,25 @@ fn there_is_content_and_a_hash_for_each_piece_of_it() {
         };
         assert_eq!(error, expected);
     }
-    assert_eq!(
-        folder("d6:lengthi0e4:pathl1:aee"),
-        Err(MetainfoError::Empty { files: 1 })
-    );
+    assert_eq!(folder("d6:lengthi0e4:pathl1:aee"), Err(MetainfoError::Empty { files: 1 }));
     assert_eq!(folder(""), Err(MetainfoError::Empty { files: 0 }));
 }
 
 #[test]
 fn lengths_that_overflow_together_are_an_error() {
     let files = "d6:lengthi18446744073709551615e4:pathl1:aeed6:lengthi9e4:pathl1:bee";
-    assert_eq!(
-        folder(files),
-        Err(MetainfoError::TooLarge { piece_length: 8 })
-    );
+    assert_eq!(folder(files), Err(MetainfoError::TooLarge { piece_length: 8 }));
 }
 
 #[test]
 fn a_field_that_is_missing_is_named() {
     let missing = |from, to| replaced(from, to).unwrap_err().to_string();
     assert_eq!(missing("4:name1:a", ""), "metainfo: `info.name` is missing");
+    assert_eq!(missing("6:lengthi3e", ""), "metainfo: `info.length or info.files` is missing");
+    assert_eq!(missing("12:piece lengthi2e", ""), "metainfo: `info.piece length` is missing");
+    assert_eq!(missing("6:pieces40:HASHES", ""), "metainfo: `info.pieces` is missing");
     assert_eq!(
-        missing("6:lengthi3e", ""),
-        "metainfo: `info.length or info.files` is missing"
-    );
-    assert_eq!(
-        missing("12:piece lengthi2e", ""),
-        "metainfo: `info.piece length` is missing"
-    );
-    assert_eq!(
-        missing("6:pieces40:HASHES", ""),
-        "metainfo: `info.pieces` is missing"
-    );
-    assert_eq!(
-        Metainfo::from_bytes(b"d8:announce1:ae")
-            .unwrap_err()
-            .to_string(),
+        Metainfo::from_bytes(b"d8:announce1:ae").unwrap_err().to_string(),
         "metainfo: `info` is missing"
     );
 }
@@ -219,49 +177,26 @@ fn dangerous_or_colliding_paths_are_refused() {
     assert!(name("d6:lengthi8e4:pathl1:a0:ee"));
     assert!(folder("d6:lengthi8e4:pathlee").is_err(), "no component");
     let collision = |files: &str| matches!(folder(files), Err(MetainfoError::Collision { .. }));
-    assert!(collision(
-        "d6:lengthi4e4:pathl1:aeed6:lengthi4e4:pathl1:aee"
-    ));
-    assert!(collision(
-        "d6:lengthi4e4:pathl1:aeed6:lengthi4e4:pathl1:a1:bee"
-    ));
-    assert!(matches!(
-        replaced("4:name1:a", "4:name2:.."),
-        Err(MetainfoError::Name { .. })
-    ));
+    assert!(collision("d6:lengthi4e4:pathl1:aeed6:lengthi4e4:pathl1:aee"));
+    assert!(collision("d6:lengthi4e4:pathl1:aeed6:lengthi4e4:pathl1:a1:bee"));
+    assert!(matches!(replaced("4:name1:a", "4:name2:.."), Err(MetainfoError::Name { .. })));
 
     let mut bytes = single(|text| text);
-    let at = bytes
-        .windows(3)
-        .position(|window| window == b"1:a")
-        .unwrap();
+    let at = bytes.windows(3).position(|window| window == b"1:a").unwrap();
     bytes[at + 2] = 0xff;
     let message = Metainfo::from_bytes(&bytes).unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "metainfo: `info.name` is \"\\xff\"; expected UTF-8 text"
-    );
+    assert_eq!(message, "metainfo: `info.name` is \"\\xff\"; expected UTF-8 text");
 }
 
 #[test]
 fn a_block_across_three_files_has_three_spans() {
     let content = [7; 20];
     let (metainfo, _) = Metainfo::create(&draft(16, &[3, 0, 4, 0, 13, 0]), &content[..]).unwrap();
-    let spans: Vec<_> = metainfo
-        .info
-        .spans(0, 1, 10)
-        .map(|span| (span.file, span.offset, span.length))
-        .collect();
+    let spans: Vec<_> =
+        metainfo.info.spans(0, 1, 10).map(|span| (span.file, span.offset, span.length)).collect();
     assert_eq!(spans, [(0, 1, 2), (2, 0, 4), (4, 0, 4)]);
     let spans: Vec<_> = metainfo.info.spans(1, 3, 1).collect();
-    assert_eq!(
-        spans,
-        [FileSpan {
-            file: 4,
-            offset: 12,
-            length: 1
-        }]
-    );
+    assert_eq!(spans, [FileSpan { file: 4, offset: 12, length: 1 }]);
     assert_eq!(metainfo.info.spans(0, 3, 0).count(), 0);
     assert_eq!(metainfo.info.spans(0, 5, 0).count(), 0);
 }
@@ -290,28 +225,18 @@ fn a_new_torrent_has_the_bytes_that_bep_3_says() {
         &sha1(b"z"),
         b"7:privatei1eee",
     ];
-    assert_eq!(
-        bytes.escape_ascii().to_string(),
-        expected.concat().escape_ascii().to_string()
-    );
+    assert_eq!(bytes.escape_ascii().to_string(), expected.concat().escape_ascii().to_string());
 }
 
 #[test]
 fn content_that_ends_early_is_an_error_of_its_piece() {
     let error = Metainfo::create(&draft(16, &[3, 30]), &[0; 20][..]).unwrap_err();
-    assert!(
-        matches!(error, CreateError::Read { piece: 1, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, CreateError::Read { piece: 1, .. }), "{error}");
 }
 
 #[test]
 fn a_draft_is_held_to_the_same_rules() {
-    for draft in [
-        draft(0, &[1]),
-        draft(Info::PIECE_LENGTH_MAX + 1, &[1]),
-        draft(1, &[0]),
-    ] {
+    for draft in [draft(0, &[1]), draft(Info::PIECE_LENGTH_MAX + 1, &[1]), draft(1, &[0])] {
         let error = Metainfo::create(&draft, std::io::repeat(0)).unwrap_err();
         assert!(matches!(error, CreateError::Draft(_)), "{error}");
     }

@@ -61,14 +61,9 @@ fn an_address_that_is_known_is_not_new() {
 #[test]
 fn an_address_that_nobody_can_listen_at_is_left_out() {
     let mut table = PeerTable::new();
-    for text in [
-        "1.2.3.4:0",
-        "0.0.0.0:1",
-        "224.0.0.1:1",
-        "255.255.255.255:1",
-        "[::]:1",
-        "[ff02::1]:1",
-    ] {
+    for text in
+        ["1.2.3.4:0", "0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "[::]:1", "[ff02::1]:1"]
+    {
         assert!(!table.add(addr(text), Source::Manual, at(0)), "{text}");
         table.learned_listen_addr(addr(text));
     }
@@ -91,10 +86,7 @@ fn a_failed_attempt_is_repeated_after_60_s_then_120_s_then_given_up() {
     assert_eq!(dial_all(&mut table, now), [peer]);
     table.failed(peer, now);
     assert_eq!(table.poll_timeout(), None);
-    assert!(
-        !table.add(peer, Source::Pex, now),
-        "gossip does not bring it back at once"
-    );
+    assert!(!table.add(peer, Source::Pex, now), "gossip does not bring it back at once");
     now += Duration::from_secs(240);
     assert_eq!(dial_all(&mut table, now), []);
     assert!(table.is_empty());
@@ -170,11 +162,7 @@ fn while_one_of_two_connections_stands_there_is_no_dialling() {
     dial_all(&mut table, at(0));
     table.learned_listen_addr(peer);
     table.failed(peer, at(1));
-    assert_eq!(
-        dial_all(&mut table, at(1000)),
-        [],
-        "our attempt failed, theirs stands"
-    );
+    assert_eq!(dial_all(&mut table, at(1000)), [], "our attempt failed, theirs stands");
     table.learned_listen_addr(peer);
     table.disconnected(peer, at(1001));
     assert_eq!(dial_all(&mut table, at(2000)), []);
@@ -205,9 +193,7 @@ fn our_own_address_and_banned_ones_never_come_back() {
 fn gossip_cannot_shut_out_the_tracker_nor_both_the_user() {
     let mut table = PeerTable::new();
     let mut fill = |source, from: u32| {
-        (from..from + 5000)
-            .filter(|n| table.add(nth(*n), source, at(0)))
-            .count()
+        (from..from + 5000).filter(|n| table.add(nth(*n), source, at(0))).count()
     };
     assert_eq!(fill(Source::Pex, 0), 2000);
     assert_eq!(fill(Source::Tracker, 10_000), 900);

@@ -37,10 +37,7 @@ impl Picker {
         equal("free blocks", self.free, free)?;
         equal("blocks in flight", self.in_flight, in_flight)?;
         equal("bytes left", self.left, left)?;
-        let open = self
-            .started
-            .keys()
-            .filter_map(|&piece| self.turn_in_open(piece));
+        let open = self.started.keys().filter_map(|&piece| self.turn_in_open(piece));
         equal("open pieces", &self.open, &open.collect())?;
         self.check_suspects()
     }
@@ -50,11 +47,7 @@ impl Picker {
         let count = |is: fn(&Slot) -> bool| slots.iter().filter(|slot| is(slot)).count() as u32;
         let blocks = self.layout.blocks_in(piece);
         equal("blocks of a piece", slots.len() as u32, blocks)?;
-        equal(
-            "its free blocks",
-            progress.free(),
-            count(|slot| *slot == Slot::Free),
-        )?;
+        equal("its free blocks", progress.free(), count(|slot| *slot == Slot::Free))?;
         let in_flight = count(|slot| matches!(slot, Slot::InFlight(_)));
         equal("its blocks in flight", progress.in_flight(), in_flight)?;
         if progress.is_untouched() {
@@ -70,9 +63,7 @@ impl Picker {
             if distinct.len() != requesters.len()
                 || !(1..=REQUESTERS_MAX).contains(&requesters.len())
             {
-                return Err(format!(
-                    "block {index} of piece {piece} asked of {requesters:?}"
-                ));
+                return Err(format!("block {index} of piece {piece} asked of {requesters:?}"));
             }
         }
         Ok(())

@@ -155,10 +155,8 @@ impl Picker {
         let Some(index) = self.layout.index_of(block) else {
             return Receipt::Invalid;
         };
-        let is_missing = matches!(
-            self.block_state(block),
-            BlockState::Free | BlockState::InFlight(_)
-        );
+        let is_missing =
+            matches!(self.block_state(block), BlockState::Free | BlockState::InFlight(_));
         let is_source = |suspect: &Suspect| suspect.source == Some(connection);
         if !is_missing || !self.suspects.get(&block.piece).is_none_or(is_source) {
             return Receipt::Redundant;
@@ -168,10 +166,7 @@ impl Picker {
             (requesters, progress.is_complete())
         });
         also_requested.retain(|&other| other != connection);
-        Receipt::Accepted {
-            also_requested,
-            piece_complete,
-        }
+        Receipt::Accepted { also_requested, piece_complete }
     }
 
     /// `block` will not come from `connection` (rejected, cancelled, timed out).
@@ -193,9 +188,7 @@ impl Picker {
     /// choked us and does not speak the fast extension. BEP 3, BEP 6.
     pub fn release_all(&mut self, connection: ConnectionId) {
         let asked = |progress: &Progress| {
-            progress
-                .requests()
-                .any(|(_, requesters)| requesters.contains(&connection))
+            progress.requests().any(|(_, requesters)| requesters.contains(&connection))
         };
         let pieces = self.started.iter().filter(|(_, progress)| asked(progress));
         for piece in pieces.map(|(&piece, _)| piece).collect::<Vec<_>>() {
@@ -257,11 +250,7 @@ impl Picker {
     /// complete one stays until its verdict. Of any other unwanted piece all is
     /// dropped; returns what was in flight, to be cancelled.
     pub fn set_wanted(&mut self, piece: u32, wanted: bool) -> Vec<(Block, Vec<ConnectionId>)> {
-        let changed = if wanted {
-            self.wanted.insert(piece)
-        } else {
-            self.wanted.remove(piece)
-        };
+        let changed = if wanted { self.wanted.insert(piece) } else { self.wanted.remove(piece) };
         let settled = self.have.contains(piece)
             || self.started.get(&piece).is_some_and(Progress::is_complete);
         if !changed || settled {
@@ -346,8 +335,7 @@ impl Picker {
     pub fn wants(&self, remote: &Bitfield) -> bool {
         self.assert_ours(remote);
         let ours = self.wanted.words().iter().zip(self.have.words());
-        ours.zip(remote.words())
-            .any(|((wanted, have), remote)| wanted & !have & remote != 0)
+        ours.zip(remote.words()).any(|((wanted, have), remote)| wanted & !have & remote != 0)
     }
 
     /// Bytes that are not verified, wanted or not: what a tracker calls `left`.
@@ -411,9 +399,7 @@ impl Picker {
             return Vec::new();
         }
         let blocks = self.layout.blocks_in(piece);
-        let old = self.update(piece, |progress| {
-            std::mem::replace(progress, Progress::new(blocks))
-        });
+        let old = self.update(piece, |progress| std::mem::replace(progress, Progress::new(blocks)));
         old.requests()
             .map(|(index, requesters)| (self.layout.block(piece, index), requesters.to_vec()))
             .collect()
@@ -422,10 +408,7 @@ impl Picker {
     /// Takes a complete piece out of the started ones, for its verdict.
     fn take_complete(&mut self, piece: u32) -> Progress {
         let complete = self.started.get(&piece).is_some_and(Progress::is_complete);
-        assert!(
-            complete,
-            "a verdict on piece {piece}, which is not complete"
-        );
+        assert!(complete, "a verdict on piece {piece}, which is not complete");
         self.started.remove(&piece).expect("it is started")
     }
 
@@ -457,9 +440,7 @@ impl Picker {
 
     fn reorder_open(&mut self) {
         let pieces = self.open.iter().map(|turn| turn.piece);
-        self.open = pieces
-            .filter_map(|piece| self.turn_in_open(piece))
-            .collect();
+        self.open = pieces.filter_map(|piece| self.turn_in_open(piece)).collect();
     }
 
     fn assert_ours(&self, bitfield: &Bitfield) {

@@ -24,11 +24,7 @@ pub(super) enum Slot {
 impl Progress {
     /// All of `blocks` free.
     pub(super) fn new(blocks: u32) -> Progress {
-        Progress {
-            slots: vec![Slot::Free; blocks as usize],
-            free: blocks,
-            in_flight: 0,
-        }
+        Progress { slots: vec![Slot::Free; blocks as usize], free: blocks, in_flight: 0 }
     }
 
     pub(super) fn free(&self) -> u32 {
@@ -57,13 +53,10 @@ impl Progress {
 
     /// Every block in flight, in order, with whom it is asked of.
     pub(super) fn requests(&self) -> impl Iterator<Item = (u32, &[ConnectionId])> {
-        self.slots
-            .iter()
-            .zip(0..)
-            .filter_map(|(slot, index)| match slot {
-                Slot::InFlight(requesters) => Some((index, requesters.as_slice())),
-                Slot::Free | Slot::Received(_) => None,
-            })
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
+            Slot::InFlight(requesters) => Some((index, requesters.as_slice())),
+            Slot::Free | Slot::Received(_) => None,
+        })
     }
 
     /// Puts the first free block in flight from `connection`.

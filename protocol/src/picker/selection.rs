@@ -65,13 +65,7 @@ impl Picker {
         rng: &mut impl Rng,
     ) -> Vec<Block> {
         self.assert_ours(remote);
-        let mut request = Request {
-            connection,
-            remote,
-            only,
-            count,
-            picked: Vec::new(),
-        };
+        let mut request = Request { connection, remote, only, count, picked: Vec::new() };
         while !request.is_full() {
             let next = self
                 .own_suspect(&request)
@@ -88,10 +82,7 @@ impl Picker {
     }
 
     fn own_suspect(&self, request: &Request) -> Option<u32> {
-        let mut suspects = self
-            .suspects
-            .iter()
-            .map(|(&piece, suspect)| (piece, suspect));
+        let mut suspects = self.suspects.iter().map(|(&piece, suspect)| (piece, suspect));
         suspects.find_map(|(piece, suspect)| {
             let is_its = suspect.source == Some(request.connection) && request.may_have(piece);
             (is_its && self.started[&piece].free() > 0).then_some(piece)
@@ -106,10 +97,7 @@ impl Picker {
     fn new_piece(&self, request: &Request, rng: &mut impl Rng) -> Option<u32> {
         let at_random = self.have.count() < self.options.random_first;
         if let Some(only) = request.only {
-            let pieces = only
-                .iter()
-                .copied()
-                .filter(|&piece| request.remote.contains(piece));
+            let pieces = only.iter().copied().filter(|&piece| request.remote.contains(piece));
             return self.choose(pieces, at_random, rng);
         }
         let may_have = |piece| request.may_have(piece);
@@ -163,9 +151,7 @@ impl Picker {
             .find(|(piece, suspect)| request.may_have(**piece) && is_abandoned(piece, suspect))?;
         if suspect.takeovers < TAKEOVERS_MAX {
             self.reset(piece);
-            self.suspects
-                .entry(piece)
-                .and_modify(|suspect| suspect.takeovers += 1);
+            self.suspects.entry(piece).and_modify(|suspect| suspect.takeovers += 1);
         } else {
             self.suspects.remove(&piece);
             self.open.extend(self.turn_in_open(piece));

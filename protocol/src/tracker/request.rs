@@ -142,11 +142,7 @@ impl fmt::Display for Event {
 }
 
 /// Everything but what RFC 3986 §2.3 leaves alone.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn encode(bytes: &[u8]) -> impl fmt::Display + '_ {
     percent_encode(bytes, RESERVED)
@@ -162,11 +158,7 @@ impl<'a> Pairs<'a> {
 
     fn new(query: &'a str) -> Pairs<'a> {
         let pairs = query.split('&').take(Self::MAX);
-        Pairs(
-            pairs
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .collect(),
-        )
+        Pairs(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect())
     }
 
     fn find(&self, key: &'static str) -> Result<Option<Cow<'a, [u8]>>, RequestError> {
@@ -182,12 +174,8 @@ impl<'a> Pairs<'a> {
         let Some(value) = self.find(key)? else {
             return Ok(None);
         };
-        let number = std::str::from_utf8(&value)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        number
-            .map(Some)
-            .ok_or_else(|| unexpected(key, &value, "a number in bounds"))
+        let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or_else(|| unexpected(key, &value, "a number in bounds"))
     }
 
     fn required_number<T: FromStr>(&self, key: &'static str) -> Result<T, RequestError> {
@@ -196,9 +184,7 @@ impl<'a> Pairs<'a> {
 
     fn identity(&self, key: &'static str) -> Result<[u8; 20], RequestError> {
         let value = self.find(key)?.ok_or(RequestError::Missing { key })?;
-        value[..]
-            .try_into()
-            .map_err(|_| unexpected(key, &value, "20 bytes"))
+        value[..].try_into().map_err(|_| unexpected(key, &value, "20 bytes"))
     }
 
     fn event(&self) -> Result<Option<Event>, RequestError> {
@@ -271,18 +257,9 @@ mod tests {
         for (announce, start) in [
             ("http://t/announce", "http://t/announce?"),
             ("http://t/announce?", "http://t/announce?"),
-            (
-                "http://t/announce?passkey=1",
-                "http://t/announce?passkey=1&",
-            ),
-            (
-                "http://t/announce?passkey=1&",
-                "http://t/announce?passkey=1&",
-            ),
-            (
-                "http://t/announce?passkey=1#top",
-                "http://t/announce?passkey=1&",
-            ),
+            ("http://t/announce?passkey=1", "http://t/announce?passkey=1&"),
+            ("http://t/announce?passkey=1&", "http://t/announce?passkey=1&"),
+            ("http://t/announce?passkey=1#top", "http://t/announce?passkey=1&"),
         ] {
             assert_eq!(request.url(announce), format!("{start}{query}"));
         }
@@ -331,37 +308,24 @@ mod tests {
         ]));
         let counts = (any::<u64>(), any::<u64>(), any::<u64>());
         let rest = (any::<bool>(), any::<u32>(), any::<Option<Vec<u8>>>());
-        (
-            any::<([u8; 20], [u8; 20], u16)>(),
-            counts,
-            event,
-            any::<Option<u32>>(),
-            rest,
-        )
-            .prop_map(
-                |(
-                    (info_hash, peer_id, port),
-                    (uploaded, downloaded, left),
+        (any::<([u8; 20], [u8; 20], u16)>(), counts, event, any::<Option<u32>>(), rest).prop_map(
+            |((info_hash, peer_id, port), (uploaded, downloaded, left), event, numwant, rest)| {
+                let (compact, key, tracker_id) = rest;
+                AnnounceRequest {
+                    info_hash: InfoHash(info_hash),
+                    peer_id: PeerId(peer_id),
+                    port,
+                    uploaded,
+                    downloaded,
+                    left,
                     event,
                     numwant,
-                    rest,
-                )| {
-                    let (compact, key, tracker_id) = rest;
-                    AnnounceRequest {
-                        info_hash: InfoHash(info_hash),
-                        peer_id: PeerId(peer_id),
-                        port,
-                        uploaded,
-                        downloaded,
-                        left,
-                        event,
-                        numwant,
-                        compact,
-                        key,
-                        tracker_id,
-                    }
-                },
-            )
+                    compact,
+                    key,
+                    tracker_id,
+                }
+            },
+        )
     }
 
     proptest! {

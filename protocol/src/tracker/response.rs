@@ -154,10 +154,7 @@ const TRACKER_ID_MAX: usize = 200;
 
 fn seconds(field: &'static str, value: Object<'_, '_>) -> Result<Duration, BencodeError> {
     let seconds = u64::try_from(bencode::saturating(field, value)?).unwrap_or(0);
-    let (min, max) = (
-        AnnounceResponse::INTERVAL_MIN,
-        AnnounceResponse::INTERVAL_MAX,
-    );
+    let (min, max) = (AnnounceResponse::INTERVAL_MIN, AnnounceResponse::INTERVAL_MAX);
     Ok(Duration::from_secs(seconds).clamp(min, max))
 }
 
@@ -185,9 +182,7 @@ fn peers(value: Object<'_, '_>, peers: &mut Vec<SocketAddr>) -> Result<(), Benco
                 Ok::<_, BencodeError>(())
             })?;
             let ip = ip.ok_or(BencodeError::Missing { field: "peers.ip" })?;
-            let port = port.ok_or(BencodeError::Missing {
-                field: "peers.port",
-            })?;
+            let port = port.ok_or(BencodeError::Missing { field: "peers.port" })?;
             if let (Some(ip), Ok(port)) = (ip_literal(ip), u16::try_from(port)) {
                 keep(SocketAddr::new(ip, port), peers);
             }
@@ -222,10 +217,7 @@ fn compact<const N: usize>(
             Ok(octets) => IpAddr::from(octets),
             Err(_) => IpAddr::from(<[u8; 16]>::try_from(ip).expect("4 or 16 bytes")),
         };
-        keep(
-            SocketAddr::new(ip, u16::from_be_bytes([port[0], port[1]])),
-            peers,
-        );
+        keep(SocketAddr::new(ip, u16::from_be_bytes([port[0], port[1]])), peers);
     }
     Ok(())
 }
@@ -292,9 +284,7 @@ mod tests {
 
     #[test]
     fn peers6_has_sixteen_bytes_of_address() {
-        let address = [
-            0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe1,
-        ];
+        let address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x1a, 0xe1];
         let body = [&b"d8:intervali9e5:peers0:6:peers618:"[..], &address, b"e"].concat();
         assert_eq!(peers_of(&body), ["[2001:db8::1]:6881"]);
     }
@@ -334,10 +324,7 @@ mod tests {
     fn a_failure_reason_is_an_error_of_its_own_whatever_else_is_there() {
         let failure = |reason: &str| Err(AnnounceError::Failure(reason.into()));
         assert_eq!(read(b"d14:failure reason4:gonee"), failure("gone"));
-        assert_eq!(
-            read(b"d14:failure reason4:gone8:intervali9e5:peers0:e"),
-            failure("gone")
-        );
+        assert_eq!(read(b"d14:failure reason4:gone8:intervali9e5:peers0:e"), failure("gone"));
         assert_eq!(read(&AnnounceResponse::failure("gone")), failure("gone"));
     }
 
@@ -376,19 +363,13 @@ mod tests {
     fn a_list_that_is_too_long_is_cut() {
         let list = b"\x01\x02\x03\x04\x1a\xe1".repeat(5000);
         let body = [&b"d8:intervali9e5:peers30000:"[..], &list, b"e"].concat();
-        assert_eq!(
-            read(&body).unwrap().peers.len(),
-            AnnounceResponse::PEERS_MAX
-        );
+        assert_eq!(read(&body).unwrap().peers.len(), AnnounceResponse::PEERS_MAX);
     }
 
     #[test]
     fn what_is_malformed_is_an_error_with_its_reason() {
         let error = |body: &[u8]| read(body).unwrap_err().to_string();
-        assert_eq!(
-            error(b"d5:peers0:e"),
-            "the tracker's answer: `interval` is missing"
-        );
+        assert_eq!(error(b"d5:peers0:e"), "the tracker's answer: `interval` is missing");
         assert_eq!(
             error(b"d8:intervali9e5:peers7:1234567e"),
             "the tracker's answer: `peers` is 7 bytes long; expected 6 bytes a peer"
@@ -401,12 +382,7 @@ mod tests {
             error(b"d8:interval1:9e"),
             "the tracker's answer: `interval` is the string \"9\"; expected a number"
         );
-        for body in [
-            &b""[..],
-            b"<html>",
-            b"d8:intervali9e5:peersi1ee",
-            b"d8:intervali9ee\n",
-        ] {
+        for body in [&b""[..], b"<html>", b"d8:intervali9e5:peersi1ee", b"d8:intervali9ee\n"] {
             assert!(read(body).is_err());
         }
     }
@@ -415,10 +391,7 @@ mod tests {
         let seconds = || (1u64..=86_400).prop_map(Duration::from_secs);
         let v4 = (any::<[u8; 4]>(), 1u16..).prop_map(|(ip, port)| SocketAddr::from((ip, port)));
         let v6 = (any::<[u8; 16]>(), 1u16..).prop_map(|(ip, port)| SocketAddr::from((ip, port)));
-        let peers = (
-            prop::collection::vec(v4, 0..5),
-            prop::collection::vec(v6, 0..5),
-        );
+        let peers = (prop::collection::vec(v4, 0..5), prop::collection::vec(v6, 0..5));
         let peers = peers.prop_map(|(v4, v6)| {
             let mut peers = [v4, v6].concat();
             peers.retain(|peer| is_dialable(*peer) && peer.ip() == peer.ip().to_canonical());

@@ -43,11 +43,7 @@ impl Decoder {
     /// A decoder that takes messages of at most `cap` bytes, length prefix
     /// excluded; see [`message_cap`].
     pub fn new(cap: usize) -> Decoder {
-        Decoder {
-            buffer: BytesMut::new(),
-            cap,
-            failed: None,
-        }
+        Decoder { buffer: BytesMut::new(), cap, failed: None }
     }
 
     /// Changes the cap for all messages not yet taken, as when the metadata, and
@@ -95,10 +91,7 @@ impl Decoder {
             };
             let length = u32::from_be_bytes(*prefix);
             if length as usize > decoder.cap {
-                return Err(WireError::TooLong {
-                    length,
-                    cap: decoder.cap,
-                });
+                return Err(WireError::TooLong { length, cap: decoder.cap });
             }
             if length == 0 {
                 decoder.buffer.advance(PREFIX_LENGTH);
@@ -168,10 +161,7 @@ mod tests {
     fn a_stream_of_another_protocol_fails_at_its_first_byte() {
         let mut decoder = Decoder::new(message_cap(None));
         decoder.feed(b"G");
-        assert!(matches!(
-            decoder.next_handshake(),
-            Err(WireError::Protocol { .. })
-        ));
+        assert!(matches!(decoder.next_handshake(), Err(WireError::Protocol { .. })));
     }
 
     #[test]
@@ -191,10 +181,7 @@ mod tests {
     fn a_length_over_the_cap_fails_on_the_prefix_alone() {
         let mut decoder = Decoder::new(100);
         decoder.feed(&[0, 0, 0, 101]);
-        let error = Err(WireError::TooLong {
-            length: 101,
-            cap: 100,
-        });
+        let error = Err(WireError::TooLong { length: 101, cap: 100 });
         assert_eq!(decoder.next_message(), error);
     }
 
@@ -203,10 +190,7 @@ mod tests {
         let mut decoder = Decoder::new(5);
         decoder.set_cap(6);
         decoder.feed(&[0, 0, 0, 6, 5, 1, 2, 3, 4, 5]);
-        assert!(matches!(
-            decoder.next_message(),
-            Ok(Some(Message::Bitfield(_)))
-        ));
+        assert!(matches!(decoder.next_message(), Ok(Some(Message::Bitfield(_)))));
     }
 
     #[test]
@@ -256,10 +240,7 @@ mod tests {
         assert!(decode(&[0, 0, 0, 1, 20]).is_err());
         assert_eq!(
             decode(&[0, 0, 0, 2, 20, 0]),
-            Ok(Some(Message::Extended {
-                id: 0,
-                payload: Bytes::new()
-            }))
+            Ok(Some(Message::Extended { id: 0, payload: Bytes::new() }))
         );
     }
 
@@ -267,10 +248,7 @@ mod tests {
     fn an_unknown_message_is_named_and_skipped() {
         let mut decoder = Decoder::new(message_cap(None));
         decoder.feed(&[0, 0, 0, 3, 99, 1, 2, 0, 0, 0, 1, 0]);
-        assert_eq!(
-            decoder.next_message(),
-            Ok(Some(Message::Unknown { id: 99, length: 2 }))
-        );
+        assert_eq!(decoder.next_message(), Ok(Some(Message::Unknown { id: 99, length: 2 })));
         assert_eq!(decoder.next_message(), Ok(Some(Message::Choke)));
     }
 
@@ -310,11 +288,8 @@ mod tests {
     fn noise() -> impl Strategy<Value = Vec<u8>> {
         let frame = (0u8..120, prop::collection::vec(any::<u8>(), 0..120))
             .prop_map(|(length, body)| [&[0, 0, 0, length], &body[..]].concat());
-        prop::collection::vec(
-            prop_oneof![frame, prop::collection::vec(any::<u8>(), 0..20)],
-            0..8,
-        )
-        .prop_map(|parts| parts.concat())
+        prop::collection::vec(prop_oneof![frame, prop::collection::vec(any::<u8>(), 0..20)], 0..8)
+            .prop_map(|parts| parts.concat())
     }
 
     proptest! {

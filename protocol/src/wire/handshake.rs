@@ -27,11 +27,7 @@ impl Handshake {
 
     /// A handshake that announces no extension of the protocol.
     pub fn new(info_hash: InfoHash, peer_id: PeerId) -> Handshake {
-        Handshake {
-            reserved: [0; 8],
-            info_hash,
-            peer_id,
-        }
+        Handshake { reserved: [0; 8], info_hash, peer_id }
     }
 
     /// Announces the fast extension. BEP 6.
@@ -90,9 +86,7 @@ pub(super) fn check_protocol(start: &[u8]) -> Result<(), WireError> {
     if Handshake::PROTOCOL.starts_with(start) {
         Ok(())
     } else {
-        Err(WireError::Protocol {
-            got: Bytes::copy_from_slice(start),
-        })
+        Err(WireError::Protocol { got: Bytes::copy_from_slice(start) })
     }
 }
 

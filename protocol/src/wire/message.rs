@@ -132,35 +132,21 @@ impl Message {
             UNCHOKE => Message::Unchoke,
             INTERESTED => Message::Interested,
             NOT_INTERESTED => Message::NotInterested,
-            HAVE => Message::Have {
-                piece: payload.get_u32(),
-            },
+            HAVE => Message::Have { piece: payload.get_u32() },
             BITFIELD => Message::Bitfield(payload),
             REQUEST => Message::Request(get_block(&mut payload)),
-            PIECE => Message::Piece {
-                piece: payload.get_u32(),
-                begin: payload.get_u32(),
-                data: payload,
-            },
+            PIECE => {
+                Message::Piece { piece: payload.get_u32(), begin: payload.get_u32(), data: payload }
+            }
             CANCEL => Message::Cancel(get_block(&mut payload)),
             PORT => Message::Port(payload.get_u16()),
-            SUGGEST => Message::Suggest {
-                piece: payload.get_u32(),
-            },
+            SUGGEST => Message::Suggest { piece: payload.get_u32() },
             HAVE_ALL => Message::HaveAll,
             HAVE_NONE => Message::HaveNone,
             REJECT => Message::Reject(get_block(&mut payload)),
-            ALLOWED_FAST => Message::AllowedFast {
-                piece: payload.get_u32(),
-            },
-            EXTENDED => Message::Extended {
-                id: payload.get_u8(),
-                payload,
-            },
-            _ => Message::Unknown {
-                id,
-                length: payload.len() as u32,
-            },
+            ALLOWED_FAST => Message::AllowedFast { piece: payload.get_u32() },
+            EXTENDED => Message::Extended { id: payload.get_u8(), payload },
+            _ => Message::Unknown { id, length: payload.len() as u32 },
         }
     }
 
@@ -237,11 +223,7 @@ pub(super) fn check_length(id: u8, length: u32) -> Result<(), WireError> {
     if expected.contains(&length) {
         Ok(())
     } else {
-        Err(WireError::Length {
-            id,
-            got: length,
-            expected,
-        })
+        Err(WireError::Length { id, got: length, expected })
     }
 }
 
@@ -258,11 +240,7 @@ fn length_of(id: u8) -> RangeInclusive<u32> {
 }
 
 fn get_block(payload: &mut Bytes) -> Block {
-    Block {
-        piece: payload.get_u32(),
-        begin: payload.get_u32(),
-        length: payload.get_u32(),
-    }
+    Block { piece: payload.get_u32(), begin: payload.get_u32(), length: payload.get_u32() }
 }
 
 impl fmt::Display for Message {
@@ -270,11 +248,7 @@ impl fmt::Display for Message {
     /// `piece+begin (bytes)`; of a payload only the length is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let block = |f: &mut fmt::Formatter<'_>, word, block: &Block| {
-            let Block {
-                piece,
-                begin,
-                length,
-            } = block;
+            let Block { piece, begin, length } = block;
             write!(f, "{word} {piece}+{begin} ({length})")
         };
         match self {
@@ -317,11 +291,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    const BLOCK: Block = Block {
-        piece: 3,
-        begin: 16_384,
-        length: 16_384,
-    };
+    const BLOCK: Block = Block { piece: 3, begin: 16_384, length: 16_384 };
 
     fn wire(message: Message) -> Vec<u8> {
         let mut out = BytesMut::new();
@@ -340,40 +310,21 @@ pub(super) mod tests {
         assert_eq!(wire(Message::Unchoke), [0, 0, 0, 1, 1]);
         assert_eq!(wire(Message::Interested), [0, 0, 0, 1, 2]);
         assert_eq!(wire(Message::NotInterested), [0, 0, 0, 1, 3]);
-        assert_eq!(
-            wire(Message::Have { piece: 7 }),
-            [0, 0, 0, 5, 4, 0, 0, 0, 7]
-        );
+        assert_eq!(wire(Message::Have { piece: 7 }), [0, 0, 0, 5, 4, 0, 0, 0, 7]);
         assert_eq!(wire(Message::Bitfield(data.clone())), *b"\0\0\0\x04\x05xyz");
         assert_eq!(wire(Message::Request(BLOCK)), with_block(6));
         assert_eq!(
-            wire(Message::Piece {
-                piece: 1,
-                begin: 2,
-                data: data.clone()
-            }),
+            wire(Message::Piece { piece: 1, begin: 2, data: data.clone() }),
             *b"\0\0\0\x0c\x07\0\0\0\x01\0\0\0\x02xyz"
         );
         assert_eq!(wire(Message::Cancel(BLOCK)), with_block(8));
         assert_eq!(wire(Message::Port(0x1ae1)), [0, 0, 0, 3, 9, 0x1a, 0xe1]);
-        assert_eq!(
-            wire(Message::Suggest { piece: 7 }),
-            [0, 0, 0, 5, 13, 0, 0, 0, 7]
-        );
+        assert_eq!(wire(Message::Suggest { piece: 7 }), [0, 0, 0, 5, 13, 0, 0, 0, 7]);
         assert_eq!(wire(Message::HaveAll), [0, 0, 0, 1, 14]);
         assert_eq!(wire(Message::HaveNone), [0, 0, 0, 1, 15]);
         assert_eq!(wire(Message::Reject(BLOCK)), with_block(16));
-        assert_eq!(
-            wire(Message::AllowedFast { piece: 7 }),
-            [0, 0, 0, 5, 17, 0, 0, 0, 7]
-        );
-        assert_eq!(
-            wire(Message::Extended {
-                id: 9,
-                payload: data
-            }),
-            *b"\0\0\0\x05\x14\x09xyz"
-        );
+        assert_eq!(wire(Message::AllowedFast { piece: 7 }), [0, 0, 0, 5, 17, 0, 0, 0, 7]);
+        assert_eq!(wire(Message::Extended { id: 9, payload: data }), *b"\0\0\0\x05\x14\x09xyz");
     }
 
     #[test]
@@ -392,16 +343,9 @@ pub(super) mod tests {
         for (message, line) in lines {
             assert_eq!(message.to_string(), line);
         }
-        let piece = Message::Piece {
-            piece: 3,
-            begin: 0,
-            data: data.clone(),
-        };
+        let piece = Message::Piece { piece: 3, begin: 0, data: data.clone() };
         assert_eq!(piece.to_string(), "piece 3+0 (40)");
-        let extended = Message::Extended {
-            id: 1,
-            payload: data,
-        };
+        let extended = Message::Extended { id: 1, payload: data };
         assert_eq!(extended.to_string(), "extended 1 (40 bytes)");
         assert_eq!(format!("{extended:?}"), "Message(extended 1 (40 bytes))");
     }

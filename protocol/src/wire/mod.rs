@@ -36,10 +36,7 @@ pub enum WireError {
         cap: usize,
     },
     /// A length that no message with this id can have.
-    #[error(
-        "a message with id {id} of {got} bytes where it takes {}",
-        Span(expected)
-    )]
+    #[error("a message with id {id} of {got} bytes where it takes {}", Span(expected))]
     Length {
         /// Message id.
         id: u8,
@@ -69,24 +66,14 @@ mod tests {
 
     #[test]
     fn an_error_says_what_came_and_what_was_expected() {
-        let length = |expected| WireError::Length {
-            id: 6,
-            got: 12,
-            expected,
-        };
+        let length = |expected| WireError::Length { id: 6, got: 12, expected };
         assert_eq!(
             length(13..=13).to_string(),
             "a message with id 6 of 12 bytes where it takes 13"
         );
         assert!(length(13..=20).to_string().ends_with("takes 13 to 20"));
-        assert!(
-            length(13..=u32::MAX)
-                .to_string()
-                .ends_with("takes at least 13")
-        );
-        let protocol = WireError::Protocol {
-            got: Bytes::from_static(b"GET /\r\n"),
-        };
+        assert!(length(13..=u32::MAX).to_string().ends_with("takes at least 13"));
+        let protocol = WireError::Protocol { got: Bytes::from_static(b"GET /\r\n") };
         assert_eq!(
             protocol.to_string(),
             r#"a handshake that starts with "GET /\r\n" instead of "\x13BitTorrent protocol""#

@@ -103,9 +103,7 @@ impl PexMessage {
     /// The payload to send: canonical bencode, with the fields that have contacts.
     /// Flags always go with them, because libtorrent skips contacts without.
     pub fn encode(&self) -> Bytes {
-        self.write()
-            .expect("keys are written in their order")
-            .into()
+        self.write().expect("keys are written in their order").into()
     }
 
     /// Reads a payload: of each list the IPv4 contacts first, then the IPv6 ones.
@@ -125,11 +123,7 @@ impl PexMessage {
         if lists.iter().all(Option::is_none) {
             return Err(ExtensionError::PexEmpty);
         }
-        let mut added = with_flags(
-            "added.f",
-            contacts("added", fields.added, v4)?,
-            fields.flags,
-        )?;
+        let mut added = with_flags("added.f", contacts("added", fields.added, v4)?, fields.flags)?;
         added.extend(with_flags(
             "added6.f",
             contacts("added6", fields.added6, v6)?,
@@ -225,11 +219,7 @@ fn contacts<const N: usize>(
     if rest.is_empty() {
         Ok(contacts.iter().map(read).collect())
     } else {
-        Err(ExtensionError::PexContacts {
-            field,
-            got: bytes.len(),
-            contact: N,
-        })
+        Err(ExtensionError::PexContacts { field, got: bytes.len(), contact: N })
     }
 }
 
@@ -241,20 +231,13 @@ fn with_flags(
     if let Some(flags) = flags
         && flags.len() != contacts.len()
     {
-        return Err(ExtensionError::PexFlags {
-            field,
-            got: flags.len(),
-            contacts: contacts.len(),
-        });
+        return Err(ExtensionError::PexFlags { field, got: flags.len(), contacts: contacts.len() });
     }
     let flags = flags.unwrap_or_default().iter().copied();
     Ok(contacts
         .into_iter()
         .zip(flags.chain(std::iter::repeat(0)))
-        .map(|(addr, flags)| PexPeer {
-            addr,
-            flags: PexFlags(flags),
-        })
+        .map(|(addr, flags)| PexPeer { addr, flags: PexFlags(flags) })
         .collect())
 }
 
@@ -292,10 +275,7 @@ mod tests {
     fn a_message_is_laid_out_as_in_bep_11() {
         let message = PexMessage {
             added: vec![
-                PexPeer {
-                    addr: contact("[2001:db8::1]:258"),
-                    flags: PexFlags::UTP,
-                },
+                PexPeer { addr: contact("[2001:db8::1]:258"), flags: PexFlags::UTP },
                 PexPeer {
                     addr: contact("1.2.3.4:6881"),
                     flags: PexFlags::UPLOAD_ONLY | PexFlags::REACHABLE,
@@ -326,10 +306,7 @@ mod tests {
             b"d5:added6:abcdef7:added.f2:xye",
             b"d7:added.f1:x7:dropped0:e",
         ] {
-            assert!(matches!(
-                PexMessage::decode(payload),
-                Err(ExtensionError::PexFlags { .. })
-            ));
+            assert!(matches!(PexMessage::decode(payload), Err(ExtensionError::PexFlags { .. })));
         }
     }
 
@@ -341,20 +318,14 @@ mod tests {
             b"d7:dropped5:abcdee",
             b"d8:dropped61:ae",
         ] {
-            assert!(matches!(
-                PexMessage::decode(payload),
-                Err(ExtensionError::PexContacts { .. })
-            ));
+            assert!(matches!(PexMessage::decode(payload), Err(ExtensionError::PexContacts { .. })));
         }
     }
 
     #[test]
     fn at_least_one_field_is_there_even_if_it_is_empty() {
         assert_eq!(PexMessage::decode(b"de"), Err(ExtensionError::PexEmpty));
-        assert_eq!(
-            PexMessage::decode(b"d7:added.f0:1:xi1ee"),
-            Err(ExtensionError::PexEmpty)
-        );
+        assert_eq!(PexMessage::decode(b"d7:added.f0:1:xi1ee"), Err(ExtensionError::PexEmpty));
         // libtorrent writes every field, with or without contacts.
         assert_eq!(
             PexMessage::decode(b"d5:added0:7:added.f0:7:dropped0:e"),

@@ -65,10 +65,7 @@ impl PexReceiver {
         Ok(message
             .added
             .iter()
-            .map(|peer| PexPeer {
-                addr: canonical(&peer.addr),
-                ..*peer
-            })
+            .map(|peer| PexPeer { addr: canonical(&peer.addr), ..*peer })
             .filter(|peer| is_dialable(peer.addr) && !dropped.contains(&peer.addr))
             .filter(|peer| seen.insert(peer.addr))
             .take(most)
@@ -82,10 +79,7 @@ impl PexReceiver {
                 if self.recent.len() < MESSAGES_MAX {
                     break;
                 }
-                return Err(PexViolation::TooOften {
-                    messages: MESSAGES_MAX + 1,
-                    span,
-                });
+                return Err(PexViolation::TooOften { messages: MESSAGES_MAX + 1, span });
             }
             self.recent.pop_front();
         }
@@ -129,10 +123,7 @@ mod tests {
         PexMessage {
             added: addrs
                 .into_iter()
-                .map(|addr| PexPeer {
-                    addr,
-                    flags: PexFlags::UPLOAD_ONLY,
-                })
+                .map(|addr| PexPeer { addr, flags: PexFlags::UPLOAD_ONLY })
                 .collect(),
             dropped: Vec::new(),
         }
@@ -202,10 +193,7 @@ mod tests {
         }
         assert_eq!(
             receiver.accept(Time::from_secs(59), &message),
-            Err(PexViolation::TooOften {
-                messages: 6,
-                span: Duration::from_secs(59)
-            })
+            Err(PexViolation::TooOften { messages: 6, span: Duration::from_secs(59) })
         );
         assert!(receiver.accept(Time::from_secs(60), &message).is_ok());
         assert!(receiver.accept(Time::from_secs(69), &message).is_err());

@@ -1,0 +1,303 @@
+//! One peer, as we know it.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+};
+
+use bytes::BytesMut;
+
+use crate::{
+    Bitfield, Block, ConnectionId, Meter, PeerId, Pipeline, Time,
+    extension::{
+        Registry,
+        pex::{PexReceiver, PexSender},
+    },
+    torrent::{Frame, Speaker},
+    wire::{Decoder, Handshake, Message},
+};
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// We did.
+    Outbound,
+    /// The remote did.
+    Inbound,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It is being opened since then.
+    Dialling {
+        /// When the dial began.
+        since: Time,
+    },
+    /// It is open, and the remote's handshake is missing since then.
+    Handshaking {
+        /// When it was opened.
+        since: Time,
+    },
+    /// Handshakes were exchanged.
+    Established,
+}
+
+/// A request of ours that waits for its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) block: Block,
+    pub(crate) sent: Time,
+}
+
+/// All that we know of one peer. It is changed by its torrent only; others read.
+pub struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) addr: SocketAddr,
+    pub(crate) direction: Direction,
+    pub(crate) phase: Phase,
+    pub(crate) decoder: Decoder,
+    pub(crate) outbox: BytesMut,
+    /// Frames said and heard that were not put out yet; `None` if nobody asks.
+    pub(crate) spoken: Option<Vec<(Speaker, Frame)>>,
+    /// Bytes handed out to be sent that have not left yet.
+    pub(crate) backlog: usize,
+    pub(crate) last_received: Time,
+    pub(crate) last_sent: Time,
+    pub(crate) established: Time,
+
+    pub(crate) remote_id: Option<PeerId>,
+    pub(crate) fast: bool,
+    pub(crate) extended: bool,
+    pub(crate) registry: Registry,
+    pub(crate) remote_reqq: u32,
+    /// Where the remote listens, once we know.
+    pub(crate) listen_addr: Option<SocketAddr>,
+
+    pub(crate) remote_pieces: Bitfield,
+    /// Messages that are allowed only as the first one are so no more.
+    pub(crate) past_first_message: bool,
+    pub(crate) am_choking: bool,
+    pub(crate) am_interested: bool,
+    pub(crate) peer_choking: bool,
+    pub(crate) peer_interested: bool,
+
+    /// Our requests that wait for a block, oldest first. Blocks mostly come in
+    /// that order, so a search from the front ends soon.
+    pub(crate) requested: VecDeque<Request>,
+    /// Requests that we gave up; their blocks may still come. Bounded by
+    /// [`Connection::ABANDONED_MAX`].
+    pub(crate) abandoned: VecDeque<Block>,
+    pub(crate) unrequested: u32,
+    /// Rejects since the last block or unchoke, though we were unchoked.
+    pub(crate) rejections: u32,
+    pub(crate) last_block: Time,
+    pub(crate) snubbed: bool,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) download: Meter,
+    /// Pieces that the remote lets us request while it chokes us. BEP 6.
+    pub(crate) allowed_fast: BTreeSet<u32>,
+
+    /// The remote's requests that wait to be read, oldest first. Bounded by
+    /// `Config::request_queue_max`.
+    pub(crate) uploads: VecDeque<Block>,
+    /// Blocks that are being read for the remote.
+    pub(crate) reading: VecDeque<Block>,
+    pub(crate) upload: Meter,
+    /// Pieces that we let the remote request while we choke it. BEP 6.
+    pub(crate) granted_fast: BTreeSet<u32>,
+
+    pub(crate) pex_sender: PexSender,
+    pub(crate) pex_receiver: PexReceiver,
+}
+
+impl Connection {
+    /// Given-up requests that are remembered (count).
+    pub(crate) const ABANDONED_MAX: usize = 1024;
+
+    /// Blocks that may come unasked before the remote is dropped (count).
+    pub(crate) const UNREQUESTED_MAX: u32 = 16;
+
+    /// Rejects from a remote that says it lets us request, after which we wait
+    /// for its next block or unchoke (count): asking on would go on for ever.
+    pub(crate) const REJECTIONS_MAX: u32 = 100;
+
+    /// What BEP 10 says a remote accepts that names no `reqq` (count).
+    const REQQ_DEFAULT: u32 = 250;
+
+    pub(crate) fn new(
+        id: ConnectionId,
+        addr: SocketAddr,
+        direction: Direction,
+        pieces: u32,
+        message_cap: usize,
+        registry: Registry,
+        now: Time,
+    ) -> Connection {
+        Connection {
+            id,
+            addr,
+            direction,
+            phase: match direction {
+                Direction::Outbound => Phase::Dialling { since: now },
+                Direction::Inbound => Phase::Handshaking { since: now },
+            },
+            decoder: Decoder::new(message_cap),
+            outbox: BytesMut::new(),
+            spoken: None,
+            backlog: 0,
+            last_received: now,
+            last_sent: now,
+            established: now,
+            remote_id: None,
+            fast: false,
+            extended: false,
+            registry,
+            remote_reqq: Self::REQQ_DEFAULT,
+            listen_addr: (direction == Direction::Outbound).then_some(addr),
+            remote_pieces: Bitfield::empty(pieces),
+            past_first_message: false,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            requested: VecDeque::new(),
+            abandoned: VecDeque::new(),
+            unrequested: 0,
+            rejections: 0,
+            last_block: now,
+            snubbed: false,
+            pipeline: Pipeline::new(),
+            download: Meter::new(now),
+            allowed_fast: BTreeSet::new(),
+            uploads: VecDeque::new(),
+            reading: VecDeque::new(),
+            upload: Meter::new(now),
+            granted_fast: BTreeSet::new(),
+            pex_sender: PexSender::new(),
+            pex_receiver: PexReceiver::new(),
+        }
+    }
+
+    /// Our number for it.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The remote's address; its port is the listening one only if we dialled.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Who opened it.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// How far it has come.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether handshakes were exchanged.
+    pub fn is_established(&self) -> bool {
+        self.phase == Phase::Established
+    }
+
+    /// Who the remote says it is, once its handshake came.
+    pub fn remote_id(&self) -> Option<PeerId> {
+        self.remote_id
+    }
+
+    /// The pieces that the remote says it has.
+    pub fn remote_pieces(&self) -> &Bitfield {
+        &self.remote_pieces
+    }
+
+    /// Whether we choke the remote.
+    pub fn is_choking(&self) -> bool {
+        self.am_choking
+    }
+
+    /// Whether the remote wants pieces of us.
+    pub fn is_peer_interested(&self) -> bool {
+        self.peer_interested
+    }
+
+    /// Our requests that wait for a block, oldest first.
+    pub fn requested(&self) -> impl ExactSizeIterator<Item = Block> + '_ {
+        self.requested.iter().map(|request| request.block)
+    }
+
+    /// The remote's requests that wait for us (count): those queued and those
+    /// being read.
+    pub fn uploads_waiting(&self) -> usize {
+        self.uploads.len() + self.reading.len()
+    }
+
+    /// Bytes of ours that have not left yet.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.backlog + self.outbox.len()
+    }
+
+    /// Bytes held for this connection: what came in and is no whole message yet,
+    /// what goes out and has not left, and what its queues take.
+    pub fn memory(&self) -> usize {
+        let block = size_of::<Block>();
+        self.decoder.buffered()
+            + self.unsent_bytes()
+            + self.requested.len() * size_of::<Request>()
+            + (self.abandoned.len() + self.uploads_waiting()) * block
+            + (self.allowed_fast.len() + self.granted_fast.len()) * size_of::<u32>()
+    }
+
+    /// Bytes a second that blocks come in with.
+    pub fn download_rate(&self, now: Time) -> u64 {
+        self.download.rate(now)
+    }
+
+    /// Bytes a second that blocks go out with.
+    pub fn upload_rate(&self, now: Time) -> u64 {
+        self.upload.rate(now)
+    }
+
+    /// Puts `message` behind what is to be sent.
+    pub(crate) fn send(&mut self, message: &Message, now: Time) {
+        message.encode(&mut self.outbox);
+        self.last_sent = now;
+        self.record(Speaker::Us, || Frame::Message(message.clone()));
+    }
+
+    /// Puts our handshake before all else that is to be sent.
+    pub(crate) fn send_handshake(&mut self, handshake: Handshake, now: Time) {
+        self.outbox.extend_from_slice(&handshake.encode());
+        self.last_sent = now;
+        self.record(Speaker::Us, || Frame::Handshake(handshake));
+    }
+
+    /// Notes what was said, if anybody asks.
+    pub(crate) fn record(&mut self, by: Speaker, frame: impl FnOnce() -> Frame) {
+        if let Some(spoken) = &mut self.spoken {
+            spoken.push((by, frame()));
+        }
+    }
+
+    /// Remembers a request that we gave up, because its block may still come.
+    pub(crate) fn abandon(&mut self, block: Block) {
+        if self.abandoned.len() == Self::ABANDONED_MAX {
+            self.abandoned.pop_front();
+        }
+        self.abandoned.push_back(block);
+    }
+
+    /// Whether `block` was asked of the remote at some time and has not come;
+    /// takes the request away.
+    pub(crate) fn take_request(&mut self, block: Block) -> bool {
+        if let Some(at) = self.requested.iter().position(|request| request.block == block) {
+            self.requested.remove(at);
+            return true;
+        }
+        let at = self.abandoned.iter().position(|abandoned| *abandoned == block);
+        at.and_then(|at| self.abandoned.remove(at)).is_some()
+    }
+}

@@ -1,0 +1,68 @@
+//! What one may choose about a peer, and what is fixed.
+
+use std::time::Duration;
+
+use crate::PeerId;
+
+/// A peer's settings in one torrent. The times are waits on a remote; each is
+/// what the named client uses where BEP 3 gives no figure.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our identity in this torrent. BEP 20.
+    pub peer_id: PeerId,
+    /// TCP port that we listen on, told to trackers and peers.
+    pub port: u16,
+    /// Exchange peers with peers. BEP 11; never in a private torrent (BEP 27).
+    pub pex: bool,
+    /// Speak the fast extension. BEP 6.
+    pub fast: bool,
+    /// Peers unchoked at a time, the optimistic one among them (count).
+    /// BEP 3 §choking uses 4; libtorrent defaults to 8.
+    pub upload_slots: usize,
+    /// Connections at a time (count), those being opened among them.
+    pub connections_max: usize,
+    /// Connections being opened at a time (count).
+    pub half_open_max: usize,
+    /// Requests of one remote that we keep (count), told to it as `reqq`.
+    /// BEP 10 §handshake; its default is 250.
+    pub request_queue_max: u32,
+    /// Put out every frame as [`Output::Spoken`](super::Output::Spoken), for tests
+    /// and simulations.
+    pub transcript: bool,
+    /// How long a dial may take. libtorrent: 15 s.
+    pub dial_timeout: Duration,
+    /// How long a remote may take for its handshake. libtorrent: 10 s.
+    pub handshake_timeout: Duration,
+    /// Silence towards a remote after which a keepalive goes out. BEP 3 names two
+    /// minutes, so be before that.
+    pub keepalive_interval: Duration,
+    /// Silence of a remote after which its connection is closed: longer than the
+    /// two minutes between keepalives of BEP 3.
+    pub idle_timeout: Duration,
+    /// How long a remote may leave our requests without any block before they are
+    /// given to others, and it counts as snubbing us. BEP 3 §anti-snubbing: a
+    /// minute.
+    pub request_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults, for a peer that is `peer_id` and listens on `port`.
+    pub fn new(peer_id: PeerId, port: u16) -> Config {
+        Config {
+            peer_id,
+            port,
+            pex: true,
+            fast: true,
+            upload_slots: 8,
+            connections_max: 50,
+            half_open_max: 8,
+            request_queue_max: 500,
+            transcript: false,
+            dial_timeout: Duration::from_secs(15),
+            handshake_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(100),
+            idle_timeout: Duration::from_secs(180),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What peers and the tracker tell each other besides pieces.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use rand::Rng;
+
+use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
+use crate::{
+    ConnectionId, Source, Time,
+    connection::{Connection, Direction},
+    extension::{
+        Extension, ExtensionHandshake,
+        pex::{PexFlags, PexMessage},
+    },
+    tracker::{AnnounceRequest, AnnounceResponse, Announcer},
+    wire::Message,
+};
+
+/// The extended message that is the extension handshake. BEP 10.
+const EXTENSION_HANDSHAKE: u8 = 0;
+
+/// What we call ourselves in `v`. BEP 10.
+const VERSION: &str = concat!("reseed ", env!("CARGO_PKG_VERSION"));
+
+impl Torrent {
+    /// Whether this connection takes part in peer exchange. BEP 11, BEP 27.
+    fn exchanges(&self, connection: &Connection) -> bool {
+        self.config.pex && !self.private && connection.registry.remote_id(Extension::Pex).is_some()
+    }
+
+    pub(super) fn send_extension_handshake(&mut self, id: ConnectionId, now: Time) {
+        let connection = &self.connections[&id];
+        if !connection.extended {
+            return;
+        }
+        let handshake = ExtensionHandshake {
+            m: connection.registry.handshake_m(),
+            port: Some(self.config.port),
+            version: Some(VERSION.to_owned()),
+            reqq: Some(self.config.request_queue_max),
+            ..ExtensionHandshake::default()
+        };
+        let payload = handshake.encode();
+        self.send(id, &Message::Extended { id: EXTENSION_HANDSHAKE, payload }, now);
+    }
+
+    pub(super) fn extended(
+        &mut self,
+        id: ConnectionId,
+        extension: u8,
+        payload: &[u8],
+        now: Time,
+    ) -> Result<(), CloseReason> {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        if extension == EXTENSION_HANDSHAKE {
+            // A message that makes no sense is passed over: it costs the remote its
+            // extensions, and nobody else anything.
+            let Ok(handshake) = ExtensionHandshake::decode(payload) else { return Ok(()) };
+            connection.registry.apply(&handshake);
+            if let Some(reqq) = handshake.reqq {
+                connection.remote_reqq = reqq.max(1);
+            }
+            let ip = connection.addr.ip();
+            if let Some(port) = handshake.port {
+                self.learn_listen_addr(id, SocketAddr::new(ip, port));
+            }
+            self.wake_by(now);
+            return Ok(());
+        }
+        match connection.registry.local(extension) {
+            Some(Extension::Pex) => {
+                let Ok(message) = PexMessage::decode(payload) else { return Ok(()) };
+                let added = connection.pex_receiver.accept(now, &message);
+                for peer in added.map_err(|error| violation(error.to_string()))? {
+                    self.peers.add(peer.addr, Source::Pex, now);
+                }
+                self.wake_by(now);
+                Ok(())
+            }
+            // BEP 10: an id that we never offered is to be ignored.
+            None => Ok(()),
+        }
+    }
+
+    /// Sends each remote what changed among our peers, where that is due.
+    pub(super) fn exchange_peers(&mut self, now: Time) {
+        for id in self.established_ids() {
+            let connection = &self.connections[&id];
+            if !self.exchanges(connection) {
+                continue;
+            }
+            if connection.pex_sender.poll_timeout() > now {
+                self.wake_by(self.connections[&id].pex_sender.poll_timeout());
+                continue;
+            }
+            let current = self.contacts_for(id);
+            let connection = self.connections.get_mut(&id).expect("it is established");
+            let message = connection.pex_sender.message(now, &current);
+            let next = connection.pex_sender.poll_timeout();
+            if let Some(message) = message {
+                let pex = connection.registry.remote_id(Extension::Pex).expect("it exchanges");
+                let payload = message.encode();
+                self.send(id, &Message::Extended { id: pex, payload }, now);
+            }
+            self.wake_by(next);
+        }
+    }
+
+    /// The peers that we are connected to and that others can dial, but for `id`.
+    fn contacts_for(&self, id: ConnectionId) -> BTreeMap<SocketAddr, PexFlags> {
+        let receiver = self.connections[&id].listen_addr;
+        self.established()
+            .filter(|connection| connection.id != id && connection.listen_addr != receiver)
+            .filter_map(|connection| {
+                let mut flags = PexFlags::default();
+                if connection.remote_pieces.is_full() {
+                    flags = flags | PexFlags::UPLOAD_ONLY;
+                }
+                if connection.direction == Direction::Outbound {
+                    flags = flags | PexFlags::REACHABLE;
+                }
+                Some((connection.listen_addr?, flags))
+            })
+            .collect()
+    }
+
+    /// Announces to the tracker, where that is due.
+    pub(super) fn announce(&mut self, now: Time) {
+        let Some(announcer) = &mut self.announcer else { return };
+        if let Some(announce) = announcer.poll(now) {
+            let request = AnnounceRequest {
+                info_hash: self.info_hash,
+                peer_id: self.config.peer_id,
+                port: self.config.port,
+                uploaded: self.uploaded,
+                downloaded: self.downloaded,
+                left: self.picker.left(),
+                event: announce.event(),
+                numwant: self.stopping.then_some(0),
+                compact: true,
+                key: self.key,
+                tracker_id: self.tracker_id.clone(),
+            };
+            self.outputs.push_back(Output::Announce(request));
+        }
+        if let Some(at) = self.announcer.as_ref().and_then(Announcer::poll_timeout) {
+            self.wake_by(at);
+        }
+    }
+
+    pub(super) fn announced(
+        &mut self,
+        result: Result<AnnounceResponse, String>,
+        now: Time,
+        rng: &mut impl Rng,
+    ) {
+        let announcer = self.announcer.as_mut().expect("only who announces gets an answer");
+        match result {
+            Ok(response) => {
+                announcer.answered(now, &response);
+                self.event(Event::Announced);
+                self.tracker_id = response.tracker_id.or(self.tracker_id.take());
+                for addr in response.peers {
+                    self.peers.add(addr, Source::Tracker, now);
+                }
+                if let Some(warning) = response.warning {
+                    self.event(Event::TrackerWarning { warning });
+                }
+            }
+            Err(reason) => {
+                announcer.failed(now, rng);
+                self.event(Event::AnnounceFailed { reason });
+            }
+        }
+        self.wake = Some(now);
+    }
+}

@@ -1,0 +1,274 @@
+//! What we get: interest, requests, blocks that come in.
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
+use crate::{
+    Bitfield, Block, ConnectionId, Pipeline, Receipt, Time,
+    connection::{Connection, Request},
+    wire::Message,
+};
+
+impl Torrent {
+    /// The remote said once and for all what it has so far.
+    pub(super) fn pieces(
+        &mut self,
+        id: ConnectionId,
+        pieces: Bitfield,
+        now: Time,
+    ) -> Result<(), CloseReason> {
+        self.picker.peer_has_all_of(&pieces);
+        self.connections.get_mut(&id).expect("the caller has it").remote_pieces = pieces;
+        self.grant_fast(id, now);
+        self.update_interest(id, now);
+        self.check_purpose(id)
+    }
+
+    pub(super) fn have(
+        &mut self,
+        id: ConnectionId,
+        piece: u32,
+        now: Time,
+        rng: &mut impl Rng,
+    ) -> Result<(), CloseReason> {
+        self.check_piece(piece)?;
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        if !connection.remote_pieces.insert(piece) {
+            return Ok(());
+        }
+        self.picker.peer_has(piece);
+        self.update_interest(id, now);
+        self.request_more(id, now, rng);
+        self.check_purpose(id)
+    }
+
+    fn check_purpose(&self, id: ConnectionId) -> Result<(), CloseReason> {
+        match self.is_pointless(&self.connections[&id]) {
+            true => Err(CloseReason::BothComplete),
+            false => Ok(()),
+        }
+    }
+
+    /// Two complete peers have nothing to say to each other.
+    pub(super) fn is_pointless(&self, connection: &Connection) -> bool {
+        self.is_complete() && connection.remote_pieces.is_full()
+    }
+
+    /// Parts from those whom there is nothing left to say to. Who just became
+    /// complete must have said so before, or the remote would come back: so this
+    /// is for the next round, and most remotes part first.
+    pub(super) fn part(&mut self, now: Time) {
+        for id in self.established_ids() {
+            if let Err(reason) = self.check_purpose(id) {
+                self.close(id, reason, now);
+            }
+        }
+    }
+
+    /// Tells the remote whether it has something that we want, if that changed.
+    fn update_interest(&mut self, id: ConnectionId, now: Time) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        let interested = self.picker.wants(&connection.remote_pieces);
+        if interested != connection.am_interested {
+            connection.am_interested = interested;
+            let message = if interested { Message::Interested } else { Message::NotInterested };
+            self.send(id, &message, now);
+        }
+    }
+
+    pub(super) fn choked(&mut self, id: ConnectionId) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        connection.peer_choking = true;
+        // With the fast extension every request is answered, if only by a reject;
+        // without it a choke drops them all. BEP 6.
+        if !connection.fast {
+            for request in std::mem::take(&mut connection.requested) {
+                connection.abandon(request.block);
+            }
+            self.picker.release_all(id);
+        } else {
+            self.picker.pause(id);
+        }
+        self.refill = true;
+    }
+
+    pub(super) fn unchoked(&mut self, id: ConnectionId, now: Time, rng: &mut impl Rng) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        connection.peer_choking = false;
+        connection.rejections = 0;
+        connection.pipeline = Pipeline::new();
+        connection.last_block = now;
+        self.request_more(id, now, rng);
+    }
+
+    pub(super) fn allowed_fast(
+        &mut self,
+        id: ConnectionId,
+        piece: u32,
+        now: Time,
+        rng: &mut impl Rng,
+    ) -> Result<(), CloseReason> {
+        self.check_piece(piece)?;
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        connection.allowed_fast.insert(piece);
+        self.request_more(id, now, rng);
+        Ok(())
+    }
+
+    /// Requests from a remote as many blocks as its pipeline has room for.
+    pub(super) fn request_more(&mut self, id: ConnectionId, now: Time, rng: &mut impl Rng) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let only = connection.peer_choking.then_some(&connection.allowed_fast);
+        let may_request = connection.am_interested
+            && connection.rejections < Connection::REJECTIONS_MAX
+            && only.is_none_or(|only| !only.is_empty());
+        if !may_request || self.stopping {
+            return;
+        }
+        let rate = connection.download.rate(now);
+        let target = match connection.snubbed {
+            true => 1,
+            false => connection.pipeline.target(rate, connection.remote_reqq),
+        };
+        let Some(room) = target.checked_sub(connection.requested.len()).filter(|room| *room > 0)
+        else {
+            return;
+        };
+        let blocks = self.picker.pick(id, &connection.remote_pieces, room, only, rng);
+        if blocks.is_empty() {
+            return;
+        }
+        if connection.requested.is_empty() {
+            connection.last_block = now;
+        }
+        for block in blocks {
+            connection.requested.push_back(Request { block, sent: now });
+            connection.send(&Message::Request(block), now);
+        }
+        self.unsent.insert(id);
+        self.wake_by(now + self.config.request_timeout);
+    }
+
+    /// A block came in.
+    pub(super) fn block(
+        &mut self,
+        id: ConnectionId,
+        block: Block,
+        data: Bytes,
+        now: Time,
+        rng: &mut impl Rng,
+    ) -> Result<(), CloseReason> {
+        let length = u64::from(block.length);
+        self.downloaded += length;
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        connection.download.add(length, now);
+        if !connection.take_request(block) {
+            self.redundant += length;
+            connection.unrequested += 1;
+            return match connection.unrequested > Connection::UNREQUESTED_MAX {
+                true => Err(violation("blocks that nobody requested")),
+                false => Ok(()),
+            };
+        }
+        connection.last_block = now;
+        connection.snubbed = false;
+        connection.rejections = 0;
+        connection.pipeline.block_arrived(now, block.length);
+        match self.picker.received(id, block) {
+            Receipt::Accepted { also_requested, piece_complete } => {
+                for other in also_requested {
+                    self.withdraw(other, block, now);
+                }
+                self.outputs.push_back(Output::WriteBlock { block, data });
+                if piece_complete {
+                    self.outputs.push_back(Output::CheckPiece { piece: block.piece });
+                }
+            }
+            Receipt::Redundant => self.redundant += length,
+            Receipt::Invalid => unreachable!("we request blocks of the grid only"),
+        }
+        self.request_more(id, now, rng);
+        Ok(())
+    }
+
+    /// Takes back a request whose block came from somebody else.
+    fn withdraw(&mut self, id: ConnectionId, block: Block, now: Time) {
+        let connection = self.connections.get_mut(&id).expect("the picker knows live ones only");
+        connection.requested.retain(|request| request.block != block);
+        connection.abandon(block);
+        self.send(id, &Message::Cancel(block), now);
+        self.refill = true;
+    }
+
+    pub(super) fn rejected(
+        &mut self,
+        id: ConnectionId,
+        block: Block,
+        now: Time,
+        rng: &mut impl Rng,
+    ) -> Result<(), CloseReason> {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        if !connection.take_request(block) {
+            return Err(violation(format!("a reject of {block:?}, which nobody requested")));
+        }
+        connection.rejections += u32::from(!connection.peer_choking);
+        // Not to be had fast after all.
+        connection.allowed_fast.remove(&block.piece);
+        self.picker.release(id, block);
+        self.refill = true;
+        self.request_more(id, now, rng);
+        Ok(())
+    }
+
+    /// Gives up requests to remotes that have sent nothing for too long.
+    pub(super) fn expire_requests(&mut self, now: Time) {
+        for id in self.established_ids() {
+            let timeout = self.config.request_timeout;
+            let connection = self.connections.get_mut(&id).expect("it is established");
+            while let Some(oldest) = connection.requested.front().copied() {
+                let due = oldest.sent.max(connection.last_block) + timeout;
+                if due > now {
+                    self.wake_by(due);
+                    break;
+                }
+                connection.requested.pop_front();
+                connection.abandon(oldest.block);
+                connection.snubbed = true;
+                connection.send(&Message::Cancel(oldest.block), now);
+                self.unsent.insert(id);
+                self.picker.release(id, oldest.block);
+                self.refill = true;
+            }
+        }
+    }
+
+    pub(super) fn piece_checked(&mut self, piece: u32, valid: bool, now: Time) {
+        if !valid {
+            let failure = self.picker.failed(piece);
+            self.refill = true;
+            self.event(Event::PieceFailed { piece, blamed: failure.certain });
+            if let Some(culprit) = failure.certain {
+                self.close(culprit, CloseReason::Corrupt, now);
+            }
+            return;
+        }
+        self.picker.verified(piece);
+        self.event(Event::PieceVerified { piece });
+        for id in self.established_ids() {
+            self.send(id, &Message::Have { piece }, now);
+            self.update_interest(id, now);
+        }
+        if self.is_complete() {
+            self.completed(now);
+        }
+    }
+
+    fn completed(&mut self, now: Time) {
+        self.event(Event::Completed);
+        if let Some(announcer) = &mut self.announcer {
+            announcer.download_completed(now);
+            self.wake_by(now);
+        }
+    }
+}

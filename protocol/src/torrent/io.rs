@@ -1,0 +1,250 @@
+//! What goes into a [`Torrent`](super::Torrent), and what comes out.
+
+use std::{fmt, net::SocketAddr};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    Block, ConnectionId, PeerId,
+    tracker::{AnnounceRequest, AnnounceResponse},
+    wire::{Handshake, Message},
+};
+
+/// Something that happened outside.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The time of [`poll_timeout`](super::Torrent::poll_timeout) has come.
+    Timeout,
+    /// A connection asked for by [`Output::Dial`] is open.
+    Dialled {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// Bytes came in.
+    Received {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Any number of them, cut anywhere.
+        bytes: BytesMut,
+    },
+    /// Bytes of an [`Output::Send`] went out to the socket.
+    Flushed {
+        /// On which connection.
+        connection: ConnectionId,
+        /// How many.
+        bytes: usize,
+    },
+    /// A connection is gone, or could not be opened, by no wish of ours.
+    Lost {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// The answer to [`Output::ReadBlock`].
+    BlockRead {
+        /// For whom it was read.
+        connection: ConnectionId,
+        /// What was to be read.
+        block: Block,
+        /// The bytes, or `None` if the disk failed us.
+        data: Option<Bytes>,
+    },
+    /// The answer to [`Output::CheckPiece`].
+    PieceChecked {
+        /// Which piece.
+        piece: u32,
+        /// Whether its hash is right.
+        valid: bool,
+    },
+    /// The answer to [`Output::Announce`].
+    Announced {
+        /// The tracker's answer, or why there is none.
+        result: Result<AnnounceResponse, String>,
+    },
+    /// Addresses given by the user.
+    AddPeers {
+        /// Where they listen.
+        addrs: Vec<SocketAddr>,
+    },
+    /// Close every connection, tell the tracker, and come to rest.
+    Stop,
+}
+
+/// Something to do outside.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Open a connection; answer with [`Input::Dialled`] or [`Input::Lost`].
+    Dial {
+        /// Its number from here on.
+        connection: ConnectionId,
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Send bytes, in the order of these outputs; answer with [`Input::Flushed`]
+    /// as they leave.
+    Send {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Whole messages.
+        bytes: Bytes,
+    },
+    /// Close a connection, or give up opening it. It is already forgotten here.
+    Close {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// Read a block to be sent; answer with [`Input::BlockRead`].
+    ReadBlock {
+        /// For whom.
+        connection: ConnectionId,
+        /// What.
+        block: Block,
+    },
+    /// Keep a block that came in.
+    WriteBlock {
+        /// Which.
+        block: Block,
+        /// Its bytes, as many as it is long.
+        data: Bytes,
+    },
+    /// Hash a piece whose blocks were all written; answer with
+    /// [`Input::PieceChecked`].
+    CheckPiece {
+        /// Which.
+        piece: u32,
+    },
+    /// Tell the tracker; answer with [`Input::Announced`].
+    Announce(AnnounceRequest),
+    /// Nothing to do: for logs, users and tests.
+    Event(Event),
+    /// Nothing to do: what was said on a connection, in the order in which it was
+    /// acted on. Only with `Config::transcript`.
+    Spoken {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Who said it.
+        by: Speaker,
+        /// What.
+        frame: Frame,
+    },
+}
+
+/// An end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// We.
+    Us,
+    /// The remote.
+    Remote,
+}
+
+/// A unit of the peer wire protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// The first one each way.
+    Handshake(Handshake),
+    /// Every later one.
+    Message(Message),
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Frame::Handshake(handshake) => handshake.fmt(f),
+            Frame::Message(message) => message.fmt(f),
+        }
+    }
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Handshakes were exchanged.
+    Connected {
+        /// Our number for the connection.
+        connection: ConnectionId,
+        /// The remote's address.
+        addr: SocketAddr,
+        /// Who it says it is.
+        peer_id: PeerId,
+    },
+    /// A connection ended, or could not be opened.
+    Disconnected {
+        /// Our number for the connection.
+        connection: ConnectionId,
+        /// The remote's address.
+        addr: SocketAddr,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A piece is here and its hash is right.
+    PieceVerified {
+        /// Which.
+        piece: u32,
+    },
+    /// A piece came and its hash is wrong.
+    PieceFailed {
+        /// Which.
+        piece: u32,
+        /// Who sent all of it, if one peer did.
+        blamed: Option<ConnectionId>,
+    },
+    /// All of the content is here and verified.
+    Completed,
+    /// The tracker answered an announce.
+    Announced,
+    /// An announce failed; it will be tried again.
+    AnnounceFailed {
+        /// What the tracker or the network said.
+        reason: String,
+    },
+    /// The tracker answered with a warning.
+    TrackerWarning {
+        /// What it said.
+        warning: String,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The remote closed it, or the network did.
+    #[error("lost")]
+    Lost,
+    /// It could not be opened in time.
+    #[error("dial timed out")]
+    DialTimeout,
+    /// The remote did not finish its handshake in time.
+    #[error("handshake timed out")]
+    HandshakeTimeout,
+    /// The remote was silent for too long.
+    #[error("idle")]
+    Idle,
+    /// It leads to ourselves.
+    #[error("self connection")]
+    SelfConnection,
+    /// Another connection to the same peer stays instead.
+    #[error("duplicate of {kept}")]
+    Duplicate {
+        /// The one that stays.
+        kept: ConnectionId,
+    },
+    /// Neither side will ever want anything of the other.
+    #[error("both complete")]
+    BothComplete,
+    /// It shares another torrent than this one.
+    #[error("other torrent")]
+    OtherTorrent,
+    /// It sent a whole piece with a wrong hash.
+    #[error("sent a corrupt piece")]
+    Corrupt,
+    /// What it sent breaks the protocol.
+    #[error("protocol violation: {0}")]
+    Violation(String),
+    /// We stop.
+    #[error("stopping")]
+    Stopping,
+}

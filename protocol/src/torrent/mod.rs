@@ -1,0 +1,331 @@
+//! One torrent: all of its connections, and what is decided between them.
+//!
+//! A [`Torrent`] is driven by [`Torrent::handle`]; after each call the caller
+//! drains [`Torrent::poll_output`] and sleeps until [`Torrent::poll_timeout`].
+//! What happens to a connection's bytes is spread over the files by idea:
+//!
+//! - `establish`: dial, handshake, duplicates, and every way to end
+//! - `dispatch`: what each message means, and whether it may be said now
+//! - `fetch`: interest, requests, blocks that come in
+//! - `serve`: chokes, requests of others, blocks that go out
+//! - `exchange`: extension handshakes, peer exchange, tracker
+//! - `timers`: what is due when
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+};
+
+use rand::Rng;
+
+use crate::{
+    Bitfield, Choker, ChokerOptions, ConnectionId, InfoHash, Layout, PeerTable, Picker,
+    PickerOptions, Source, Time,
+    connection::{Connection, Direction, Phase},
+    extension::{Extension, Registry},
+    tracker::Announcer,
+    wire::{self, Message},
+};
+
+mod config;
+mod dispatch;
+mod establish;
+mod exchange;
+mod fetch;
+mod io;
+mod serve;
+mod timers;
+
+pub use config::Config;
+pub use establish::Refused;
+pub use io::{CloseReason, Event, Frame, Input, Output, Speaker};
+
+/// Bytes that may wait for one remote to read them. A bitfield of the largest
+/// torrent and a full allowance of blocks fit in.
+const BACKLOG_LIMIT: usize = 2 * 1024 * 1024;
+
+/// One torrent as one peer lives it, from the first connection to [`Input::Stop`].
+pub struct Torrent {
+    config: Config,
+    info_hash: InfoHash,
+    layout: Layout,
+    private: bool,
+    picker: Picker,
+    choker: Choker,
+    connections: BTreeMap<ConnectionId, Connection>,
+    next_connection: u64,
+    peers: PeerTable,
+    announcer: Option<Announcer>,
+    /// Told to the tracker, so that it knows us behind a changed address. BEP 7.
+    key: u32,
+    /// To be given back to the tracker. BEP 3.
+    tracker_id: Option<Vec<u8>>,
+    downloaded: u64,
+    uploaded: u64,
+    redundant: u64,
+    stopping: bool,
+    outputs: VecDeque<Output>,
+    /// Connections with something in their outbox.
+    unsent: BTreeSet<ConnectionId>,
+    /// Blocks became free since connections were last asked to request more.
+    refill: bool,
+    /// Somebody's interest changed, or an unchoked peer left.
+    rechoke: bool,
+    /// Never later than the first thing due; see `timers`.
+    wake: Option<Time>,
+}
+
+/// What a torrent starts from.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// Its grid.
+    pub layout: Layout,
+    /// Whether peers come from the tracker alone. BEP 27.
+    pub private: bool,
+    /// The pieces that are on disk and verified.
+    pub have: Bitfield,
+    /// Whether to announce to a tracker.
+    pub announce: bool,
+    /// Content bytes downloaded and uploaded before, in earlier sessions.
+    pub totals: (u64, u64),
+}
+
+impl Torrent {
+    /// A torrent with no connection yet. Everything follows from
+    /// [`Torrent::handle`]; the first [`Torrent::poll_timeout`] is at once.
+    pub fn new(config: Config, start: Start, now: Time, rng: &mut impl Rng) -> Torrent {
+        let picker = Picker::new(start.layout, &start.have, PickerOptions::default());
+        let choker = Choker::new(
+            ChokerOptions { slots: config.upload_slots, ..ChokerOptions::default() },
+            now,
+        );
+        Torrent {
+            info_hash: start.info_hash,
+            layout: start.layout,
+            private: start.private,
+            announcer: start.announce.then(|| Announcer::new(now)),
+            key: rng.next_u32(),
+            tracker_id: None,
+            downloaded: start.totals.0,
+            uploaded: start.totals.1,
+            picker,
+            choker,
+            config,
+            connections: BTreeMap::new(),
+            next_connection: 1,
+            peers: PeerTable::new(),
+            redundant: 0,
+            stopping: false,
+            outputs: VecDeque::new(),
+            unsent: BTreeSet::new(),
+            refill: false,
+            rechoke: false,
+            wake: Some(now),
+        }
+    }
+
+    /// Takes in something that happened at `now`.
+    pub fn handle(&mut self, input: Input, now: Time, rng: &mut impl Rng) {
+        match input {
+            Input::Timeout => {}
+            Input::Dialled { connection } => self.dialled(connection, now),
+            Input::Received { connection, bytes } => self.received(connection, bytes, now, rng),
+            Input::Flushed { connection, bytes } => self.flushed(connection, bytes),
+            Input::Lost { connection } => self.close(connection, CloseReason::Lost, now),
+            Input::BlockRead { connection, block, data } => {
+                self.block_read(connection, block, data, now);
+            }
+            Input::PieceChecked { piece, valid } => self.piece_checked(piece, valid, now),
+            Input::Announced { result } => self.announced(result, now, rng),
+            Input::AddPeers { addrs } => {
+                for addr in addrs {
+                    self.peers.add(addr, Source::Manual, now);
+                }
+                self.wake = Some(now);
+            }
+            Input::Stop => self.stop(now),
+        }
+        self.settle(now, rng);
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(id) = self.unsent.pop_first() {
+            let connection = self.connections.get_mut(&id).expect("unsent names live connections");
+            let bytes = connection.outbox.split().freeze();
+            connection.backlog += bytes.len();
+            return Some(Output::Send { connection: id, bytes });
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Torrent::handle`] with [`Input::Timeout`], if ever.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// Whether [`Input::Stop`] has been given.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether [`Input::Stop`] has been carried out whole: no connection is left,
+    /// and the tracker has been told or has had its chance.
+    pub fn is_stopped(&self) -> bool {
+        self.stopping
+            && self.connections.is_empty()
+            && self.announcer.as_ref().is_none_or(Announcer::is_finished)
+    }
+
+    /// Our settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Which torrent it is.
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// Its grid of pieces.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether peers come from the tracker alone. BEP 27.
+    pub fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// The states of all blocks.
+    pub fn picker(&self) -> &Picker {
+        &self.picker
+    }
+
+    /// The connections, oldest first.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values()
+    }
+
+    /// The connection that is our number `id`.
+    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// Addresses that we know of (count).
+    pub fn known_peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Content bytes that came in, in this session and before; those that came
+    /// twice or were bad are counted.
+    pub fn downloaded(&self) -> u64 {
+        self.downloaded
+    }
+
+    /// Content bytes that went out, in this session and before.
+    pub fn uploaded(&self) -> u64 {
+        self.uploaded
+    }
+
+    /// Content bytes that came in and were here already.
+    pub fn redundant(&self) -> u64 {
+        self.redundant
+    }
+
+    /// Whether every wanted piece is here and verified.
+    pub fn is_complete(&self) -> bool {
+        self.picker.is_complete()
+    }
+
+    /// What a change makes necessary elsewhere: after every input, once.
+    fn settle(&mut self, now: Time, rng: &mut impl Rng) {
+        self.run_timers(now, rng);
+        if std::mem::take(&mut self.rechoke) {
+            self.rechoke(now, rng);
+        }
+        while std::mem::take(&mut self.refill) {
+            let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+            for id in ids {
+                self.request_more(id, now, rng);
+            }
+        }
+        self.drop_who_does_not_read(now);
+        if self.config.transcript {
+            let ids: Vec<ConnectionId> = self.unsent.iter().copied().collect();
+            ids.into_iter().for_each(|id| self.put_out_spoken(id));
+        }
+    }
+
+    /// Puts out what was said on a connection since the last time.
+    fn put_out_spoken(&mut self, id: ConnectionId) {
+        let connection = self.connections.get_mut(&id);
+        if let Some(spoken) = connection.and_then(|connection| connection.spoken.as_mut()) {
+            for (by, frame) in std::mem::take(spoken) {
+                self.outputs.push_back(Output::Spoken { connection: id, by, frame });
+            }
+        }
+    }
+
+    /// A remote that takes nothing while it makes us answer may not make us hold
+    /// more than [`BACKLOG_LIMIT`].
+    fn drop_who_does_not_read(&mut self, now: Time) {
+        let stuck: Vec<ConnectionId> = self
+            .unsent
+            .iter()
+            .copied()
+            .filter(|id| self.connections[id].unsent_bytes() > BACKLOG_LIMIT)
+            .collect();
+        for id in stuck {
+            self.close(id, dispatch::violation("it does not read what it asks for"), now);
+        }
+    }
+
+    /// A new connection's state.
+    fn open(&mut self, addr: SocketAddr, direction: Direction, now: Time) -> ConnectionId {
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let offered: &[Extension] =
+            if self.config.pex && !self.private { &[Extension::Pex] } else { &[] };
+        let pieces = self.layout.pieces();
+        let mut connection = Connection::new(
+            id,
+            addr,
+            direction,
+            pieces,
+            wire::message_cap(Some(pieces)),
+            Registry::new(offered),
+            now,
+        );
+        connection.spoken = self.config.transcript.then(Vec::new);
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Sends `message` on a connection, if it is there still.
+    fn send(&mut self, id: ConnectionId, message: &Message, now: Time) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.send(message, now);
+            self.unsent.insert(id);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn established(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values().filter(|connection| connection.phase == Phase::Established)
+    }
+
+    fn established_ids(&self) -> Vec<ConnectionId> {
+        self.established().map(|connection| connection.id).collect()
+    }
+
+    /// Sees to it that [`Input::Timeout`] comes at `at` at the latest.
+    fn wake_by(&mut self, at: Time) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}

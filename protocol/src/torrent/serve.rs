@@ -1,0 +1,166 @@
+//! What we give: chokes, the requests of others, blocks that go out.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::{CloseReason, Output, Torrent, dispatch::violation};
+use crate::{
+    Block, ConnectionId, Contender, Time,
+    connection::{Connection, Phase},
+    wire::Message,
+};
+
+/// Bytes on their way to a remote's socket up to which more blocks are read for
+/// it: enough to keep a fast link busy while the next ones are read, and what a
+/// slow reader can make us hold.
+const BACKLOG_MAX: usize = 128 * 1024;
+
+impl Torrent {
+    pub(super) fn peer_interest(&mut self, id: ConnectionId, interested: bool) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        self.rechoke |= connection.peer_interested != interested;
+        connection.peer_interested = interested;
+    }
+
+    /// Chokes and unchokes as the choker says.
+    pub(super) fn rechoke(&mut self, now: Time, rng: &mut impl Rng) {
+        let contenders: Vec<Contender> = self
+            .established()
+            .map(|connection| Contender {
+                connection: connection.id,
+                interested: connection.peer_interested,
+                unchoked: !connection.am_choking,
+                download_rate: connection.download.rate(now),
+                upload_rate: connection.upload.rate(now),
+                snubbed: connection.snubbed,
+                connected_at: connection.established,
+            })
+            .collect();
+        let unchoke = self.choker.rechoke(now, self.is_complete(), &contenders, rng);
+        for id in self.established_ids() {
+            match (self.connections[&id].am_choking, unchoke.contains(&id)) {
+                (true, true) => {
+                    self.connections.get_mut(&id).expect("it is established").am_choking = false;
+                    self.send(id, &Message::Unchoke, now);
+                }
+                (false, false) => self.choke(id, now),
+                _ => {}
+            }
+        }
+    }
+
+    fn choke(&mut self, id: ConnectionId, now: Time) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        connection.am_choking = true;
+        self.send(id, &Message::Choke, now);
+        let connection = self.connections.get_mut(&id).expect("it was there");
+        let granted = std::mem::take(&mut connection.granted_fast);
+        let (keep, drop): (Vec<Block>, Vec<Block>) =
+            connection.uploads.drain(..).partition(|block| granted.contains(&block.piece));
+        connection.granted_fast = granted;
+        connection.uploads.extend(keep);
+        // What is being read goes out still, so it is no longer anybody's to drop.
+        if connection.fast {
+            for block in drop {
+                self.send(id, &Message::Reject(block), now);
+            }
+        }
+    }
+
+    pub(super) fn requested(
+        &mut self,
+        id: ConnectionId,
+        block: Block,
+        now: Time,
+    ) -> Result<(), CloseReason> {
+        if !self.layout.contains(block) {
+            return Err(violation(format!("a request for {block:?}, which is not in a piece")));
+        }
+        let have = self.picker.have().contains(block.piece);
+        let queue_max = self.config.request_queue_max as usize;
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        if !have && !connection.fast {
+            return Err(violation(format!("a request for piece {}, not ours", block.piece)));
+        }
+        let allowed = !connection.am_choking || connection.granted_fast.contains(&block.piece);
+        let known = connection.uploads.contains(&block) || connection.reading.contains(&block);
+        if have && allowed && !known && connection.uploads_waiting() < queue_max {
+            connection.uploads.push_back(block);
+            self.read_more(id);
+        } else if connection.fast && !known {
+            self.send(id, &Message::Reject(block), now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancelled(&mut self, id: ConnectionId, block: Block, now: Time) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        let before = connection.uploads.len();
+        connection.uploads.retain(|upload| *upload != block);
+        // With the fast extension a cancelled request still has an answer. BEP 6.
+        if connection.uploads.len() < before && connection.fast {
+            self.send(id, &Message::Reject(block), now);
+        }
+    }
+
+    /// Has blocks read for a remote until enough is on its way.
+    fn read_more(&mut self, id: ConnectionId) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        while on_the_way(connection) < BACKLOG_MAX {
+            let Some(block) = connection.uploads.pop_front() else { return };
+            connection.reading.push_back(block);
+            self.outputs.push_back(Output::ReadBlock { connection: id, block });
+        }
+    }
+
+    pub(super) fn block_read(
+        &mut self,
+        id: ConnectionId,
+        block: Block,
+        data: Option<Bytes>,
+        now: Time,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let at = connection.reading.iter().position(|reading| *reading == block);
+        let at = at.expect("what was read was being read");
+        connection.reading.remove(at);
+        match data {
+            Some(data) => {
+                let length = u64::from(block.length);
+                connection.upload.add(length, now);
+                self.uploaded += length;
+                self.send(
+                    id,
+                    &Message::Piece { piece: block.piece, begin: block.begin, data },
+                    now,
+                );
+            }
+            None if connection.fast => self.send(id, &Message::Reject(block), now),
+            None => {}
+        }
+        self.read_more(id);
+    }
+
+    pub(super) fn flushed(&mut self, id: ConnectionId, bytes: usize) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.backlog -= bytes;
+        self.read_more(id);
+    }
+
+    /// Connections that are unchoked and interested: the upload slots in use.
+    pub fn slots_in_use(&self) -> BTreeSet<ConnectionId> {
+        let used = |connection: &&Connection| {
+            connection.phase == Phase::Established
+                && !connection.am_choking
+                && connection.peer_interested
+        };
+        self.connections.values().filter(used).map(|connection| connection.id).collect()
+    }
+}
+
+fn on_the_way(connection: &Connection) -> usize {
+    let reading: usize = connection.reading.iter().map(|block| block.length as usize).sum();
+    connection.unsent_bytes() + reading
+}
