@@ -162,6 +162,7 @@ impl Picker {
     /// Asks for the free blocks of one piece.
     fn ask(&mut self, request: &mut Request, piece: u32) {
         let layout = self.layout;
+        let before = request.picked.len();
         self.update(piece, |progress| {
             while !request.is_full()
                 && let Some(index) = progress.request_free(request.connection)
@@ -169,6 +170,10 @@ impl Picker {
                 request.picked.push(layout.block(piece, index));
             }
         });
+        assert!(
+            request.picked.len() > before,
+            "nothing of piece {piece} is free"
+        );
         if let Some(suspect) = self.suspects.get_mut(&piece) {
             suspect.source = Some(request.connection);
             suspect.stalled = false;
