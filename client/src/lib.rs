@@ -7,17 +7,18 @@ mod limit;
 #[cfg(test)]
 mod manual;
 mod network;
-mod race;
+#[doc(hidden)]
+pub mod race;
+mod real;
 mod substream;
 mod tasks;
 
-pub use disk::Disk;
+pub use disk::{Disk, FileDisk, MemoryDisk};
 pub use env::Env;
 pub use limit::RateLimiter;
 pub use network::{Listener, Network};
+#[doc(inline)]
 pub use race::timeout_at;
+pub use real::{TokioEnv, TokioListener, TokioNetwork};
 pub use substream::substream;
 pub use tasks::{Spawner, Tasks};
-
-#[doc(hidden)]
-pub use race as __race;

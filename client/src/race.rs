@@ -32,7 +32,7 @@ pub use futures_util::future::Either;
 macro_rules! race {
     (@join $future:expr) => { $future };
     (@join $future:expr, $($rest:expr),+) => {
-        $crate::__race::first($future, $crate::race!(@join $($rest),+))
+        $crate::race::first($future, $crate::race!(@join $($rest),+))
     };
     (@pick $won:ident; $pattern:pat => $arm:expr) => {{
         let $pattern = $won;
@@ -40,8 +40,8 @@ macro_rules! race {
     }};
     (@pick $won:ident; $pattern:pat => $arm:expr, $($patterns:pat => $arms:expr),+) => {
         match $won {
-            $crate::__race::Either::Left($pattern) => $arm,
-            $crate::__race::Either::Right(won) => {
+            $crate::race::Either::Left($pattern) => $arm,
+            $crate::race::Either::Right(won) => {
                 $crate::race!(@pick won; $($patterns => $arms),+)
             }
         }
