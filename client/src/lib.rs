@@ -10,6 +10,8 @@ mod network;
 #[doc(hidden)]
 pub mod race;
 mod real;
+mod resume;
+mod storage;
 mod substream;
 mod tasks;
 
@@ -20,5 +22,7 @@ pub use network::{Listener, Network};
 #[doc(inline)]
 pub use race::timeout_at;
 pub use real::{TokioEnv, TokioListener, TokioNetwork};
+pub use resume::{ResumeData, ResumeError};
+pub use storage::{Checker, Storage};
 pub use substream::substream;
 pub use tasks::{Spawner, Tasks};

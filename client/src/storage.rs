@@ -1,0 +1,481 @@
+//! A torrent's content on a disk.
+
+mod buffer;
+mod check;
+mod file_map;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use reseed_protocol::{Bitfield, Block, Layout};
+use sha1::{Digest, Sha1};
+
+use crate::Disk;
+use buffer::PieceBuffer;
+pub use check::Checker;
+use file_map::FileMap;
+
+/// A torrent's content on a disk.
+///
+/// Blocks come in through [`receive`](Storage::receive), and a piece whose blocks
+/// are all there through [`finish`](Storage::finish). In between they are held in
+/// memory: the piece is hashed where it lies and written once, in one go, so it is
+/// not read back, and bytes that fail their hash never reach the disk. Blocks that
+/// were written one by one would survive a crash, but nothing would be gained:
+/// resume data speaks of whole pieces (BEP 3 has no hash of a block).
+///
+/// The memory has a bound. A piece that finds no room when its first block comes
+/// goes to the disk block by block and is read back to be hashed; so a burst of
+/// started pieces, or a torrent of huge ones, costs time and not memory.
+#[derive(Debug)]
+pub struct Storage<D> {
+    disk: D,
+    files: FileMap,
+    layout: Layout,
+    buffer: RefCell<PieceBuffer>,
+    unsynced: RefCell<BTreeSet<usize>>,
+    sync_failed: Cell<bool>,
+}
+
+impl<D: Disk> Storage<D> {
+    /// Memory for started pieces unless [`with_buffer`](Storage::with_buffer) says
+    /// otherwise: 64 MiB.
+    pub const BUFFER_DEFAULT: usize = 64 << 20;
+
+    /// Content that lies in `files`, paths and lengths (bytes) in the order of the
+    /// metainfo. Touches nothing yet.
+    ///
+    /// # Panics
+    /// If the lengths do not add up to the layout's total.
+    pub fn new(disk: D, files: Vec<(PathBuf, u64)>, layout: Layout) -> Storage<D> {
+        let files = FileMap::new(files);
+        assert_eq!(
+            files.total_length(),
+            layout.total_length(),
+            "the files make up the content"
+        );
+        Storage {
+            disk,
+            files,
+            layout,
+            buffer: RefCell::new(PieceBuffer::new(Self::BUFFER_DEFAULT)),
+            unsynced: RefCell::default(),
+            sync_failed: Cell::new(false),
+        }
+    }
+
+    /// Bounds the memory for started pieces to `bytes`; with 0 every block is
+    /// written as it comes.
+    pub fn with_buffer(self, bytes: usize) -> Storage<D> {
+        Storage {
+            buffer: RefCell::new(PieceBuffer::new(bytes)),
+            ..self
+        }
+    }
+
+    /// The grid of pieces and blocks.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Paths and lengths (bytes) of the files.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.files.iter()
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Makes the files without bytes, which no piece will ever make.
+    pub fn prepare(&self) -> io::Result<()> {
+        for (index, (path, length)) in self.files.iter().enumerate() {
+            if length == 0 && self.disk.length(path)?.is_none() {
+                self.disk.set_length(path, 0)?;
+                self.unsynced.borrow_mut().insert(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from the disk. The caller knows which pieces are there; bytes of
+    /// others are whatever the files hold, or an error if they end before.
+    ///
+    /// # Panics
+    /// If the block is not inside its piece. [`Layout::contains`] tells, and what a
+    /// remote asks for must be held to it first.
+    pub fn read_block(&self, block: Block) -> io::Result<Bytes> {
+        self.assert_inside(block.piece, block.begin, block.length as usize);
+        let mut bytes = vec![0; block.length as usize];
+        self.read(block.piece, block.begin, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// Writes to the disk, past the buffer: for content that is made or copied
+    /// here. What a peer sends goes to [`receive`](Storage::receive).
+    ///
+    /// # Panics
+    /// If the bytes are not inside the piece.
+    pub fn write_block(&self, piece: u32, begin: u32, bytes: &[u8]) -> io::Result<()> {
+        self.assert_inside(piece, begin, bytes.len());
+        let mut rest = bytes;
+        for span in self.spans(piece, begin, bytes.len()) {
+            let (part, behind) = rest.split_at(span.length);
+            // Before the write: one that fails may have written something.
+            self.unsynced.borrow_mut().insert(span.file);
+            let path = self.files.path(span.file);
+            self.disk.write_at(path, span.offset, part)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Takes in bytes of a piece that is being downloaded.
+    ///
+    /// # Panics
+    /// If the bytes are not inside the piece.
+    pub fn receive(&self, piece: u32, begin: u32, bytes: &[u8]) -> io::Result<()> {
+        self.assert_inside(piece, begin, bytes.len());
+        let length = self.layout.length_of(piece) as usize;
+        let kept = self
+            .buffer
+            .borrow_mut()
+            .keep(piece, length, begin as usize, bytes);
+        if kept {
+            return Ok(());
+        }
+        self.write_block(piece, begin, bytes)
+    }
+
+    /// Ends the download of a piece, all of whose bytes were received: returns
+    /// whether it hashes to `expected`, and if so, it is on the disk. If not, or on
+    /// an error, its bytes are forgotten and must be received anew.
+    pub fn finish(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
+        let Some(bytes) = self.buffer.borrow_mut().take(piece) else {
+            return self.check(piece, expected);
+        };
+        let good = Sha1::digest(&bytes).as_slice() == expected;
+        if good {
+            self.write_block(piece, 0, &bytes)?;
+        }
+        Ok(good)
+    }
+
+    /// Forgets what was received of a piece that will not be finished.
+    pub fn forget(&self, piece: u32) {
+        self.buffer.borrow_mut().take(piece);
+    }
+
+    /// SHA-1 of the piece on the disk, or `None` if its bytes are not there: a file
+    /// is missing or too short.
+    ///
+    /// # Panics
+    /// If there is no such piece.
+    pub fn hash_piece(&self, piece: u32) -> io::Result<Option<[u8; 20]>> {
+        let length = self.layout.length_of(piece);
+        let mut hash = Sha1::new();
+        let mut chunk = vec![0; length.min(HASH_CHUNK) as usize];
+        for begin in (0..length).step_by(HASH_CHUNK as usize) {
+            let chunk = &mut chunk[..(length - begin).min(HASH_CHUNK) as usize];
+            match self.read(piece, begin, chunk) {
+                Ok(()) => hash.update(&*chunk),
+                Err(error) if is_absence(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(hash.finalize().into()))
+    }
+
+    /// Whether the piece on the disk hashes to `expected`.
+    ///
+    /// # Panics
+    /// If there is no such piece.
+    pub fn check(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
+        let good = self.hash_piece(piece)?.as_ref() == Some(expected);
+        if good {
+            // Who wrote it, and whether it is safe from a loss of power, is unknown.
+            let spans = self.spans(piece, 0, self.layout.length_of(piece) as usize);
+            let files = spans.map(|span| span.file);
+            self.unsynced.borrow_mut().extend(files);
+        }
+        Ok(good)
+    }
+
+    /// Returns once everything written so far, or found right by a check, survives
+    /// a loss of power.
+    ///
+    /// After a failure it fails for ever: a system may drop what it could not write
+    /// and report success the next time, so only a check of the content in a new
+    /// `Storage` tells what is there.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.sync_failed.get() {
+            return Err(io::Error::other("an earlier sync of the content failed"));
+        }
+        let mut unsynced = self.unsynced.borrow_mut();
+        while let Some(&file) = unsynced.first() {
+            (self.disk.sync(self.files.path(file))).inspect_err(|_| self.sync_failed.set(true))?;
+            unsynced.remove(&file);
+        }
+        Ok(())
+    }
+
+    fn read(&self, piece: u32, begin: u32, bytes: &mut [u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        for span in self.spans(piece, begin, rest.len()) {
+            let (part, behind) = rest.split_at_mut(span.length);
+            let path = self.files.path(span.file);
+            self.disk.read_at(path, span.offset, part)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn spans(
+        &self,
+        piece: u32,
+        begin: u32,
+        length: usize,
+    ) -> impl Iterator<Item = file_map::Span> + use<'_, D> {
+        let start = self.layout.offset_of(piece) + u64::from(begin);
+        self.files.spans(start, length)
+    }
+
+    /// The first file that lacks bytes of `pieces`, with the length (bytes) that it
+    /// would need, and the one that it has, if it is there.
+    pub(crate) fn first_too_short(&self, pieces: &Bitfield) -> io::Result<Option<TooShort>> {
+        let mut needed = BTreeMap::new();
+        for piece in pieces.iter() {
+            for span in self.spans(piece, 0, self.layout.length_of(piece) as usize) {
+                // Ascending, as the pieces are.
+                needed.insert(span.file, span.offset + span.length as u64);
+            }
+        }
+        for (file, needed) in needed {
+            let path = self.files.path(file);
+            let found = self.disk.length(path)?;
+            if found.is_none_or(|found| found < needed) {
+                return Ok(Some(TooShort {
+                    path: path.to_owned(),
+                    needed,
+                    found,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn assert_inside(&self, piece: u32, begin: u32, length: usize) {
+        let piece_length = self.layout.length_of(piece);
+        assert!(
+            begin <= piece_length && length <= (piece_length - begin) as usize,
+            "{length} bytes from {begin} of piece {piece}, which has {piece_length}"
+        );
+    }
+}
+
+/// A file that cannot hold what it should.
+pub(crate) struct TooShort {
+    pub path: PathBuf,
+    pub needed: u64,
+    pub found: Option<u64>,
+}
+
+/// Bytes read at a time to be hashed: stays in a processor's cache.
+const HASH_CHUNK: u32 = 256 << 10;
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::MemoryDisk;
+
+    /// Three pieces of 8 bytes and one of 2 over five files, two of them empty.
+    fn storage(disk: &MemoryDisk) -> Storage<MemoryDisk> {
+        let lengths = [
+            ("t/a", 5),
+            ("t/e", 0),
+            ("t/b", 1),
+            ("t/d/c", 20),
+            ("t/f", 0),
+        ];
+        let files = lengths.map(|(path, length)| (path.into(), length));
+        Storage::new(disk.clone(), files.into(), Layout::new(8, 26))
+    }
+
+    fn content() -> Vec<u8> {
+        (b'a'..=b'z').collect()
+    }
+
+    fn hash_of(piece: u32) -> [u8; 20] {
+        let start = piece as usize * 8;
+        Sha1::digest(&content()[start..(start + 8).min(26)]).into()
+    }
+
+    fn read(disk: &MemoryDisk, path: &str) -> Option<Vec<u8>> {
+        disk.read(Path::new(path), 99).unwrap()
+    }
+
+    #[test]
+    fn a_piece_goes_into_every_file_that_it_touches() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        storage.write_block(0, 2, b"cdefgh").unwrap();
+        assert_eq!(read(&disk, "t/a").unwrap(), b"\0\0cde");
+        assert_eq!(read(&disk, "t/b").unwrap(), b"f");
+        assert_eq!(read(&disk, "t/d/c").unwrap(), b"gh");
+        assert_eq!(read(&disk, "t/e"), None);
+        let block = Block {
+            piece: 0,
+            begin: 4,
+            length: 3,
+        };
+        assert_eq!(storage.read_block(block).unwrap(), "efg");
+    }
+
+    #[test]
+    fn files_without_bytes_are_made_and_nothing_else() {
+        let disk = MemoryDisk::new(99);
+        storage(&disk).prepare().unwrap();
+        assert_eq!(disk.paths(), ["t/e", "t/f"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_received_piece_reaches_the_disk_when_it_is_verified() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        storage.receive(1, 4, b"mnop").unwrap();
+        storage.receive(1, 0, b"ijkl").unwrap();
+        assert!(disk.paths().is_empty());
+        assert!(storage.finish(1, &hash_of(1)).unwrap());
+        assert!(storage.check(1, &hash_of(1)).unwrap());
+    }
+
+    #[test]
+    fn bytes_that_fail_their_hash_never_reach_the_disk_and_are_forgotten() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        storage.receive(3, 0, b"yx").unwrap();
+        assert!(!storage.finish(3, &hash_of(3)).unwrap());
+        storage.receive(3, 1, b"z").unwrap();
+        assert!(!storage.finish(3, &hash_of(3)).unwrap());
+        assert!(disk.paths().is_empty());
+    }
+
+    #[test]
+    fn a_piece_that_finds_no_room_is_written_block_by_block_even_if_room_comes() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk).with_buffer(10);
+        storage.receive(0, 0, b"abcd").unwrap();
+        storage.receive(1, 0, b"ijkl").unwrap();
+        assert_eq!(disk.paths(), [Path::new("t/d/c")]);
+        storage.forget(0);
+        storage.receive(1, 4, b"mnop").unwrap();
+        assert!(storage.finish(1, &hash_of(1)).unwrap());
+        storage.receive(2, 0, b"qrstuvwx").unwrap();
+        assert_eq!(storage.hash_piece(2).unwrap(), None);
+        assert!(storage.finish(2, &hash_of(2)).unwrap());
+    }
+
+    #[test]
+    fn a_piece_whose_file_is_missing_or_too_short_has_no_hash() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        assert_eq!(storage.hash_piece(0).unwrap(), None);
+        storage.write_block(0, 0, b"abcdefg").unwrap();
+        assert_eq!(storage.hash_piece(0).unwrap(), None);
+        storage.write_block(0, 7, b"h").unwrap();
+        assert_eq!(storage.hash_piece(0).unwrap(), Some(hash_of(0)));
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_the_piece_can_come_again() {
+        let disk = MemoryDisk::new(6);
+        let storage = storage(&disk);
+        for _ in 0..2 {
+            storage.receive(0, 0, b"abcdefgh").unwrap();
+            let error = storage.finish(0, &hash_of(0)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_not_forgotten() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        storage.write_block(0, 0, b"abc").unwrap();
+        storage.sync().unwrap();
+        storage.write_block(0, 0, b"abc").unwrap();
+        disk.remove(Path::new("t/a"));
+        assert!(storage.sync().is_err());
+        storage.write_block(0, 0, b"abc").unwrap();
+        assert!(storage.sync().is_err());
+    }
+
+    #[test]
+    fn what_a_check_found_is_synced_as_well() {
+        let disk = MemoryDisk::new(99);
+        storage(&disk).write_block(0, 0, b"abcdefgh").unwrap();
+        let later = storage(&disk);
+        assert!(later.check(0, &hash_of(0)).unwrap());
+        disk.remove(Path::new("t/b"));
+        assert!(later.sync().is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "6 bytes from 3 of piece 0")]
+    fn a_block_that_leaves_its_piece_is_a_fault_of_the_caller() {
+        let _ = storage(&MemoryDisk::new(99)).write_block(0, 3, b"defghi");
+    }
+
+    proptest! {
+        #[test]
+        fn content_comes_out_as_it_went_in_however_it_is_cut(
+            lengths in prop::collection::vec(0u64..50, 1..8),
+            piece_length in 1u32..40,
+            buffer in 0usize..100,
+            backwards: bool,
+        ) {
+            let total: u64 = lengths.iter().sum();
+            prop_assume!(total > 0);
+            let content: Vec<u8> = (0..total).map(|n| (n * 7 + n / 256) as u8).collect();
+            let files: Vec<(PathBuf, u64)> = (lengths.iter().enumerate())
+                .map(|(index, &length)| (format!("{index}").into(), length))
+                .collect();
+            let disk = MemoryDisk::new(total);
+            let layout = Layout::new(piece_length, total);
+            let storage = Storage::new(disk.clone(), files, layout).with_buffer(buffer);
+            storage.prepare().unwrap();
+            for piece in 0..layout.pieces() {
+                let start = layout.offset_of(piece) as usize;
+                let bytes = &content[start..][..layout.length_of(piece) as usize];
+                let (left, right) = bytes.split_at(bytes.len() / 2);
+                let mut halves = [(0, left), (left.len() as u32, right)];
+                if backwards {
+                    halves.reverse();
+                }
+                for (begin, half) in halves {
+                    storage.receive(piece, begin, half).unwrap();
+                }
+                prop_assert!(storage.finish(piece, &Sha1::digest(bytes).into()).unwrap());
+            }
+            let stored: Vec<u8> = (storage.files())
+                .flat_map(|(path, length)| disk.read(path, length).unwrap().unwrap())
+                .collect();
+            prop_assert_eq!(stored, content);
+        }
+    }
+}
