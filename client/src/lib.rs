@@ -1,6 +1,7 @@
 //! A BitTorrent peer, running: tasks, sockets, files and timers around the state
 //! machines of `reseed-protocol`, over any network.
 
+mod announce;
 mod disk;
 mod env;
 mod limit;
@@ -15,6 +16,7 @@ mod storage;
 mod substream;
 mod tasks;
 
+pub use announce::{AnnounceError, announce};
 pub use disk::{Disk, FileDisk, MemoryDisk};
 pub use env::Env;
 pub use limit::RateLimiter;
