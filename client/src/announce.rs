@@ -92,18 +92,15 @@ pub enum AnnounceError {
 /// There is no time-out in here: race it with one, and drop it to give up; the
 /// connection then goes with it.
 pub async fn announce<N: Network>(network: &N, url: &str) -> Result<Bytes, AnnounceError> {
-    let mut url = Url::parse(url).map_err(|source| AnnounceError::Url {
-        url: url.to_owned(),
-        source,
-    })?;
+    let mut url =
+        Url::parse(url).map_err(|source| AnnounceError::Url { url: url.to_owned(), source })?;
     for _ in 0..=REDIRECTIONS_MAX {
         match ask(network, &url).await? {
             Answer::Body(body) => return Ok(body),
             Answer::Redirection(location) => {
-                url = url.join(&location).map_err(|source| AnnounceError::Url {
-                    url: location,
-                    source,
-                })?;
+                url = url
+                    .join(&location)
+                    .map_err(|source| AnnounceError::Url { url: location, source })?;
             }
         }
     }
@@ -303,9 +300,7 @@ mod tests {
     fn the_request_is_the_url_as_it_was_given() {
         let (result, log) = run(
             "http://tracker:6969/announce?info_hash=%00%ff%7e~&compact=1#not-this",
-            [Some(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde".to_vec(),
-            )],
+            [Some(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde".to_vec())],
         );
         assert_eq!(result.unwrap(), "de");
         assert_eq!(
@@ -349,16 +344,10 @@ mod tests {
     fn three_redirections_are_followed_and_no_fourth() {
         let onward = || redirection("/next?x");
         let answer = Some(b"HTTP/1.1 200 OK\r\n\r\nde".to_vec());
-        let (result, log) = run(
-            "http://tracker/a?b",
-            [redirection("http://other:1/"), onward(), onward(), answer],
-        );
+        let (result, log) =
+            run("http://tracker/a?b", [redirection("http://other:1/"), onward(), onward(), answer]);
         assert_eq!(result.unwrap(), "de");
-        assert!(
-            log[5].starts_with("GET / HTTP/1.1|host: other:1|"),
-            "{}",
-            log[5]
-        );
+        assert!(log[5].starts_with("GET / HTTP/1.1|host: other:1|"), "{}", log[5]);
         assert!(log[11].starts_with("GET /next?x HTTP/1.1|host: other:1|"));
         let error = run("http://tracker/", std::iter::repeat_with(onward).take(5)).0;
         assert!(matches!(error, Err(AnnounceError::TooManyRedirections)));
@@ -370,18 +359,12 @@ mod tests {
     fn only_http_is_spoken() {
         for url in ["https://tracker/", "udp://tracker:1/", "data:x"] {
             let (result, log) = run(url, []);
-            assert!(
-                matches!(result, Err(AnnounceError::Unsupported { .. })),
-                "{url}"
-            );
+            assert!(matches!(result, Err(AnnounceError::Unsupported { .. })), "{url}");
             assert!(log.is_empty());
         }
         let (result, _) = run("http://tracker/", [redirection("https://tracker/")]);
         assert!(matches!(result, Err(AnnounceError::Unsupported { .. })));
-        assert!(matches!(
-            run("tracker", []).0,
-            Err(AnnounceError::Url { .. })
-        ));
+        assert!(matches!(run("tracker", []).0, Err(AnnounceError::Url { .. })));
     }
 
     #[test]
@@ -395,16 +378,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_off_is_an_error() {
-        for answer in [
-            "",
-            "HTTP/1.1 2",
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nde",
-        ] {
+        for answer in ["", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nde"] {
             let result = answered(answer);
-            assert!(
-                matches!(result, Err(AnnounceError::Http { .. })),
-                "{answer}"
-            );
+            assert!(matches!(result, Err(AnnounceError::Http { .. })), "{answer}");
         }
     }
 
@@ -416,10 +392,7 @@ mod tests {
             answered(answer)
         };
         assert_eq!(answer(ANSWER_MAX).unwrap().len(), ANSWER_MAX);
-        assert!(matches!(
-            answer(ANSWER_MAX + 1),
-            Err(AnnounceError::TooLong)
-        ));
+        assert!(matches!(answer(ANSWER_MAX + 1), Err(AnnounceError::TooLong)));
     }
 
     proptest! {

@@ -3,7 +3,10 @@
 use std::future::Future;
 
 use rand_chacha::ChaCha8Rng;
-use reseed_protocol::Time;
+use reseed_protocol::{
+    ConnectionId, Time,
+    torrent::{Event, Frame, Speaker, Torrent},
+};
 
 /// Clock, timers, tasks and randomness. The real one is [`crate::TokioEnv`]; in
 /// a simulation each host has its own.
@@ -24,4 +27,20 @@ pub trait Env: Clone + 'static {
     /// simulation it is a substream of the seed, so that a new consumer does not
     /// shift the numbers of the others.
     fn rng(&self, label: &str) -> ChaCha8Rng;
+
+    /// Shows a torrent after each step that it took, so that a simulation can
+    /// hold it against its rules.
+    fn stepped(&self, _torrent: &Torrent) {}
+
+    /// Shows what happened in a torrent.
+    fn happened(&self, _torrent: &Torrent, _event: &Event) {}
+
+    /// Whether [`Env::spoke`] is to be called.
+    fn listens(&self) -> bool {
+        false
+    }
+
+    /// Shows what was said on a connection, in the order in which the torrent
+    /// acted on it.
+    fn spoke(&self, _torrent: &Torrent, _on: ConnectionId, _by: Speaker, _frame: &Frame) {}
 }

@@ -113,10 +113,7 @@ struct Account {
 
 impl Account {
     fn opened(now: Time) -> Account {
-        Account {
-            balance: 0,
-            at: now,
-        }
+        Account { balance: 0, at: now }
     }
 
     fn refill(&mut self, now: Time, rate: NonZeroU64) {
@@ -171,9 +168,7 @@ mod tests {
     }
 
     fn millis(log: &Log) -> Vec<(u128, &'static str)> {
-        (log.borrow().iter())
-            .map(|&(at, name)| (at.since_epoch().as_millis(), name))
-            .collect()
+        (log.borrow().iter()).map(|&(at, name)| (at.since_epoch().as_millis(), name)).collect()
     }
 
     #[test]
@@ -206,13 +201,8 @@ mod tests {
         start(&env, &limiter, &log, "small", 1, 2);
         start(&env, &limiter, &log, "last", 999, 1);
         env.run_until(Time::from_secs(60));
-        let expected = [
-            (0, "big"),
-            (3000, "big"),
-            (6000, "small"),
-            (6001, "last"),
-            (7000, "small"),
-        ];
+        let expected =
+            [(0, "big"), (3000, "big"), (6000, "small"), (6001, "last"), (7000, "small")];
         assert_eq!(millis(&log), expected);
     }
 

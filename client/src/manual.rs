@@ -70,9 +70,7 @@ impl ManualEnv {
     pub fn run_until(&self, end: Time) {
         loop {
             self.run();
-            let next = (self.world.timers.borrow().iter())
-                .map(|&(deadline, _)| deadline)
-                .min();
+            let next = (self.world.timers.borrow().iter()).map(|&(deadline, _)| deadline).min();
             let Some(next) = next.filter(|&next| next <= end) else {
                 break;
             };
@@ -109,10 +107,10 @@ impl Env for ManualEnv {
     }
 
     fn spawn(&self, _name: &str, task: impl Future<Output = ()> + 'static) {
-        self.world.spawned.borrow_mut().push(Task {
-            future: Box::pin(task),
-            woken: Arc::new(Flag(AtomicBool::new(true))),
-        });
+        self.world
+            .spawned
+            .borrow_mut()
+            .push(Task { future: Box::pin(task), woken: Arc::new(Flag(AtomicBool::new(true))) });
     }
 
     fn rng(&self, label: &str) -> ChaCha8Rng {

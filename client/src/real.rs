@@ -99,15 +99,9 @@ impl TokioEnv {
 
     /// An environment whose time starts now. The seed fixes the randomness, which
     /// on a real machine is not enough to make a run repeatable.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where `Env::now` comes from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is where `Env::now` comes from")]
     pub fn with_seed(seed: u64) -> TokioEnv {
-        TokioEnv {
-            epoch: Instant::now(),
-            seed,
-        }
+        TokioEnv { epoch: Instant::now(), seed }
     }
 
     /// The seed, for the log.
@@ -131,10 +125,7 @@ impl Env for TokioEnv {
         }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where tasks with an owner come from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is where tasks with an owner come from")]
     fn spawn(&self, name: &str, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task.instrument(debug_span!("task", name)));
     }
@@ -159,10 +150,7 @@ mod tests {
     use crate::{Tasks, timeout_at};
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, future)
     }
 

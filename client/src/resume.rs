@@ -6,7 +6,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use reseed_protocol::{Bitfield, BitfieldError, InfoHash};
+use reseed_protocol::{Bitfield, BitfieldError, InfoHash, Layout};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
@@ -79,6 +79,12 @@ pub enum ResumeError {
 }
 
 impl ResumeData {
+    /// Nothing verified, nothing moved.
+    pub fn new(info_hash: InfoHash, layout: Layout) -> ResumeData {
+        let verified = Bitfield::empty(layout.pieces());
+        ResumeData { info_hash, verified, uploaded: 0, downloaded: 0 }
+    }
+
     /// Puts this in place of the file at `path` of `disk`, after everything in
     /// `storage` is safe from a loss of power: what is remembered as verified is
     /// there. `storage` is the content that [`verified`](ResumeData::verified) is
@@ -139,10 +145,7 @@ impl ResumeData {
         if found != expected {
             return Err(ResumeError::OtherTorrent { found, expected });
         }
-        let files = stored
-            .files
-            .iter()
-            .map(|(path, length)| (path.as_path(), *length));
+        let files = stored.files.iter().map(|(path, length)| (path.as_path(), *length));
         if !files.eq(storage.files()) {
             return Err(ResumeError::OtherFiles);
         }
@@ -188,9 +191,8 @@ fn decode(field: &'static str, hex: &str) -> Result<Vec<u8>, ResumeError> {
 /// Bytes that resume data of this content can have at most.
 fn longest<D: Disk>(storage: &Storage<D>) -> u64 {
     // A byte of a path takes up to six in JSON, a number up to twenty.
-    let files: u64 = (storage.files())
-        .map(|(path, _)| 6 * path.as_os_str().len() as u64 + 100)
-        .sum();
+    let files: u64 =
+        (storage.files()).map(|(path, _)| 6 * path.as_os_str().len() as u64 + 100).sum();
     files + u64::from(storage.layout().pieces()) / 4 + 1000
 }
 
@@ -217,12 +219,7 @@ mod tests {
             storage.write_block(piece, 0, b"data").unwrap();
             verified.insert(piece);
         }
-        let data = ResumeData {
-            info_hash: HASH,
-            verified,
-            uploaded: u64::MAX,
-            downloaded: 12,
-        };
+        let data = ResumeData { info_hash: HASH, verified, uploaded: u64::MAX, downloaded: 12 };
         let disk = MemoryDisk::new(9999);
         data.save(&storage, &disk, path()).unwrap();
         (storage, disk, data)
@@ -253,10 +250,7 @@ mod tests {
         disk.remove(path());
         storage.write_block(1, 0, b"data").unwrap();
         storage.disk().remove(Path::new("t/\u{1}\"ü"));
-        assert!(matches!(
-            data.save(&storage, &disk, path()),
-            Err(ResumeError::Disk(_))
-        ));
+        assert!(matches!(data.save(&storage, &disk, path()), Err(ResumeError::Disk(_))));
         assert!(disk.paths().is_empty());
     }
 
@@ -264,10 +258,7 @@ mod tests {
     fn data_about_another_torrent_is_refused() {
         let (storage, disk, _) = saved();
         let error = ResumeData::load(&storage, InfoHash([1; 20]), &disk, path()).unwrap_err();
-        assert!(matches!(
-            error,
-            ResumeError::OtherTorrent { found: HASH, .. }
-        ));
+        assert!(matches!(error, ResumeError::OtherTorrent { found: HASH, .. }));
     }
 
     #[test]
@@ -275,10 +266,7 @@ mod tests {
         let (_, disk, _) = saved();
         let files = vec![("t/a".into(), 10), ("t/b".into(), 10)];
         let storage = Storage::new(MemoryDisk::new(999), files, Layout::new(4, 20));
-        assert!(matches!(
-            load(&storage, &disk),
-            Err(ResumeError::OtherFiles)
-        ));
+        assert!(matches!(load(&storage, &disk), Err(ResumeError::OtherFiles)));
     }
 
     #[test]
@@ -290,17 +278,10 @@ mod tests {
         content.set_length(Path::new("t/b"), 9).unwrap();
         assert!(matches!(
             load(&storage, &disk),
-            Err(ResumeError::TooShort {
-                needed: 10,
-                found: Some(9),
-                ..
-            })
+            Err(ResumeError::TooShort { needed: 10, found: Some(9), .. })
         ));
         content.remove(Path::new("t/b"));
-        assert!(matches!(
-            load(&storage, &disk),
-            Err(ResumeError::TooShort { found: None, .. })
-        ));
+        assert!(matches!(load(&storage, &disk), Err(ResumeError::TooShort { found: None, .. })));
     }
 
     #[test]
@@ -315,9 +296,8 @@ mod tests {
 
     #[test]
     fn the_largest_resume_data_of_a_content_is_within_the_limit() {
-        let files: Vec<(PathBuf, u64)> = (0..50)
-            .map(|n| (format!("\u{1}{n}").into(), 1 << 40))
-            .collect();
+        let files: Vec<(PathBuf, u64)> =
+            (0..50).map(|n| (format!("\u{1}{n}").into(), 1 << 40)).collect();
         let layout = Layout::new(u32::MAX, 50 << 40);
         let storage = Storage::new(MemoryDisk::new(0), files, layout);
         let data = ResumeData {

@@ -54,11 +54,7 @@ impl<D: Disk> Storage<D> {
     /// If the lengths do not add up to the layout's total.
     pub fn new(disk: D, files: Vec<(PathBuf, u64)>, layout: Layout) -> Storage<D> {
         let files = FileMap::new(files);
-        assert_eq!(
-            files.total_length(),
-            layout.total_length(),
-            "the files make up the content"
-        );
+        assert_eq!(files.total_length(), layout.total_length(), "the files make up the content");
         Storage {
             disk,
             files,
@@ -72,10 +68,7 @@ impl<D: Disk> Storage<D> {
     /// Bounds the memory for started pieces to `bytes`; with 0 every block is
     /// written as it comes.
     pub fn with_buffer(self, bytes: usize) -> Storage<D> {
-        Storage {
-            buffer: RefCell::new(PieceBuffer::new(bytes)),
-            ..self
-        }
+        Storage { buffer: RefCell::new(PieceBuffer::new(bytes)), ..self }
     }
 
     /// The grid of pieces and blocks.
@@ -143,10 +136,7 @@ impl<D: Disk> Storage<D> {
     pub fn receive(&self, piece: u32, begin: u32, bytes: &[u8]) -> io::Result<()> {
         self.assert_inside(piece, begin, bytes.len());
         let length = self.layout.length_of(piece) as usize;
-        let kept = self
-            .buffer
-            .borrow_mut()
-            .keep(piece, length, begin as usize, bytes);
+        let kept = self.buffer.borrow_mut().keep(piece, length, begin as usize, bytes);
         if kept {
             return Ok(());
         }
@@ -260,11 +250,7 @@ impl<D: Disk> Storage<D> {
             let path = self.files.path(file);
             let found = self.disk.length(path)?;
             if found.is_none_or(|found| found < needed) {
-                return Ok(Some(TooShort {
-                    path: path.to_owned(),
-                    needed,
-                    found,
-                }));
+                return Ok(Some(TooShort { path: path.to_owned(), needed, found }));
             }
         }
         Ok(None)
@@ -290,10 +276,7 @@ pub(crate) struct TooShort {
 const HASH_CHUNK: u32 = 256 << 10;
 
 fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 #[cfg(test)]
@@ -305,13 +288,7 @@ mod tests {
 
     /// Three pieces of 8 bytes and one of 2 over five files, two of them empty.
     fn storage(disk: &MemoryDisk) -> Storage<MemoryDisk> {
-        let lengths = [
-            ("t/a", 5),
-            ("t/e", 0),
-            ("t/b", 1),
-            ("t/d/c", 20),
-            ("t/f", 0),
-        ];
+        let lengths = [("t/a", 5), ("t/e", 0), ("t/b", 1), ("t/d/c", 20), ("t/f", 0)];
         let files = lengths.map(|(path, length)| (path.into(), length));
         Storage::new(disk.clone(), files.into(), Layout::new(8, 26))
     }
@@ -338,11 +315,7 @@ mod tests {
         assert_eq!(read(&disk, "t/b").unwrap(), b"f");
         assert_eq!(read(&disk, "t/d/c").unwrap(), b"gh");
         assert_eq!(read(&disk, "t/e"), None);
-        let block = Block {
-            piece: 0,
-            begin: 4,
-            length: 3,
-        };
+        let block = Block { piece: 0, begin: 4, length: 3 };
         assert_eq!(storage.read_block(block).unwrap(), "efg");
     }
 

@@ -38,11 +38,7 @@ impl Tasks {
         reason = "an owner is made on purpose, where it will be shut down"
     )]
     pub fn new() -> Tasks {
-        Tasks {
-            spawner: Spawner {
-                group: Rc::default(),
-            },
-        }
+        Tasks { spawner: Spawner { group: Rc::default() } }
     }
 
     /// A handle for a task that starts others in this group.
@@ -98,14 +94,7 @@ impl Spawner {
             return;
         }
         let cancelled = Box::pin(self.cancelled());
-        env.spawn(
-            name,
-            Owned {
-                cancelled,
-                task: Box::pin(task),
-                _entry: self.group.enter(name),
-            },
-        );
+        env.spawn(name, Owned { cancelled, task: Box::pin(task), _entry: self.group.enter(name) });
     }
 
     /// Completes when the group is cancelled.
@@ -127,10 +116,7 @@ impl Group {
         let number = self.started.get();
         self.started.set(number + 1);
         self.running.borrow_mut().insert(number, name.to_owned());
-        Entry {
-            group: self.clone(),
-            number,
-        }
+        Entry { group: self.clone(), number }
     }
 }
 

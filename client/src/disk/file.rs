@@ -31,10 +31,7 @@ impl FileDisk {
     /// The folder at `root`, made when something is written. It may be a symbolic
     /// link itself.
     pub fn new(root: impl Into<PathBuf>) -> FileDisk {
-        FileDisk {
-            root: root.into().into(),
-            open: Rc::default(),
-        }
+        FileDisk { root: root.into().into(), open: Rc::default() }
     }
 
     /// The folder.
@@ -275,12 +272,8 @@ mod tests {
         fs::write(folder.path().join("outside"), "secret").unwrap();
         fs::create_dir(disk.root()).unwrap();
         let outside = folder.path().join("outside");
-        for path in [
-            &outside,
-            Path::new("../outside"),
-            Path::new("a/../../outside"),
-            Path::new(""),
-        ] {
+        for path in [&outside, Path::new("../outside"), Path::new("a/../../outside"), Path::new("")]
+        {
             assert!(refused(disk.length(path)), "{path:?}");
             assert!(refused(disk.read(path, 99)), "{path:?}");
             assert!(refused(disk.read_at(path, 0, &mut [0])), "{path:?}");
@@ -349,8 +342,7 @@ mod tests {
         let (_folder, disk) = disk();
         let path = |n: usize| PathBuf::from(format!("folder/{n}"));
         for n in 0..OPEN_FILES_MAX + 10 {
-            disk.write_at(&path(n), 0, n.to_string().as_bytes())
-                .unwrap();
+            disk.write_at(&path(n), 0, n.to_string().as_bytes()).unwrap();
             disk.write_at(&path(0), 0, b"0").unwrap();
         }
         let open: Vec<PathBuf> = disk.open.borrow().files.keys().cloned().collect();

@@ -26,11 +26,7 @@ impl MemoryDisk {
     /// An empty disk for `capacity` bytes of content.
     pub fn new(capacity: u64) -> MemoryDisk {
         MemoryDisk {
-            shared: Rc::new(RefCell::new(Shared {
-                files: BTreeMap::new(),
-                capacity,
-                used: 0,
-            })),
+            shared: Rc::new(RefCell::new(Shared { files: BTreeMap::new(), capacity, used: 0 })),
         }
     }
 
@@ -58,11 +54,7 @@ impl Shared {
         if used > self.capacity {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
-                format!(
-                    "{new} bytes for {} in {} bytes of memory",
-                    path.display(),
-                    self.capacity
-                ),
+                format!("{new} bytes for {} in {} bytes of memory", path.display(), self.capacity),
             ));
         }
         self.used = used;
@@ -118,11 +110,7 @@ impl Disk for MemoryDisk {
         match shared.files.get(path) {
             Some(file) if file.len() as u64 > limit => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!(
-                    "{} has {} bytes, at most {limit} expected",
-                    path.display(),
-                    file.len()
-                ),
+                format!("{} has {} bytes, at most {limit} expected", path.display(), file.len()),
             )),
             file => Ok(file.cloned()),
         }

@@ -12,11 +12,7 @@ pub struct PieceBuffer {
 
 impl PieceBuffer {
     pub fn new(capacity: usize) -> PieceBuffer {
-        PieceBuffer {
-            capacity,
-            used: 0,
-            started: BTreeMap::new(),
-        }
+        PieceBuffer { capacity, used: 0, started: BTreeMap::new() }
     }
 
     /// Takes in bytes of a piece of `length`, unless the piece found no room when

@@ -16,10 +16,7 @@ pub struct Checker {
 impl Checker {
     /// A check that has not begun.
     pub fn new(layout: Layout) -> Checker {
-        Checker {
-            next: 0,
-            verified: Bitfield::empty(layout.pieces()),
-        }
+        Checker { next: 0, verified: Bitfield::empty(layout.pieces()) }
     }
 
     /// Checks the next piece against the SHA-1 that `expected` gives for it, and

@@ -38,9 +38,7 @@ impl FileMap {
             start = end;
             entry
         };
-        FileMap {
-            files: files.into_iter().map(place).collect(),
-        }
+        FileMap { files: files.into_iter().map(place).collect() }
     }
 
     pub fn total_length(&self) -> u64 {
@@ -85,9 +83,7 @@ mod tests {
         let map = FileMap::new(lengths.map(|length| (PathBuf::new(), length)).into());
         assert_eq!(map.total_length(), 17);
         let spans = |start, length| -> Vec<(usize, u64, usize)> {
-            (map.spans(start, length))
-                .map(|span| (span.file, span.offset, span.length))
-                .collect()
+            (map.spans(start, length)).map(|span| (span.file, span.offset, span.length)).collect()
         };
         assert_eq!(spans(0, 17), [(1, 0, 5), (4, 0, 3), (5, 0, 9)]);
         assert_eq!(spans(4, 2), [(1, 4, 1), (4, 0, 1)]);

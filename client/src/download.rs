@@ -1,0 +1,557 @@
+//! One torrent of a session: the task that drives its state machine, and the
+//! handle that its user holds.
+
+use std::{
+    collections::BTreeMap, fmt, future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use rand_chacha::ChaCha8Rng;
+use reseed_protocol::{
+    ConnectionId, InfoHash, PeerId, Time,
+    metainfo::Metainfo,
+    torrent::{Config, Event, Input, Output, Start, Torrent},
+    tracker::{AnnounceRequest, AnnounceResponse},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    Disk, Env, Network, ResumeData, Storage, Tasks, announce,
+    peer::{self, PeerHandle, Shared},
+    race,
+    race::timeout_at,
+};
+
+/// Things that happened to connections and wait for the torrent's task (count);
+/// with more, the connections' tasks wait, and so do the remotes.
+const INPUTS_MAX: usize = 64;
+
+/// How long a tracker may take to answer. libtorrent: 10 s to 60 s.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long it may take to answer `stopped`. libtorrent: 5 s.
+const ANNOUNCE_TIMEOUT_STOPPING: Duration = Duration::from_secs(5);
+
+/// How often resume data is saved while pieces come in.
+const SAVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A download's settings.
+#[derive(Debug, Clone)]
+pub struct DownloadOptions {
+    /// Exchange peers with peers. BEP 11.
+    pub pex: bool,
+    /// Speak the fast extension. BEP 6.
+    pub fast: bool,
+    /// Announce to the torrent's tracker, if it names one.
+    pub announce: bool,
+    /// Peers to start from.
+    pub peers: Vec<SocketAddr>,
+    /// Peers unchoked at a time (count). libtorrent defaults to 8.
+    pub upload_slots: usize,
+    /// Connections at a time (count).
+    pub connections_max: usize,
+}
+
+impl Default for DownloadOptions {
+    fn default() -> DownloadOptions {
+        DownloadOptions {
+            pex: true,
+            fast: true,
+            announce: true,
+            peers: Vec::new(),
+            upload_slots: 8,
+            connections_max: 50,
+        }
+    }
+}
+
+/// Where a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It looks for what is on the disk.
+    Checking,
+    /// Pieces are missing.
+    Downloading,
+    /// All wanted pieces are here.
+    Seeding,
+    /// It has ended.
+    Stopped,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Checking => "checking",
+            State::Downloading => "downloading",
+            State::Seeding => "seeding",
+            State::Stopped => "stopped",
+        })
+    }
+}
+
+/// A download at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Where it stands.
+    pub state: State,
+    /// Pieces of the torrent (count).
+    pub pieces: u32,
+    /// Pieces that are here and verified (count).
+    pub verified: u32,
+    /// Peers that handshakes were exchanged with (count).
+    pub peers: usize,
+    /// What ended it, if something did that the user did not ask for.
+    pub error: Option<String>,
+}
+
+/// What a download is told from outside.
+pub(crate) enum Command<S> {
+    Accept(Inbound<S>),
+    AddPeers(Vec<SocketAddr>),
+    Stop,
+}
+
+/// A connection from a remote that said which torrent it wants.
+pub(crate) struct Inbound<S> {
+    pub(crate) stream: S,
+    pub(crate) from: SocketAddr,
+    /// Its handshake, and what came after it.
+    pub(crate) bytes: BytesMut,
+}
+
+/// A user's handle to a download; the session keeps the download running.
+pub struct Download<S> {
+    info_hash: InfoHash,
+    commands: mpsc::UnboundedSender<Command<S>>,
+    status: watch::Receiver<Status>,
+}
+
+impl<S> Clone for Download<S> {
+    fn clone(&self) -> Self {
+        Download {
+            info_hash: self.info_hash,
+            commands: self.commands.clone(),
+            status: self.status.clone(),
+        }
+    }
+}
+
+impl<S> Download<S> {
+    /// Which torrent it is.
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// Where it stands now.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until `wanted` holds of the status, and returns that; the last one if
+    /// the download ends before.
+    pub async fn wait_for(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
+        let mut status = self.status.clone();
+        match status.wait_for(wanted).await {
+            Ok(reached) => reached.clone(),
+            Err(_) => self.status(),
+        }
+    }
+
+    /// Tells it of peers to dial.
+    pub fn add_peers(&self, addrs: Vec<SocketAddr>) {
+        let _ = self.commands.send(Command::AddPeers(addrs));
+    }
+
+    /// Asks it to stop; [`Download::stopped`] tells when it has.
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+    }
+
+    /// Waits until it has stopped: connections closed, the tracker told, resume
+    /// data saved.
+    pub async fn stopped(&self) {
+        self.wait_for(|status| status.state == State::Stopped).await;
+    }
+
+    pub(crate) fn commands(&self) -> mpsc::UnboundedSender<Command<S>> {
+        self.commands.clone()
+    }
+}
+
+/// A download that does not run yet: its handle, and what is to be run.
+pub(crate) fn new<N: Network, E: Env, D: Disk>(
+    network: N,
+    env: E,
+    disk: D,
+    shared: Shared,
+    port: u16,
+    metainfo: Metainfo,
+    options: DownloadOptions,
+) -> (Download<N::Stream>, Driver<N, E, D>) {
+    let pieces = metainfo.info.layout().pieces();
+    let (commands, received) = mpsc::unbounded_channel();
+    let status = Status { state: State::Checking, pieces, verified: 0, peers: 0, error: None };
+    let (told, status) = watch::channel(status);
+    let download = Download { info_hash: metainfo.info_hash, commands, status };
+    let rng = env.rng(&format!("torrent {}", metainfo.info_hash));
+    let driver = Driver {
+        network,
+        env,
+        disk,
+        shared,
+        port,
+        metainfo: Rc::new(metainfo),
+        options,
+        commands: received,
+        early: Vec::new(),
+        status: told,
+        rng,
+    };
+    (download, driver)
+}
+
+/// What runs a download.
+pub(crate) struct Driver<N: Network, E, D> {
+    network: N,
+    env: E,
+    disk: D,
+    shared: Shared,
+    port: u16,
+    metainfo: Rc<Metainfo>,
+    options: DownloadOptions,
+    commands: mpsc::UnboundedReceiver<Command<N::Stream>>,
+    /// What it was told before it was ready for it.
+    early: Vec<Command<N::Stream>>,
+    status: watch::Sender<Status>,
+    rng: ChaCha8Rng,
+}
+
+impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
+    /// Runs the download to its end.
+    pub(crate) async fn run(self) {
+        let status = self.status.clone();
+        let ended = self.download().await;
+        if let Err(error) = &ended {
+            tracing::error!(%error, "download ended");
+        }
+        status.send_modify(|status| {
+            status.state = State::Stopped;
+            status.peers = 0;
+            status.error = ended.err().map(|error| error.to_string());
+        });
+    }
+
+    async fn download(mut self) -> io::Result<()> {
+        let (storage, resume) = match self.find_content().await? {
+            Some(found) => found,
+            None => return Ok(()),
+        };
+        let config = Config {
+            pex: self.options.pex,
+            fast: self.options.fast,
+            upload_slots: self.options.upload_slots,
+            connections_max: self.options.connections_max,
+            transcript: self.env.listens(),
+            ..Config::new(PeerId::generate(&mut self.rng), self.port)
+        };
+        let start = Start {
+            info_hash: self.metainfo.info_hash,
+            layout: self.metainfo.info.layout(),
+            private: self.metainfo.info.is_private(),
+            have: resume.verified.clone(),
+            announce: self.options.announce && self.metainfo.announce.is_some(),
+            totals: (resume.downloaded, resume.uploaded),
+        };
+        let now = self.env.now();
+        let torrent = Torrent::new(config, start, now, &mut self.rng);
+        let (inputs, received) = mpsc::channel(INPUTS_MAX);
+        let mut running = Running {
+            torrent,
+            storage,
+            inputs,
+            received,
+            peers: BTreeMap::new(),
+            announcing: None,
+            announce_failing: false,
+            save_due: None,
+            tasks: Tasks::new(),
+            driver: self,
+        };
+        let ended = running.run().await;
+        running.tasks.shutdown().await;
+        ended
+    }
+
+    /// Finds out which pieces are on the disk: what the resume data says was
+    /// verified, and what hashes right of the rest. `None` if told to stop
+    /// meanwhile.
+    async fn find_content(&mut self) -> io::Result<Option<(Storage<D>, ResumeData)>> {
+        let info = &self.metainfo.info;
+        let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
+        let storage = Storage::new(self.disk.clone(), files.collect(), info.layout());
+        let info_hash = self.metainfo.info_hash;
+        let mut found = match ResumeData::load(&storage, info_hash, &self.disk, &self.resume_path())
+        {
+            Ok(Some(resume)) => resume,
+            Ok(None) => ResumeData::new(info_hash, info.layout()),
+            Err(error) => {
+                tracing::warn!(%error, "checking the whole content");
+                ResumeData::new(info_hash, info.layout())
+            }
+        };
+        storage.prepare()?;
+        for piece in 0..info.layout().pieces() {
+            if found.verified.contains(piece) {
+                continue;
+            }
+            if storage.check(piece, &info.piece_hash(piece))? {
+                found.verified.insert(piece);
+            }
+            // Let the user's word, and everybody else, in between.
+            self.env.sleep_until(self.env.now()).await;
+            match self.commands.try_recv() {
+                Ok(Command::Stop) => return Ok(None),
+                Ok(command) => self.early.push(command),
+                Err(_) => {}
+            }
+        }
+        Ok(Some((storage, found)))
+    }
+
+    fn resume_path(&self) -> PathBuf {
+        PathBuf::from(format!(".{}.resume", self.metainfo.info_hash))
+    }
+}
+
+/// A download between its initial check and its end.
+struct Running<N: Network, E, D: Disk> {
+    driver: Driver<N, E, D>,
+    torrent: Torrent,
+    storage: Storage<D>,
+    inputs: mpsc::Sender<Input>,
+    received: mpsc::Receiver<Input>,
+    peers: BTreeMap<ConnectionId, PeerHandle>,
+    /// Dropping it ends the announce that is under way.
+    announcing: Option<oneshot::Sender<()>>,
+    /// The last announce failed, and that has been logged.
+    announce_failing: bool,
+    /// When to save resume data, if there is anything new in it.
+    save_due: Option<Time>,
+    tasks: Tasks,
+}
+
+impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
+    async fn run(&mut self) -> io::Result<()> {
+        let peers = std::mem::take(&mut self.driver.options.peers);
+        self.handle(Input::AddPeers { addrs: peers })?;
+        for command in std::mem::take(&mut self.driver.early) {
+            self.command(Some(command))?;
+        }
+        loop {
+            self.save_if_due()?;
+            self.tell();
+            if self.torrent.is_stopped() {
+                return self.save();
+            }
+            let env = self.driver.env.clone();
+            let due = [self.torrent.poll_timeout(), self.save_due].into_iter().flatten().min();
+            let timer = async {
+                match due {
+                    Some(due) => env.sleep_until(due).await,
+                    None => pending().await,
+                }
+            };
+            race! {
+                command = self.driver.commands.recv() => self.command(command)?,
+                input = self.received.recv() => self.handle(input.expect("we hold a sender"))?,
+                () = timer => self.handle(Input::Timeout)?,
+            }
+        }
+    }
+
+    fn command(&mut self, command: Option<Command<N::Stream>>) -> io::Result<()> {
+        match command {
+            Some(Command::Accept(inbound)) => self.accept(inbound),
+            Some(Command::AddPeers(addrs)) => self.handle(Input::AddPeers { addrs }),
+            // Nobody is left who could tell us anything.
+            Some(Command::Stop) | None => self.stop(),
+        }
+    }
+
+    fn accept(&mut self, inbound: Inbound<N::Stream>) -> io::Result<()> {
+        let Inbound { stream, from, bytes } = inbound;
+        let connection = match self.torrent.accept(from, self.driver.env.now()) {
+            Ok(connection) => connection,
+            Err(refused) => {
+                tracing::debug!(%from, %refused, "inbound connection refused");
+                return Ok(());
+            }
+        };
+        let peer = self.open(connection);
+        let name = format!("peer {connection} from {from}");
+        self.tasks.spawn(&self.driver.env, &name, peer.serve(stream));
+        self.handle(Input::Received { connection, bytes })
+    }
+
+    fn open(&mut self, connection: ConnectionId) -> peer::Peer<E> {
+        let (env, shared) = (self.driver.env.clone(), self.driver.shared.clone());
+        let (handle, peer) = peer::pair(env, connection, self.inputs.clone(), shared);
+        self.peers.insert(connection, handle);
+        peer
+    }
+
+    /// Stops the torrent; an announce under way would only hold up the last one.
+    fn stop(&mut self) -> io::Result<()> {
+        if self.announcing.take().is_some() {
+            self.handle(Input::Announced { result: Err("stopping".to_owned()) })?;
+        }
+        self.handle(Input::Stop)
+    }
+
+    fn save_if_due(&mut self) -> io::Result<()> {
+        match self.save_due {
+            Some(due) if due <= self.driver.env.now() => self.save(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Saves what a later session can go on from.
+    fn save(&mut self) -> io::Result<()> {
+        self.save_due = None;
+        let resume = ResumeData {
+            info_hash: self.torrent.info_hash(),
+            verified: self.torrent.picker().have().clone(),
+            uploaded: self.torrent.uploaded(),
+            downloaded: self.torrent.downloaded(),
+        };
+        let path = self.driver.resume_path();
+        resume.save(&self.storage, &self.driver.disk, &path).map_err(io::Error::other)
+    }
+
+    /// Hands `input` to the torrent and does what it says, until it says no more.
+    fn handle(&mut self, input: Input) -> io::Result<()> {
+        let mut next = Some(input);
+        while let Some(input) = next {
+            if matches!(input, Input::Announced { .. }) {
+                self.announcing = None;
+            }
+            self.torrent.handle(input, self.driver.env.now(), &mut self.driver.rng);
+            self.driver.env.stepped(&self.torrent);
+            next = self.carry_out()?;
+        }
+        Ok(())
+    }
+
+    /// Does what the torrent says, up to the first output that has an answer.
+    fn carry_out(&mut self) -> io::Result<Option<Input>> {
+        while let Some(output) = self.torrent.poll_output() {
+            match output {
+                Output::Dial { connection, addr } => self.dial(connection, addr),
+                Output::Send { connection, bytes } => {
+                    if let Some(peer) = self.peers.get(&connection) {
+                        // Its task may have ended; the torrent hears of that soon.
+                        let _ = peer.outbox.send(bytes);
+                    }
+                }
+                Output::Close { connection } => {
+                    self.peers.remove(&connection);
+                }
+                Output::ReadBlock { connection, block } => {
+                    let data = self.storage.read_block(block);
+                    if let Err(error) = &data {
+                        tracing::warn!(?block, %error, "cannot read a block");
+                    }
+                    return Ok(Some(Input::BlockRead { connection, block, data: data.ok() }));
+                }
+                Output::WriteBlock { block, data } => {
+                    self.storage.receive(block.piece, block.begin, &data)?;
+                }
+                Output::CheckPiece { piece } => {
+                    let expected = self.driver.metainfo.info.piece_hash(piece);
+                    let valid = self.storage.finish(piece, &expected)?;
+                    return Ok(Some(Input::PieceChecked { piece, valid }));
+                }
+                Output::Announce(request) => self.announce(&request),
+                Output::Event(event) => self.happened(event),
+                Output::Spoken { connection, by, frame } => {
+                    self.driver.env.spoke(&self.torrent, connection, by, &frame);
+                }
+                _ => unreachable!("every output is known here"),
+            }
+        }
+        Ok(None)
+    }
+
+    fn dial(&mut self, connection: ConnectionId, addr: SocketAddr) {
+        let peer = self.open(connection);
+        let name = format!("peer {connection} to {addr}");
+        let network = self.driver.network.clone();
+        self.tasks.spawn(&self.driver.env, &name, peer.dial(network, addr));
+    }
+
+    fn announce(&mut self, request: &AnnounceRequest) {
+        let tracker = self.driver.metainfo.announce.as_deref();
+        let url = request.url(tracker.expect("a torrent announces only with a tracker"));
+        let (network, env) = (self.driver.network.clone(), self.driver.env.clone());
+        let (inputs, stopping) = (self.inputs.clone(), self.torrent.is_stopping());
+        let (alive, ended) = oneshot::channel::<()>();
+        self.announcing = Some(alive);
+        self.tasks.spawn(&self.driver.env, "announce", async move {
+            let timeout = if stopping { ANNOUNCE_TIMEOUT_STOPPING } else { ANNOUNCE_TIMEOUT };
+            let deadline = env.now() + timeout;
+            let answer = race! {
+                _ = ended => return,
+                answer = timeout_at(&env, deadline, ask(&network, &url)) => answer,
+            };
+            let late = || Err(format!("no answer within {} s", timeout.as_secs()));
+            let _ = inputs.send(Input::Announced { result: answer.unwrap_or_else(late) }).await;
+        });
+    }
+
+    fn happened(&mut self, event: Event) {
+        match &event {
+            Event::Disconnected { connection, .. } => {
+                self.peers.remove(connection);
+                tracing::debug!(?event);
+            }
+            Event::PieceVerified { .. } => {
+                self.save_due.get_or_insert(self.driver.env.now() + SAVE_INTERVAL);
+            }
+            Event::PieceFailed { piece, blamed } => {
+                tracing::warn!(piece, ?blamed, "a piece has a wrong hash");
+            }
+            Event::AnnounceFailed { reason } if !self.announce_failing => {
+                tracing::warn!(%reason, "the tracker does not answer; trying on");
+            }
+            Event::TrackerWarning { warning } => tracing::warn!(%warning, "the tracker warns"),
+            _ => tracing::debug!(?event),
+        }
+        self.announce_failing = match &event {
+            Event::AnnounceFailed { .. } => true,
+            Event::Announced => false,
+            _ => self.announce_failing,
+        };
+        self.driver.env.happened(&self.torrent, &event);
+    }
+
+    /// Tells the user's handles where the download stands, if that changed.
+    fn tell(&self) {
+        let peers = self.torrent.connections().filter(|peer| peer.is_established()).count();
+        let verified = self.torrent.picker().have().count();
+        let state = if self.torrent.is_complete() { State::Seeding } else { State::Downloading };
+        self.driver.status.send_if_modified(|status| {
+            let new = Status { state, verified, peers, ..status.clone() };
+            let changed = *status != new;
+            *status = new;
+            changed
+        });
+    }
+}
+
+/// Asks a tracker, and reads its answer.
+async fn ask(network: &impl Network, url: &str) -> Result<AnnounceResponse, String> {
+    let body = announce(network, url).await.map_err(|error| error.to_string())?;
+    AnnounceResponse::from_bytes(&body).map_err(|error| error.to_string())
+}

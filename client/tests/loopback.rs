@@ -1,0 +1,103 @@
+//! Sessions on the machine's own loopback: the same code that simulations run,
+//! on real sockets and a real clock.
+
+use std::{net::SocketAddr, num::NonZeroU64, path::Path};
+
+use reseed_client::{
+    Disk, DownloadOptions, FileDisk, MemoryDisk, Session, SessionOptions, State, TokioEnv,
+    TokioNetwork,
+};
+use reseed_protocol::metainfo::{Content, Draft, Metainfo};
+use tokio::task::LocalSet;
+
+const LOCALHOST: &str = "127.0.0.1:0";
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+fn metainfo(content: &[u8]) -> Metainfo {
+    let draft = Draft {
+        name: "content".to_owned(),
+        piece_length: 65_536,
+        private: false,
+        announce: None,
+        content: Content::File { length: content.len() as u64 },
+    };
+    Metainfo::create(&draft, content).unwrap().0
+}
+
+fn options() -> SessionOptions {
+    SessionOptions { listen: LOCALHOST.parse().unwrap(), upload_limit: None, download_limit: None }
+}
+
+async fn session<D: Disk>(seed: u64, disk: D) -> Session<TokioNetwork, TokioEnv, D> {
+    Session::start(TokioNetwork, TokioEnv::with_seed(seed), disk, options()).await.unwrap()
+}
+
+fn knowing(peer: SocketAddr) -> DownloadOptions {
+    DownloadOptions { peers: vec![peer], ..DownloadOptions::default() }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn a_leecher_gets_the_content_of_a_seed_and_both_shut_down_whole() {
+    run(async {
+        let content = content(3_000_001);
+        let metainfo = metainfo(&content);
+        let full = MemoryDisk::new(1 << 30);
+        full.write_at(Path::new("content"), 0, &content).unwrap();
+        let seeder = session(1, full).await;
+        let seeding = seeder.add(metainfo.clone(), DownloadOptions::default()).unwrap();
+        seeding.wait_for(|status| status.state == State::Seeding).await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let leecher = session(2, FileDisk::new(folder.path())).await;
+        let download = leecher.add(metainfo, knowing(seeder.local_addr())).unwrap();
+        let done = download.wait_for(|status| status.state == State::Seeding).await;
+        assert_eq!(done.verified, done.pieces);
+
+        leecher.shutdown().await;
+        seeder.shutdown().await;
+        assert!(leecher.tasks().is_empty() && seeder.tasks().is_empty());
+        assert_eq!(std::fs::read(folder.path().join("content")).unwrap(), content);
+    });
+}
+
+#[test]
+fn a_download_that_was_stopped_goes_on_from_what_it_had() {
+    run(async {
+        let content = content(3_000_001);
+        let metainfo = metainfo(&content);
+        let full = MemoryDisk::new(1 << 30);
+        full.write_at(Path::new("content"), 0, &content).unwrap();
+        let seeder = session(1, full).await;
+        seeder.add(metainfo.clone(), DownloadOptions::default()).unwrap();
+
+        let disk = MemoryDisk::new(1 << 30);
+        let slow = SessionOptions { download_limit: NonZeroU64::new(5_000_000), ..options() };
+        let env = TokioEnv::with_seed(2);
+        let first = Session::start(TokioNetwork, env, disk.clone(), slow).await.unwrap();
+        let download = first.add(metainfo.clone(), knowing(seeder.local_addr())).unwrap();
+        download.wait_for(|status| status.verified >= 5).await;
+        first.shutdown().await;
+        let had = download.status().verified;
+        assert!((5..46).contains(&had), "stopped half way, with {had} pieces");
+
+        let second = session(3, disk.clone()).await;
+        let download = second.add(metainfo, DownloadOptions::default()).unwrap();
+        let status = download.wait_for(|status| status.state == State::Downloading).await;
+        assert_eq!(status.verified, had, "all that was verified, with nobody to ask");
+        download.add_peers(vec![seeder.local_addr()]);
+        download.wait_for(|status| status.state == State::Seeding).await;
+        let mut copy = vec![0; content.len()];
+        disk.read_at(Path::new("content"), 0, &mut copy).unwrap();
+        assert_eq!(copy, content);
+        second.shutdown().await;
+        seeder.shutdown().await;
+    });
+}
