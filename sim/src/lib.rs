@@ -1,1 +1,32 @@
-//! placeholder
+//! The world that a peer runs in.
+//!
+//! A [`World`] has hosts with access links and disks, one virtual clock, and one
+//! seed that every random choice comes from; the same seed gives the same run.
+//! Start with [`World::new`], [`World::add_host`] and [`HostHandle::spawn`].
+
+mod core;
+mod disk;
+mod event;
+mod executor;
+mod flow;
+mod host;
+mod link;
+mod network;
+mod panics;
+mod random;
+mod tap;
+mod timer;
+mod wire;
+mod world;
+
+pub use disk::{DiskStats, PAGE, SimDisk};
+pub use event::{Event, Loss, PacketSummary, Recorder, TcpSummary};
+pub use executor::TaskId;
+pub use host::{HostEnv, HostHandle, HostId};
+pub use link::{HostLink, Link};
+pub use network::{HostNetwork, SimListener, SimStream};
+pub use panics::PanicMessage;
+pub use random::Substreams;
+pub use tap::{Direction, StreamId, Tap, Tapped};
+pub use wire::WireStats;
+pub use world::{Ended, HostPanic, Limit, Limits, Step, World, WorldOptions};

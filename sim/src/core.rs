@@ -1,0 +1,73 @@
+//! What a world shares with the handles that it gives out.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    net::IpAddr,
+    rc::{Rc, Weak},
+};
+
+use crate::{
+    HostId, StreamId, Tap,
+    executor::Executor,
+    network::{RECEIVE_BUFFER, SharedListener},
+    random::Substreams,
+};
+
+pub(crate) struct Core {
+    pub(crate) executor: Rc<Executor>,
+    pub(crate) streams: Substreams,
+    pub(crate) hosts: RefCell<Vec<CoreHost>>,
+    pub(crate) names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
+    pub(crate) tap: RefCell<Option<Rc<dyn Tap>>>,
+    /// A stack may have something to send.
+    pub(crate) touched: Cell<bool>,
+    /// Whether the stacks are there: from the world's first step to its drop.
+    pub(crate) running: Cell<bool>,
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    next_stream: Cell<u64>,
+}
+
+pub(crate) struct CoreHost {
+    pub(crate) name: Rc<str>,
+    pub(crate) stack: turmoil_net::HostId,
+    /// Those of the present incarnation, some of them dropped.
+    pub(crate) listeners: Vec<Weak<SharedListener>>,
+}
+
+impl Core {
+    pub(crate) fn new(executor: Executor, streams: Substreams) -> Core {
+        Core {
+            executor: Rc::new(executor),
+            streams,
+            hosts: RefCell::default(),
+            names: RefCell::default(),
+            tap: RefCell::default(),
+            touched: Cell::new(false),
+            running: Cell::new(false),
+            scratch: RefCell::new(vec![0; RECEIVE_BUFFER].into_boxed_slice()),
+            next_stream: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn host_name(&self, host: HostId) -> Rc<str> {
+        self.hosts.borrow()[host.index()].name.clone()
+    }
+
+    /// Makes the calls that follow calls to `host`'s stack; false if the world
+    /// is gone and there are no stacks.
+    pub(crate) fn enter(&self, host: HostId) -> bool {
+        if self.running.get() {
+            turmoil_net::set_current(self.hosts.borrow()[host.index()].stack);
+        }
+        self.running.get()
+    }
+
+    pub(crate) fn touch(&self) {
+        self.touched.set(true);
+    }
+
+    pub(crate) fn next_stream(&self) -> StreamId {
+        StreamId(self.next_stream.replace(self.next_stream.get() + 1))
+    }
+}

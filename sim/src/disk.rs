@@ -1,0 +1,463 @@
+//! A disk that forgets, when the power goes, what was not synced.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use rand::{Rng, RngExt};
+use reseed_client::Disk;
+
+use crate::host::Incarnation;
+
+/// Bytes in a page, the unit that survives a loss of power whole or not at all.
+pub const PAGE: usize = 4096;
+
+/// What was done to a disk since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskStats {
+    /// Reads (count).
+    pub reads: u64,
+    /// Read (bytes).
+    pub bytes_read: u64,
+    /// Writes, replacements included (count).
+    pub writes: u64,
+    /// Written (bytes).
+    pub bytes_written: u64,
+    /// Syncs (count).
+    pub syncs: u64,
+    /// Pages that a loss of power took (count).
+    pub pages_lost: u64,
+}
+
+/// A host's disk. Clones are the same disk; it outlives the processes that use
+/// it, whose handles stop working when their host stops.
+#[derive(Clone)]
+pub struct SimDisk {
+    platter: Rc<RefCell<Platter>>,
+    incarnation: Incarnation,
+}
+
+impl SimDisk {
+    /// An empty disk of no host.
+    pub fn new() -> SimDisk {
+        SimDisk { platter: Rc::default(), incarnation: Incarnation::default() }
+    }
+
+    /// The same disk, for processes that live as long as `incarnation`.
+    pub(crate) fn mounted(&self, incarnation: Incarnation) -> SimDisk {
+        SimDisk { platter: self.platter.clone(), incarnation }
+    }
+
+    /// Drops each page written since its file's last sync with probability one
+    /// half, and so each change of length, and each file never synced.
+    pub fn power_loss(&self, rng: &mut impl Rng) {
+        let Platter { files, stats } = &mut *self.platter.borrow_mut();
+        files.retain(|_, file| file.power_loss(rng, stats));
+    }
+
+    /// Removes every file, as a new disk would.
+    pub fn wipe(&self) {
+        self.platter.borrow_mut().files.clear();
+    }
+
+    /// What was done to it so far.
+    pub fn stats(&self) -> DiskStats {
+        self.platter.borrow().stats
+    }
+
+    /// The paths of all files, in order.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.platter.borrow().files.keys().cloned().collect()
+    }
+
+    fn platter(&self) -> io::Result<std::cell::RefMut<'_, Platter>> {
+        if !self.incarnation.is_current() {
+            return Err(io::Error::other("using a disk whose host has stopped"));
+        }
+        Ok(self.platter.borrow_mut())
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> SimDisk {
+        SimDisk::new()
+    }
+}
+
+impl Disk for SimDisk {
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        Ok(self.platter()?.files.get(path).map(|file| file.length))
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let Platter { files, stats } = &mut *self.platter()?;
+        let file = files.get(path).ok_or_else(|| not_found(path))?;
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > file.length) {
+            let message = format!(
+                "reading {} bytes at {offset} of {}, which has {} bytes",
+                buffer.len(),
+                path.display(),
+                file.length
+            );
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        file.read(offset, buffer);
+        stats.reads += 1;
+        stats.bytes_read += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let Platter { files, stats } = &mut *self.platter()?;
+        let Some(end) = offset.checked_add(bytes.len() as u64) else {
+            let message = format!("writing at {offset} of {}, past 2^64 bytes", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        let file = file_at(files, path);
+        file.write(offset, bytes);
+        file.length = file.length.max(end);
+        stats.writes += 1;
+        stats.bytes_written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
+        file_at(&mut self.platter()?.files, path).set_length(length);
+        Ok(())
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let Platter { files, stats } = &mut *self.platter()?;
+        let file = files.get_mut(path).ok_or_else(|| not_found(path))?;
+        file.sync();
+        stats.syncs += 1;
+        Ok(())
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let Platter { files, stats } = &mut *self.platter()?;
+        let Some(file) = files.get(path) else { return Ok(None) };
+        if file.length > limit {
+            let message = format!(
+                "reading {}, which has {} bytes, more than {limit}",
+                path.display(),
+                file.length
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let mut bytes = vec![0; file.length as usize];
+        file.read(0, &mut bytes);
+        stats.reads += 1;
+        stats.bytes_read += file.length;
+        Ok(Some(bytes))
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let Platter { files, stats } = &mut *self.platter()?;
+        let mut file = File::default();
+        file.write(0, bytes);
+        file.length = bytes.len() as u64;
+        file.sync();
+        files.insert(path.to_owned(), file);
+        stats.writes += 1;
+        stats.syncs += 1;
+        stats.bytes_written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Platter {
+    files: BTreeMap<PathBuf, File>,
+    stats: DiskStats,
+}
+
+type Page = Rc<[u8; PAGE]>;
+
+/// A sparse file: a page that is not there reads as zeros.
+#[derive(Default)]
+struct File {
+    length: u64,
+    pages: BTreeMap<u64, Page>,
+    /// The length that is on the platter; `None` if the file is not.
+    durable_length: Option<u64>,
+    /// What the platter holds of the pages changed since the last sync.
+    unsynced: BTreeMap<u64, Option<Page>>,
+}
+
+impl File {
+    fn read(&self, offset: u64, buffer: &mut [u8]) {
+        for (number, within, range) in pages_of(offset, buffer.len()) {
+            let part = &mut buffer[range];
+            match self.pages.get(&number) {
+                Some(page) => part.copy_from_slice(&page[within..within + part.len()]),
+                None => part.fill(0),
+            }
+        }
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        for (number, within, range) in pages_of(offset, bytes.len()) {
+            let part = &bytes[range];
+            let page = self.change(number);
+            page[within..within + part.len()].copy_from_slice(part);
+        }
+    }
+
+    fn set_length(&mut self, length: u64) {
+        // What lies past the end must read as zeros if the file grows again.
+        let kept = length.div_ceil(PAGE as u64);
+        let cut: Vec<u64> = self.pages.range(kept..).map(|(number, _)| *number).collect();
+        for number in cut {
+            let page = self.pages.remove(&number);
+            self.unsynced.entry(number).or_insert(page);
+        }
+        let within = (length % PAGE as u64) as usize;
+        if within > 0 && length < self.length && self.pages.contains_key(&(kept - 1)) {
+            self.change(kept - 1)[within..].fill(0);
+        }
+        self.length = length;
+    }
+
+    fn sync(&mut self) {
+        self.unsynced.clear();
+        self.durable_length = Some(self.length);
+    }
+
+    /// Whether the file itself survives.
+    fn power_loss(&mut self, rng: &mut impl Rng, stats: &mut DiskStats) -> bool {
+        let length_survives = self.durable_length == Some(self.length) || rng.random_bool(0.5);
+        for (number, durable) in std::mem::take(&mut self.unsynced) {
+            if rng.random_bool(0.5) {
+                continue;
+            }
+            stats.pages_lost += 1;
+            match durable {
+                Some(page) => self.pages.insert(number, page),
+                None => self.pages.remove(&number),
+            };
+        }
+        let length = if length_survives { Some(self.length) } else { self.durable_length };
+        let Some(length) = length else { return false };
+        // A page that came back may hold bytes past a length that did not.
+        self.length = length;
+        self.trim(length);
+        self.sync();
+        true
+    }
+
+    /// Zeroes what lies past `length`.
+    fn trim(&mut self, length: u64) {
+        let within = (length % PAGE as u64) as usize;
+        let last = length / PAGE as u64;
+        self.pages.retain(|number, _| *number <= last);
+        if self.pages.contains_key(&last) {
+            self.change(last)[within..].fill(0);
+        }
+    }
+
+    fn change(&mut self, number: u64) -> &mut [u8; PAGE] {
+        let durable = self.pages.get(&number).cloned();
+        self.unsynced.entry(number).or_insert(durable);
+        Rc::make_mut(self.pages.entry(number).or_insert_with(|| Rc::new([0; PAGE])))
+    }
+}
+
+/// The parts of `length` bytes from `offset` on, page by page: the page's
+/// number, where the part starts in the page, and its range of the whole.
+fn pages_of(
+    offset: u64,
+    length: usize,
+) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == length {
+            return None;
+        }
+        let at = offset + done as u64;
+        let within = (at % PAGE as u64) as usize;
+        let part = (PAGE - within).min(length - done);
+        done += part;
+        Some((at / PAGE as u64, within, done - part..done))
+    })
+}
+
+fn file_at<'a>(files: &'a mut BTreeMap<PathBuf, File>, path: &Path) -> &'a mut File {
+    files.entry(path.to_owned()).or_default()
+}
+
+fn not_found(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no file at {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn content(disk: &SimDisk) -> Option<Vec<u8>> {
+        disk.read(Path::new("f"), u64::MAX).unwrap()
+    }
+
+    fn write(disk: &SimDisk, offset: u64, bytes: &[u8]) {
+        disk.write_at(Path::new("f"), offset, bytes).unwrap();
+    }
+
+    fn sync(disk: &SimDisk) {
+        disk.sync(Path::new("f")).unwrap();
+    }
+
+    /// What is left of one and the same disk under each of 64 seeds.
+    fn after_power_loss(prepare: impl Fn(&SimDisk)) -> Vec<Option<Vec<u8>>> {
+        (0..64)
+            .map(|seed| {
+                let disk = SimDisk::new();
+                prepare(&disk);
+                disk.power_loss(&mut ChaCha8Rng::seed_from_u64(seed));
+                content(&disk)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read_across_pages_and_gaps_are_zeros() {
+        let disk = SimDisk::new();
+        let bytes: Vec<u8> = (0..3 * PAGE).map(|i| i as u8 | 1).collect();
+        write(&disk, 5000, &bytes);
+        let mut buffer = vec![9; bytes.len() + 100];
+        disk.read_at(Path::new("f"), 4900, &mut buffer).unwrap();
+        assert_eq!(buffer[..100], [0; 100]);
+        assert_eq!(buffer[100..], bytes);
+        assert_eq!(disk.stats().bytes_written, bytes.len() as u64);
+        assert_eq!(disk.stats().bytes_read, buffer.len() as u64);
+    }
+
+    #[test]
+    fn reading_past_the_end_is_an_unexpected_eof_and_a_missing_file_not_found() {
+        let disk = SimDisk::new();
+        let kind = |disk: &SimDisk| {
+            disk.read_at(Path::new("f"), 0, &mut [0; 4]).unwrap_err().kind()
+        };
+        assert_eq!(kind(&disk), io::ErrorKind::NotFound);
+        write(&disk, 0, b"abc");
+        assert_eq!(kind(&disk), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_invalid_data() {
+        let disk = SimDisk::new();
+        write(&disk, 0, b"abc");
+        let error = disk.read(Path::new("f"), 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_huge_length_takes_no_memory() {
+        let disk = SimDisk::new();
+        disk.set_length(Path::new("f"), 1 << 60).unwrap();
+        assert_eq!(disk.length(Path::new("f")).unwrap(), Some(1 << 60));
+        let mut buffer = [9; 2];
+        disk.read_at(Path::new("f"), (1 << 60) - 2, &mut buffer).unwrap();
+        assert_eq!(buffer, [0; 2]);
+    }
+
+    #[test]
+    fn bytes_cut_off_read_as_zeros_when_the_file_grows_again() {
+        let disk = SimDisk::new();
+        write(&disk, 0, &[1; 2 * PAGE]);
+        disk.set_length(Path::new("f"), 10).unwrap();
+        disk.set_length(Path::new("f"), 2 * PAGE as u64).unwrap();
+        let bytes = content(&disk).unwrap();
+        assert_eq!(bytes[..10], [1; 10]);
+        assert!(bytes[10..].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn synced_bytes_always_survive() {
+        let left = after_power_loss(|disk| {
+            write(disk, 0, &[1; 3 * PAGE]);
+            sync(disk);
+        });
+        assert!(left.iter().all(|bytes| bytes.as_deref() == Some(&[1; 3 * PAGE][..])));
+    }
+
+    #[test]
+    fn each_unsynced_page_survives_or_is_lost_on_its_own() {
+        let left = after_power_loss(|disk| {
+            write(disk, 0, &[1; 2 * PAGE]);
+            sync(disk);
+            write(disk, 0, &[2; 2 * PAGE]);
+        });
+        let mut kinds: Vec<(u8, u8)> = left
+            .into_iter()
+            .map(|bytes| {
+                let bytes = bytes.unwrap();
+                assert_eq!(bytes.len(), 2 * PAGE);
+                for page in bytes.chunks(PAGE) {
+                    assert!(page.iter().all(|byte| *byte == page[0]), "a page is torn");
+                }
+                (bytes[0], bytes[PAGE])
+            })
+            .collect();
+        kinds.sort();
+        kinds.dedup();
+        assert_eq!(kinds, [(1, 1), (1, 2), (2, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn a_file_never_synced_may_be_gone_or_hold_zeros() {
+        let left = after_power_loss(|disk| write(disk, 0, b"abc"));
+        for kind in [None, Some(b"abc".to_vec()), Some(vec![0; 3])] {
+            assert!(left.contains(&kind), "{kind:?} never happened");
+        }
+    }
+
+    #[test]
+    fn an_unsynced_length_survives_or_is_the_old_one() {
+        let left = after_power_loss(|disk| {
+            write(disk, 0, b"abcdef");
+            sync(disk);
+            disk.set_length(Path::new("f"), 3).unwrap();
+        });
+        let lengths: Vec<usize> = left.iter().map(|bytes| bytes.as_ref().unwrap().len()).collect();
+        assert!(lengths.contains(&3) && lengths.contains(&6));
+    }
+
+    #[test]
+    fn replace_is_durable_and_whole() {
+        let left = after_power_loss(|disk| {
+            disk.replace(Path::new("f"), b"old").unwrap();
+            disk.replace(Path::new("f"), b"newer").unwrap();
+        });
+        assert!(left.iter().all(|bytes| bytes.as_deref() == Some(&b"newer"[..])));
+    }
+
+    #[test]
+    fn after_a_loss_of_power_what_is_left_is_durable() {
+        let disk = SimDisk::new();
+        write(&disk, 0, &[1; 8 * PAGE]);
+        sync(&disk);
+        write(&disk, 0, &[2; 8 * PAGE]);
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        disk.power_loss(&mut rng);
+        let left = content(&disk);
+        disk.power_loss(&mut rng);
+        assert_eq!(content(&disk), left);
+        assert!(disk.stats().pages_lost > 0);
+    }
+
+    #[test]
+    fn a_wiped_disk_is_empty() {
+        let disk = SimDisk::new();
+        disk.replace(Path::new("f"), b"abc").unwrap();
+        disk.wipe();
+        assert_eq!(disk.paths(), Vec::<PathBuf>::new());
+    }
+}

@@ -1,0 +1,196 @@
+//! Flows: the packets from one socket address to another, and their order.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasherDefault, Hasher},
+    net::{IpAddr, SocketAddr},
+};
+
+use indexmap::IndexMap;
+use turmoil_net::{Packet, Transport};
+
+use crate::{HostId, event::endpoints};
+
+/// What the packets of a flow have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FlowKey {
+    from: SocketAddr,
+    to: SocketAddr,
+    tcp: bool,
+}
+
+impl FlowKey {
+    pub(crate) fn of(packet: &Packet) -> FlowKey {
+        let (from, to) = endpoints(packet);
+        FlowKey { from, to, tcp: matches!(packet.payload, Transport::Tcp(_)) }
+    }
+}
+
+/// All flows that have a packet on its way, and some that have none.
+#[derive(Default)]
+pub(crate) struct Flows {
+    index: IndexMap<FlowKey, u32, BuildHasherDefault<AddressHasher>>,
+    flows: Vec<Flow>,
+    free: Vec<u32>,
+    /// How many may be indexed before the idle ones are dropped.
+    sweep_at: usize,
+    batch: u64,
+}
+
+struct Flow {
+    source: Option<HostId>,
+    destination: Option<HostId>,
+    /// Packets sent so far; the next one's place.
+    sent: u64,
+    /// The place whose turn it is at the receiver.
+    next: u64,
+    /// Arrived before their turn: a packet's slot, or `None` for one that will
+    /// never come.
+    early: BTreeMap<u64, Option<u32>>,
+    /// The batch that the last packet was sent in and, if that was a pure
+    /// acknowledgement, its index there.
+    last: (u64, Option<usize>),
+}
+
+impl Flows {
+    /// The flow of `key`; `host_at` tells whose an address is.
+    pub(crate) fn find(
+        &mut self,
+        key: FlowKey,
+        host_at: impl Fn(IpAddr) -> Option<HostId>,
+    ) -> u32 {
+        if let Some(flow) = self.index.get(&key) {
+            return *flow;
+        }
+        let flow = Flow {
+            source: host_at(key.from.ip()),
+            destination: host_at(key.to.ip()),
+            sent: 0,
+            next: 0,
+            early: BTreeMap::new(),
+            last: (0, None),
+        };
+        let id = self.free.pop().unwrap_or(self.flows.len() as u32);
+        match self.flows.get_mut(id as usize) {
+            Some(slot) => *slot = flow,
+            None => self.flows.push(flow),
+        }
+        self.index.insert(key, id);
+        id
+    }
+
+    pub(crate) fn source(&self, flow: u32) -> Option<HostId> {
+        self.flows[flow as usize].source
+    }
+
+    pub(crate) fn destination(&self, flow: u32) -> Option<HostId> {
+        self.flows[flow as usize].destination
+    }
+
+    /// Packets sent from now on are sent together.
+    pub(crate) fn begin_batch(&mut self) {
+        self.sweep();
+        self.batch += 1;
+    }
+
+    /// The flow's next packet in this batch is, or is not, a pure
+    /// acknowledgement with the given index. Returns the index of the one before
+    /// it, if that was one too.
+    pub(crate) fn follow(&mut self, flow: u32, acknowledgement: Option<usize>) -> Option<usize> {
+        let flow = &mut self.flows[flow as usize];
+        let (batch, previous) = flow.last;
+        let merged = previous.filter(|_| acknowledgement.is_some() && batch == self.batch);
+        flow.last = (self.batch, merged.or(acknowledgement));
+        merged
+    }
+
+    /// The place of a packet that is sent now.
+    pub(crate) fn send(&mut self, flow: u32) -> u64 {
+        let flow = &mut self.flows[flow as usize];
+        flow.sent += 1;
+        flow.sent - 1
+    }
+
+    /// Place `order` is filled by the packet in `slot`, or will stay empty.
+    /// Returns whether it was its turn.
+    pub(crate) fn settle(&mut self, flow: u32, order: u64, slot: Option<u32>) -> bool {
+        let flow = &mut self.flows[flow as usize];
+        let in_turn = order == flow.next;
+        if in_turn {
+            flow.next += 1;
+        } else {
+            flow.early.insert(order, slot);
+        }
+        in_turn
+    }
+
+    /// What fills the place whose turn it is, if it is filled.
+    pub(crate) fn next_in_order(&mut self, flow: u32) -> Option<Option<u32>> {
+        let flow = &mut self.flows[flow as usize];
+        let entry = flow.early.first_entry().filter(|entry| *entry.key() == flow.next)?;
+        flow.next += 1;
+        Some(entry.remove())
+    }
+
+    /// A packet whose order does not matter is no longer on its way.
+    pub(crate) fn settle_unordered(&mut self, flow: u32) {
+        self.flows[flow as usize].next += 1;
+    }
+
+    /// Drops flows with nothing on its way: they start again at zero.
+    fn sweep(&mut self) {
+        if self.index.len() < self.sweep_at {
+            return;
+        }
+        let (flows, free) = (&self.flows, &mut self.free);
+        self.index.retain(|_, id| {
+            let flow = &flows[*id as usize];
+            let busy = flow.sent != flow.next;
+            if !busy {
+                free.push(*id);
+            }
+            busy
+        });
+        self.sweep_at = self.index.len() * 2 + 1024;
+    }
+}
+
+/// A quick hash for addresses, the same in every process. Nothing iterates in
+/// its order.
+#[derive(Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // The high bits are the well mixed ones, and the table uses both ends.
+        self.0 ^ self.0 >> 32
+    }
+}

@@ -1,0 +1,328 @@
+//! A host's sockets: TCP over the stacks of `turmoil-net`, safe against their
+//! edges.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use reseed_client::{Listener, Network};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
+
+use crate::{Direction, HostId, Tapped, core::Core, host::Incarnation};
+
+/// Bytes that a stack buffers for a socket's reader.
+pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
+
+/// A stack tells its peer of room in the buffer only when one read has freed
+/// half of it.
+const WINDOW_UPDATE: usize = RECEIVE_BUFFER / 2;
+
+/// A host's network.
+#[derive(Clone)]
+pub struct HostNetwork {
+    core: Rc<Core>,
+    host: HostId,
+    incarnation: Incarnation,
+}
+
+impl HostNetwork {
+    pub(crate) fn new(core: Rc<Core>, host: HostId, incarnation: Incarnation) -> HostNetwork {
+        HostNetwork { core, host, incarnation }
+    }
+
+    /// Runs a call to the host's stack.
+    fn call<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        if !self.incarnation.is_current() || !self.core.enter(self.host) {
+            return Err(stopped());
+        }
+        call()
+    }
+
+    fn open(&self, stream: TcpStream, direction: Direction) -> io::Result<Tapped<SimStream>> {
+        let stream =
+            SimStream { socket: Some(stream), network: self.clone(), unread: Bytes::new() };
+        let id = self.core.next_stream();
+        let tap = self.core.tap.borrow().clone();
+        let Some(tap) = tap else { return Ok(Tapped::unwatched(stream)) };
+        let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+        tap.opened(id, self.core.executor.now(), local, remote, direction);
+        let executor = self.core.executor.clone();
+        Ok(Tapped::watched(stream, id, tap, Rc::new(move || executor.now())))
+    }
+}
+
+impl Network for HostNetwork {
+    type Stream = Tapped<SimStream>;
+    type Listener = SimListener;
+
+    /// A host that is down or not there resets it after the world's connect
+    /// time-out.
+    fn connect(
+        &self,
+        to: SocketAddr,
+    ) -> impl Future<Output = io::Result<Tapped<SimStream>>> + 'static {
+        let network = self.clone();
+        let mut handshake =
+            Handshake { future: Some(Box::pin(TcpStream::connect(to))), network: network.clone() };
+        async move {
+            let stream = poll_fn(|cx| handshake.poll(cx)).await?;
+            network.open(stream, Direction::Outgoing)
+        }
+    }
+
+    fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<SimListener>> + 'static {
+        let network = self.clone();
+        async move {
+            let mut bind = Box::pin(TcpListener::bind(at));
+            // The stack binds at once; the call is asynchronous only in name.
+            let bound = poll_fn(|cx| match network.call(|| Ok(bind.as_mut().poll(cx))) {
+                Ok(poll) => poll,
+                Err(error) => Poll::Ready(Err(error)),
+            });
+            let socket = Rc::new(SharedListener(RefCell::new(Some(bound.await?))));
+            let mut hosts = network.core.hosts.borrow_mut();
+            let listeners = &mut hosts[network.host.index()].listeners;
+            listeners.retain(|listener| listener.strong_count() > 0);
+            listeners.push(Rc::downgrade(&socket));
+            drop(hosts);
+            Ok(SimListener { socket, network })
+        }
+    }
+
+    fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static {
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(address) => Some(vec![address]),
+            Err(_) => self.core.names.borrow().get(host).cloned(),
+        };
+        let found = addresses
+            .filter(|addresses| !addresses.is_empty())
+            .map(|addresses| addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+            .ok_or_else(|| {
+                let message = format!("resolving {host:?}: no host has that name");
+                io::Error::new(io::ErrorKind::NotFound, message)
+            });
+        async move { found }
+    }
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+
+/// A connection being opened; dropping it closes its socket in its own stack.
+struct Handshake {
+    future: Option<Connecting>,
+    network: HostNetwork,
+}
+
+impl Handshake {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let HostNetwork { core, .. } = &self.network;
+        let future = self.future.as_mut().expect("it is polled until it is ready");
+        let poll = self.network.call(|| {
+            core.touch();
+            Ok(future.as_mut().poll(cx))
+        })?;
+        if poll.is_ready() {
+            self.future = None;
+        }
+        poll
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            close(&self.network, future);
+        }
+    }
+}
+
+/// A TCP connection's end.
+pub struct SimStream {
+    /// `None` only while it is being dropped.
+    socket: Option<TcpStream>,
+    network: HostNetwork,
+    /// Read from the stack, not yet by the application. The stack is always
+    /// read in one go, whatever the application asks for: a peer that saw the
+    /// window close is told of room only by a read of half the buffer, and would
+    /// wait for ever on a reader with a smaller one.
+    unread: Bytes,
+}
+
+impl SimStream {
+    /// This end's address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.network.call(|| self.socket().local_addr())
+    }
+
+    /// The other end's address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.network.call(|| self.socket().peer_addr())
+    }
+
+    fn socket(&self) -> &TcpStream {
+        self.socket.as_ref().expect("it is there until the drop")
+    }
+
+    /// Runs a call to the socket, unless the host has stopped since.
+    fn poll<R>(
+        &mut self,
+        call: impl FnOnce(Pin<&mut TcpStream>, &Core) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        let HostNetwork { core, .. } = &self.network;
+        let socket = self.socket.as_mut().expect("it is there until the drop");
+        match self.network.call(|| Ok(call(Pin::new(socket), core))) {
+            Ok(poll) => poll,
+            Err(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.unread.is_empty() {
+            let unread = &mut this.unread;
+            let HostNetwork { core, incarnation, host } = &this.network;
+            if !incarnation.is_current() || !core.enter(*host) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            let socket = Pin::new(this.socket.as_mut().expect("it is there until the drop"));
+            let before = buffer.filled().len();
+            if buffer.remaining() >= RECEIVE_BUFFER {
+                ready!(socket.poll_read(cx, buffer))?;
+                if buffer.filled().len() - before >= WINDOW_UPDATE {
+                    core.touch();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let mut scratch = core.scratch.borrow_mut();
+            let mut whole = ReadBuf::new(&mut scratch);
+            ready!(socket.poll_read(cx, &mut whole))?;
+            let read = whole.filled();
+            if read.len() >= WINDOW_UPDATE {
+                core.touch();
+            }
+            let now = read.len().min(buffer.remaining());
+            buffer.put_slice(&read[..now]);
+            if now < read.len() {
+                *unread = Bytes::copy_from_slice(&read[now..]);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let now = this.unread.len().min(buffer.remaining());
+        buffer.put_slice(&this.unread[..now]);
+        this.unread.advance(now);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll(|socket, core| {
+            core.touch();
+            socket.poll_write(cx, bytes)
+        })
+    }
+
+    /// What is written is on its way.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll(|socket, core| {
+            core.touch();
+            socket.poll_shutdown(cx)
+        })
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            close(&self.network, socket);
+        }
+    }
+}
+
+/// A listening socket, which a stop of its host closes wherever it is held.
+pub(crate) struct SharedListener(RefCell<Option<TcpListener>>);
+
+impl SharedListener {
+    /// Closes it; the caller has entered the host.
+    pub(crate) fn close(&self) {
+        self.0.borrow_mut().take();
+    }
+}
+
+/// A listening TCP socket.
+pub struct SimListener {
+    socket: Rc<SharedListener>,
+    network: HostNetwork,
+}
+
+impl Listener for SimListener {
+    type Stream = Tapped<SimStream>;
+
+    async fn accept(&mut self) -> io::Result<(Tapped<SimStream>, SocketAddr)> {
+        let (stream, remote) = poll_fn(|cx| {
+            let poll = self.network.call(|| match &*self.socket.0.borrow() {
+                Some(socket) => Ok(socket.poll_accept(cx)),
+                None => Err(stopped()),
+            });
+            poll.unwrap_or_else(|error| Poll::Ready(Err(error)))
+        })
+        .await?;
+        Ok((self.network.open(stream, Direction::Incoming)?, remote))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.network.call(|| match &*self.socket.0.borrow() {
+            Some(socket) => socket.local_addr(),
+            None => Err(stopped()),
+        })
+    }
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        let socket = self.socket.0.borrow_mut().take();
+        if let Some(socket) = socket {
+            close(&self.network, socket);
+        }
+    }
+}
+
+/// Drops a socket in its own stack, or not at all if there is none any more.
+fn close<S>(network: &HostNetwork, socket: S) {
+    if network.core.enter(network.host) {
+        network.core.touch();
+        drop(socket);
+    } else {
+        std::mem::forget(socket);
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "using a socket of a host that has stopped")
+}

@@ -1,0 +1,86 @@
+//! Timers of virtual time, exact to the nanosecond.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use reseed_protocol::Time;
+
+use crate::executor::Executor;
+
+/// Who sleeps until when. Only a sleep that was polled and is not over is here.
+#[derive(Default)]
+pub(crate) struct Timers {
+    wakers: BTreeMap<(Time, u64), Waker>,
+    created: u64,
+}
+
+impl Timers {
+    /// The earliest deadline.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.wakers.first_key_value().map(|((deadline, _), _)| *deadline)
+    }
+
+    /// Sleeps that wait (count).
+    pub(crate) fn len(&self) -> usize {
+        self.wakers.len()
+    }
+
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Waker> {
+        let entry = self.wakers.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+}
+
+/// Completes at a deadline. Dropping it cancels it.
+pub(crate) struct Sleep {
+    executor: Rc<Executor>,
+    deadline: Time,
+    /// Ranks it among sleeps with the same deadline.
+    number: u64,
+}
+
+impl Sleep {
+    pub(crate) fn new(executor: Rc<Executor>, deadline: Time) -> Sleep {
+        let number = {
+            let mut timers = executor.timers.borrow_mut();
+            timers.created += 1;
+            timers.created
+        };
+        Sleep { executor, deadline, number }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.executor.now() >= self.deadline {
+            if self.executor.may_skip_sleep() {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let replaced = self
+            .executor
+            .timers
+            .borrow_mut()
+            .wakers
+            .insert((self.deadline, self.number), cx.waker().clone());
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let removed =
+            self.executor.timers.borrow_mut().wakers.remove(&(self.deadline, self.number));
+        drop(removed);
+    }
+}

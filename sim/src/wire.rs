@@ -1,0 +1,556 @@
+//! The network between hosts: packets on links, in order or late, and what
+//! loss means to TCP.
+//!
+//! The stacks on top (`turmoil-net`) retransmit by counting passes and drop
+//! what comes out of order, so neither is left to them. Here each TCP flow
+//! numbers its segments and hands them to the receiver's stack in that order, as
+//! a receiver's reassembly does: a segment that is late makes those behind it
+//! wait, and a lost one is one that sets out again after a retransmission
+//! time-out. Only UDP is ever really lost.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use reseed_protocol::Time;
+use turmoil_net::{NetstatState, Packet, TcpFlags, TcpSegment, Transport};
+
+use crate::{
+    HostId,
+    event::{Event, Loss, PacketSummary, Recorder, endpoints},
+    flow::{FlowKey, Flows},
+    link::{HostLink, LinkState},
+};
+
+/// What became of the packets so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WireStats {
+    /// Packets that left a stack (count).
+    pub sent: u64,
+    /// Packets handed to a stack (count).
+    pub delivered: u64,
+    /// Pure acknowledgements that a later one of the same flow and instant made
+    /// superfluous (count); not in `sent`.
+    pub merged: u64,
+    /// TCP segments lost for want of room in a queue, sent again later (count).
+    pub overflowed: u64,
+    /// Retransmissions (count).
+    pub retransmitted: u64,
+    /// Packets gone for good (count).
+    pub discarded: u64,
+}
+
+/// What the network does with a packet that sets out.
+enum Fate {
+    /// It goes on its way.
+    Pass,
+    /// It is lost: TCP tries again later, UDP does not.
+    Lost(Loss),
+}
+
+pub(crate) struct Wire {
+    hosts: Vec<Host>,
+    addresses: BTreeMap<IpAddr, HostId>,
+    flows: Flows,
+    packets: Packets,
+    /// Kept for its allocation.
+    batch: Vec<(u32, Packet)>,
+    /// What reaches a link, at its exact time.
+    moving: Queue,
+    /// What reaches its destination's stack.
+    arriving: Queue,
+    /// Packets that may be handed over now.
+    released: VecDeque<(PacketSummary, HostId, Packet)>,
+    rng: ChaCha8Rng,
+    timeouts: Timeouts,
+    pub(crate) stats: WireStats,
+    pub(crate) recorder: Option<Rc<dyn Recorder>>,
+}
+
+/// When TCP gives up on a segment that never gets through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) established: Duration,
+}
+
+impl Wire {
+    pub(crate) fn new(rng: ChaCha8Rng, timeouts: Timeouts) -> Wire {
+        Wire {
+            hosts: Vec::new(),
+            addresses: BTreeMap::new(),
+            flows: Flows::default(),
+            packets: Packets::default(),
+            batch: Vec::new(),
+            moving: Queue::default(),
+            arriving: Queue::default(),
+            released: VecDeque::new(),
+            rng,
+            timeouts,
+            stats: WireStats::default(),
+            recorder: None,
+        }
+    }
+
+    pub(crate) fn add_host(&mut self, addresses: &[IpAddr], link: HostLink) {
+        let id = HostId(self.hosts.len() as u32);
+        self.addresses.extend(addresses.iter().map(|address| (*address, id)));
+        self.hosts.push(Host {
+            up: LinkState::new(link.up),
+            down: LinkState::new(link.down),
+            reachable: true,
+        });
+    }
+
+    /// From now on; what is on its way is not touched.
+    pub(crate) fn set_link(&mut self, host: HostId, link: HostLink) {
+        let host = &mut self.hosts[host.index()];
+        host.up.link = link.up;
+        host.down.link = link.down;
+    }
+
+    pub(crate) fn link(&self, host: HostId) -> HostLink {
+        let host = &self.hosts[host.index()];
+        HostLink { up: host.up.link, down: host.down.link }
+    }
+
+    pub(crate) fn set_reachable(&mut self, host: HostId, reachable: bool) {
+        self.hosts[host.index()].reachable = reachable;
+    }
+
+    pub(crate) fn host_at(&self, address: IpAddr) -> Option<HostId> {
+        self.addresses.get(&address).copied()
+    }
+
+    /// Takes what the stacks have sent at one moment, in their order.
+    pub(crate) fn send(&mut self, now: Time, packets: &mut Vec<Packet>) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.merge_acknowledgements(packets, &mut batch);
+        for (flow, packet) in batch.drain(..) {
+            self.stats.sent += 1;
+            let number = self.stats.sent;
+            self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
+            let slot = self.packets.insert(InFlight {
+                number,
+                packet,
+                flow,
+                order: self.flows.send(flow),
+                attempts: 0,
+                first_sent: now,
+                check_sender: false,
+                leg: Leg::Up,
+            });
+            self.set_out(now, slot);
+        }
+        self.batch = batch;
+    }
+
+    /// When something happens next, given that deliveries happen at multiples of
+    /// `grid`.
+    pub(crate) fn next(&self, now: Time, grid: Duration) -> Option<Time> {
+        if !self.released.is_empty() {
+            return Some(now);
+        }
+        let arrival = self.arriving.next().map(|at| round_up(at, grid).max(now));
+        [self.moving.next(), arrival].into_iter().flatten().min()
+    }
+
+    /// Moves packets on to `now`.
+    pub(crate) fn advance(&mut self, now: Time, grid: Duration) {
+        while let Some((at, slot, number)) = self.moving.pop_due(now) {
+            if self.packets.holds(slot, number) {
+                match self.packets.get(slot).leg {
+                    Leg::Up => self.set_out_again(at, slot),
+                    Leg::Down => self.reach_down_link(at, slot),
+                }
+            }
+        }
+        if round_up(now, grid) == now {
+            while let Some((_, slot, number)) = self.arriving.pop_due(now) {
+                if self.packets.holds(slot, number) {
+                    self.arrive(now, slot);
+                }
+            }
+        }
+    }
+
+    /// The next packet to hand to its destination's stack, which is up.
+    pub(crate) fn pop_released(&mut self, now: Time) -> Option<Packet> {
+        loop {
+            let (summary, host, packet) = self.released.pop_front()?;
+            if self.hosts[host.index()].reachable {
+                self.stats.delivered += 1;
+                self.record(now, &Event::Delivered(summary));
+                return Some(packet);
+            }
+            self.count_discarded(now, summary, Loss::Unreachable);
+        }
+    }
+
+    /// Packets on their way or waiting to be sent again (count).
+    pub(crate) fn in_flight(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// `host` lost its memory: it retransmits nothing any more.
+    pub(crate) fn forget_sender(&mut self, now: Time, host: HostId) {
+        let waiting = self.packets.slots_where(|packet| {
+            packet.attempts > 0 && self.flows.source(packet.flow) == Some(host)
+        });
+        for slot in waiting {
+            self.discard(now, slot, Loss::SenderGone);
+        }
+    }
+
+    /// The stacks acknowledge each segment. Of acknowledgements that would leave
+    /// and arrive together, one after the other, only the last is sent.
+    fn merge_acknowledgements(
+        &mut self,
+        packets: &mut Vec<Packet>,
+        batch: &mut Vec<(u32, Packet)>,
+    ) {
+        self.flows.begin_batch();
+        for packet in packets.drain(..) {
+            let addresses = &self.addresses;
+            let key = FlowKey::of(&packet);
+            let flow = self.flows.find(key, |address| addresses.get(&address).copied());
+            let acknowledgement = is_pure_acknowledgement(&packet).then_some(batch.len());
+            match self.flows.follow(flow, acknowledgement) {
+                Some(previous) => {
+                    self.stats.merged += 1;
+                    batch[previous].1 = packet;
+                }
+                None => batch.push((flow, packet)),
+            }
+        }
+    }
+
+    fn set_out(&mut self, now: Time, slot: u32) {
+        let packet = self.packets.get(slot);
+        let (flow, size) = (packet.flow, wire_size(&packet.packet));
+        if let Fate::Lost(cause) = self.fate(slot) {
+            return self.lose(now, slot, cause);
+        }
+        let source = self.flows.source(flow).expect("a stack that sends has a host");
+        let Some(at) = self.hosts[source.index()].up.accept(now, size, &mut self.rng) else {
+            return self.lose(now, slot, Loss::QueueFull);
+        };
+        let destination = self.flows.destination(flow).map(HostId::index);
+        match destination {
+            Some(host) if self.hosts[host].down.link.bandwidth.is_none() => {
+                // Nothing can wait there, so its order of arrival does not matter.
+                let at = self.hosts[host].down.accept(at, size, &mut self.rng);
+                let at = at.expect("a link without bandwidth has no queue");
+                self.schedule_arrival(at, slot);
+            }
+            Some(_) => {
+                self.packets.get_mut(slot).leg = Leg::Down;
+                let number = self.packets.get(slot).number;
+                self.moving.push(at, slot, number);
+            }
+            None => self.schedule_arrival(at, slot),
+        }
+    }
+
+    /// The place for what happens to packets on the way: loss, partition,
+    /// duplication.
+    fn fate(&mut self, _slot: u32) -> Fate {
+        Fate::Pass
+    }
+
+    fn set_out_again(&mut self, now: Time, slot: u32) {
+        let packet = self.packets.get(slot);
+        if packet.check_sender && !socket_exists(&packet.packet) {
+            return self.discard(now, slot, Loss::SenderGone);
+        }
+        self.stats.retransmitted += 1;
+        self.set_out(now, slot);
+    }
+
+    fn reach_down_link(&mut self, now: Time, slot: u32) {
+        let packet = self.packets.get(slot);
+        let size = wire_size(&packet.packet);
+        let host = self.flows.destination(packet.flow).expect("it has a link");
+        match self.hosts[host.index()].down.accept(now, size, &mut self.rng) {
+            Some(at) => self.schedule_arrival(at, slot),
+            None => self.lose(now, slot, Loss::QueueFull),
+        }
+    }
+
+    fn schedule_arrival(&mut self, at: Time, slot: u32) {
+        let number = self.packets.get(slot).number;
+        self.arriving.push(at, slot, number);
+    }
+
+    fn arrive(&mut self, now: Time, slot: u32) {
+        let InFlight { flow, order, ref packet, .. } = *self.packets.get(slot);
+        let reachable = self
+            .flows
+            .destination(flow)
+            .is_some_and(|host| self.hosts[host.index()].reachable);
+        if !reachable {
+            return self.lose(now, slot, Loss::Unreachable);
+        }
+        match packet.payload {
+            Transport::Udp(_) => {
+                self.flows.settle_unordered(flow);
+                self.release(slot);
+            }
+            Transport::Tcp(_) => self.settle(flow, order, Some(slot)),
+        }
+    }
+
+    /// Segment `order` of `flow` is here, or will never be; releases it and what
+    /// waited for it.
+    fn settle(&mut self, flow: u32, order: u64, slot: Option<u32>) {
+        if !self.flows.settle(flow, order, slot) {
+            return;
+        }
+        if let Some(slot) = slot {
+            self.release(slot);
+        }
+        while let Some(slot) = self.flows.next_in_order(flow) {
+            if let Some(slot) = slot {
+                self.release(slot);
+            }
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        let InFlight { number, packet, flow, .. } = self.packets.remove(slot);
+        let host = self.flows.destination(flow).expect("it arrived somewhere");
+        let summary = PacketSummary::new(number, &packet);
+        self.released.push_back((summary, host, packet));
+    }
+
+    fn lose(&mut self, now: Time, slot: u32, cause: Loss) {
+        let timeouts = self.timeouts;
+        let packet = self.packets.get_mut(slot);
+        let Transport::Tcp(segment) = &packet.packet.payload else {
+            return self.discard(now, slot, cause);
+        };
+        let handshake = segment.flags.syn && !segment.flags.ack;
+        let patience = if handshake { timeouts.connect } else { timeouts.established };
+        if segment.flags.rst && cause == Loss::Unreachable {
+            // Nobody retransmits a reset.
+            return self.discard(now, slot, cause);
+        }
+        if now.since(packet.first_sent) >= patience {
+            return self.give_up(now, slot);
+        }
+        let until = now + retransmission_timeout(cause, packet.attempts);
+        packet.attempts += 1;
+        packet.check_sender = cause != Loss::QueueFull;
+        packet.leg = Leg::Up;
+        let number = packet.number;
+        let summary = PacketSummary::new(number, &packet.packet);
+        self.stats.overflowed += u64::from(cause == Loss::QueueFull);
+        self.moving.push(until, slot, number);
+        self.record(now, &Event::Late { packet: summary, cause, until });
+    }
+
+    /// The sender's TCP reports a time-out. The stacks have none, so a reset
+    /// stands for it.
+    fn give_up(&mut self, now: Time, slot: u32) {
+        let InFlight { flow, packet, number, .. } = self.packets.get(slot);
+        let number = *number;
+        let reset = reset(endpoints(packet).1, endpoints(packet).0);
+        let source = self.flows.source(*flow).expect("a stack that sends has a host");
+        self.discard(now, slot, Loss::TimedOut);
+        self.released.push_back((PacketSummary::new(number, &reset), source, reset));
+    }
+
+    fn discard(&mut self, now: Time, slot: u32, cause: Loss) {
+        let InFlight { number, packet, flow, order, .. } = self.packets.remove(slot);
+        self.count_discarded(now, PacketSummary::new(number, &packet), cause);
+        match packet.payload {
+            Transport::Udp(_) => self.flows.settle_unordered(flow),
+            Transport::Tcp(_) => self.settle(flow, order, None),
+        }
+    }
+
+    fn count_discarded(&mut self, now: Time, packet: PacketSummary, cause: Loss) {
+        self.stats.discarded += 1;
+        self.record(now, &Event::Discarded { packet, cause });
+    }
+
+    fn record(&self, now: Time, event: &Event<'_>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(now, event);
+        }
+    }
+}
+
+/// A reset as `from` would send it to `to`. The stacks check no sequence
+/// numbers on resets.
+pub(crate) fn reset(from: SocketAddr, to: SocketAddr) -> Packet {
+    Packet {
+        src: from.ip(),
+        dst: to.ip(),
+        ttl: 64,
+        payload: Transport::Tcp(TcpSegment {
+            src_port: from.port(),
+            dst_port: to.port(),
+            seq: 0,
+            ack: 0,
+            flags: TcpFlags { rst: true, ..TcpFlags::default() },
+            window: 0,
+            payload: Bytes::new(),
+        }),
+    }
+}
+
+struct Host {
+    up: LinkState,
+    down: LinkState,
+    /// Whether its stack answers.
+    reachable: bool,
+}
+
+struct InFlight {
+    number: u64,
+    packet: Packet,
+    flow: u32,
+    /// Its place in the flow.
+    order: u64,
+    attempts: u32,
+    first_sent: Time,
+    /// Whether the next attempt is made only if the sender's socket lives.
+    check_sender: bool,
+    leg: Leg,
+}
+
+#[derive(Clone, Copy)]
+enum Leg {
+    Up,
+    Down,
+}
+
+/// Packets by slot, so that the heaps move keys only.
+#[derive(Default)]
+struct Packets {
+    slots: Vec<Option<InFlight>>,
+    free: Vec<u32>,
+}
+
+impl Packets {
+    fn insert(&mut self, packet: InFlight) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.slots[slot as usize] = Some(packet);
+        slot
+    }
+
+    fn remove(&mut self, slot: u32) -> InFlight {
+        self.free.push(slot);
+        self.slots[slot as usize].take().expect("the slot holds a packet")
+    }
+
+    fn get(&self, slot: u32) -> &InFlight {
+        self.slots[slot as usize].as_ref().expect("the slot holds a packet")
+    }
+
+    fn get_mut(&mut self, slot: u32) -> &mut InFlight {
+        self.slots[slot as usize].as_mut().expect("the slot holds a packet")
+    }
+
+    fn holds(&self, slot: u32, number: u64) -> bool {
+        self.slots[slot as usize].as_ref().is_some_and(|packet| packet.number == number)
+    }
+
+    fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// In order of sending.
+    fn slots_where(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<u32> {
+        let packets = self.slots.iter().zip(0..);
+        let mut found: Vec<(u64, u32)> = packets
+            .filter_map(|(packet, slot)| packet.as_ref().map(|packet| (packet, slot)))
+            .filter(|(packet, _)| wanted(packet))
+            .map(|(packet, slot)| (packet.number, slot))
+            .collect();
+        found.sort();
+        found.into_iter().map(|(_, slot)| slot).collect()
+    }
+}
+
+/// Slots by time, then in order of insertion.
+#[derive(Default)]
+struct Queue {
+    heap: BinaryHeap<Reverse<(Time, u64, u32, u64)>>,
+    pushed: u64,
+}
+
+impl Queue {
+    fn push(&mut self, at: Time, slot: u32, number: u64) {
+        self.pushed += 1;
+        self.heap.push(Reverse((at, self.pushed, slot, number)));
+    }
+
+    fn next(&self) -> Option<Time> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    fn pop_due(&mut self, now: Time) -> Option<(Time, u32, u64)> {
+        self.next().filter(|at| *at <= now)?;
+        self.heap.pop().map(|Reverse((at, _, slot, number))| (at, slot, number))
+    }
+}
+
+/// Bytes on the wire. A segment larger than Ethernet's 1500 bytes stands for a
+/// train of those, each with its headers, so that a large MTU makes a run
+/// quicker but a link no wider.
+fn wire_size(packet: &Packet) -> u64 {
+    const ETHERNET_MTU: u64 = 1500;
+    let (size, payload) = match &packet.payload {
+        Transport::Udp(datagram) => (packet.size(), datagram.payload.len()),
+        Transport::Tcp(segment) => (packet.size(), segment.payload.len()),
+    };
+    let headers = u64::from(size) - payload as u64;
+    let packets = (payload as u64).div_ceil(ETHERNET_MTU - headers).max(1);
+    payload as u64 + packets * headers
+}
+
+fn is_pure_acknowledgement(packet: &Packet) -> bool {
+    let Transport::Tcp(segment) = &packet.payload else { return false };
+    let TcpFlags { syn, ack, fin, rst, .. } = segment.flags;
+    ack && !syn && !fin && !rst && segment.payload.is_empty()
+}
+
+/// RFC 6298 §5: doubled each time; Linux waits 200 ms at least on a connection
+/// that works, and 1 s at first where it has never heard anything.
+fn retransmission_timeout(cause: Loss, attempts: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(60);
+    let shortest = match cause {
+        Loss::QueueFull => Duration::from_millis(200),
+        _ => Duration::from_secs(1),
+    };
+    shortest.saturating_mul(1 << attempts.min(16)).min(LONGEST)
+}
+
+/// Whether the stack that sent `packet` still has its socket.
+fn socket_exists(packet: &Packet) -> bool {
+    let (from, to) = endpoints(packet);
+    turmoil_net::netstat(from.ip()).entries.iter().any(|entry| {
+        let ends = entry.local == from && entry.peer == Some(to);
+        ends && entry.state != Some(NetstatState::Closed)
+    })
+}
+
+fn round_up(at: Time, grid: Duration) -> Time {
+    if grid.is_zero() {
+        return at;
+    }
+    let (at, grid) = (at.since_epoch().as_nanos(), grid.as_nanos());
+    let nanos = at.div_ceil(grid) * grid;
+    Time::from_epoch(Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)))
+}

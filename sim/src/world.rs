@@ -1,0 +1,583 @@
+//! The loop that everything else hangs on: from one event to the next.
+
+use std::{
+    net::IpAddr,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use rand_chacha::ChaCha8Rng;
+use reseed_protocol::Time;
+use thiserror::Error;
+use turmoil_net::{EnterGuard, KernelConfig, Net, NetstatEntry, NetstatState, Packet, netstat};
+
+use crate::{
+    HostHandle, HostId, HostLink, PanicMessage, Recorder, SimDisk, Substreams, Tap,
+    core::{Core, CoreHost},
+    event::Event,
+    executor::{Executor, Polled},
+    host::Incarnation,
+    wire::{Timeouts, Wire, WireStats, reset},
+};
+
+/// What a world is made with.
+#[derive(Debug, Clone)]
+pub struct WorldOptions {
+    /// Every random choice comes from it.
+    pub seed: u64,
+    /// Probability (0..=1) that the task to poll next is drawn from all that are
+    /// ready, rather than the one ready longest.
+    pub perturbation: f64,
+    /// Largest packet (bytes). A packet above 1500 bytes counts on a link as the
+    /// Ethernet packets that it stands for, so this sets the grain, not the
+    /// speed.
+    pub mtu: u32,
+    /// Packets are handed to their destinations at multiples of this only, never
+    /// early, and so up to this much late: fewer and larger deliveries make a run
+    /// quicker. Links and timers are exact all the same. Zero is exact.
+    pub pass_grid: Duration,
+    /// How long a connect to a host that does not answer takes to be reset.
+    /// Linux gives up after 127 s.
+    pub connect_timeout: Duration,
+    /// How long a segment to a host that does not answer is retransmitted until
+    /// the connection is reset. Linux gives up after some 924 s.
+    pub established_timeout: Duration,
+    /// When to stop a run that does not end.
+    pub limits: Limits,
+}
+
+impl Default for WorldOptions {
+    fn default() -> WorldOptions {
+        WorldOptions {
+            seed: 0,
+            perturbation: 0.0,
+            mtu: 1500,
+            pass_grid: Duration::from_millis(1),
+            connect_timeout: Duration::from_secs(127),
+            established_timeout: Duration::from_secs(924),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Steps (count).
+    pub steps: u64,
+    /// Virtual time.
+    pub time: Time,
+    /// Polls of one host's tasks without the time moving (count).
+    pub polls_at_instant: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { steps: 100_000_000, time: Time::from_secs(30 * 86_400), polls_at_instant: 100_000 }
+    }
+}
+
+/// A run went past one of its [`Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::steps`].
+    #[error("stopping the run after {0} steps, its limit")]
+    Steps(u64),
+    /// [`Limits::time`].
+    #[error("stopping the run at {0} s of virtual time, its limit")]
+    Time(Time),
+    /// [`Limits::polls_at_instant`].
+    #[error("stopping the run: {host} was polled {polls} times at {at} s and is still not done")]
+    Spin {
+        /// The host that spins.
+        host: HostId,
+        /// The time that does not move.
+        at: Time,
+        /// Polls of the host's tasks at that time (count).
+        polls: u64,
+    },
+}
+
+/// What one [`World::step`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something happened, at this time.
+    Happened(Time),
+    /// Nothing is left that could ever happen.
+    Idle,
+}
+
+/// Why [`World::run_while`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The condition no longer holds.
+    Condition,
+    /// The time is up.
+    Time,
+}
+
+/// A task that panicked; its host was killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPanic {
+    /// When.
+    pub at: Time,
+    /// The task's host.
+    pub host: HostId,
+    /// The task's name.
+    pub task: Rc<str>,
+    /// What it said, and where.
+    pub panic: PanicMessage,
+}
+
+/// Hosts, links, disks and a clock.
+///
+/// Faults are applied between runs: [`World::run_until`] the fault's time, then
+/// [`World::crash`] or whatever it is, then run on.
+///
+/// There can be one running world a thread.
+pub struct World {
+    core: Rc<Core>,
+    wire: Wire,
+    hosts: Vec<Host>,
+    limits: Limits,
+    pass_grid: Duration,
+    steps: u64,
+    flushes: u64,
+    panics: Vec<HostPanic>,
+    recorder: Option<Rc<dyn Recorder>>,
+    disk_rng: ChaCha8Rng,
+    /// Kept for its allocation.
+    outgoing: Vec<Packet>,
+    stacks: Stacks,
+}
+
+/// Stacks are added while nothing runs, and run once they are entered.
+enum Stacks {
+    Building(Net),
+    Entered(EnterGuard),
+    /// Only on the way from one to the other.
+    Between,
+}
+
+struct Host {
+    addresses: Vec<IpAddr>,
+    disk: SimDisk,
+    incarnation: Incarnation,
+    powered: bool,
+}
+
+impl World {
+    /// An empty world at time zero.
+    pub fn new(options: WorldOptions) -> World {
+        let streams = Substreams::new(options.seed);
+        let config = KernelConfig::default().mtu(options.mtu).retx_threshold(u32::MAX);
+        let timeouts = Timeouts {
+            connect: options.connect_timeout,
+            established: options.established_timeout,
+        };
+        let executor = Executor::new(options.perturbation, streams.stream("order"));
+        World {
+            core: Rc::new(Core::new(executor, streams)),
+            wire: Wire::new(streams.stream("links"), timeouts),
+            hosts: Vec::new(),
+            limits: options.limits,
+            pass_grid: options.pass_grid,
+            steps: 0,
+            flushes: 0,
+            panics: Vec::new(),
+            recorder: None,
+            disk_rng: streams.stream("disks"),
+            outgoing: Vec::new(),
+            stacks: Stacks::Building(Net::with_config(config)),
+        }
+    }
+
+    /// Adds a host, running, with an empty disk. Its name resolves to its
+    /// addresses.
+    ///
+    /// # Panics
+    ///
+    /// If the world has run already (a host that joins late is added early and
+    /// its first task spawned late), if the name or an address is taken, or if an
+    /// address is loopback.
+    pub fn add_host(
+        &mut self,
+        name: &str,
+        addresses: impl IntoIterator<Item = IpAddr>,
+        link: HostLink,
+    ) -> HostHandle {
+        let Stacks::Building(net) = &mut self.stacks else {
+            panic!("adding host {name:?} to a world that has run already");
+        };
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        let id = HostId(self.hosts.len() as u32);
+        let stack = net.add_host(addresses.clone());
+        self.core.hosts.borrow_mut().push(CoreHost {
+            name: name.into(),
+            stack,
+            listeners: Vec::new(),
+        });
+        self.wire.add_host(&addresses, link);
+        self.add_name(name, addresses.iter().copied());
+        self.hosts.push(Host {
+            addresses,
+            disk: SimDisk::new(),
+            incarnation: Incarnation::default(),
+            powered: true,
+        });
+        self.host(id)
+    }
+
+    /// Makes `name` resolve to `addresses`.
+    ///
+    /// # Panics
+    ///
+    /// If the name is taken.
+    pub fn add_name(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        let addresses = addresses.into_iter().collect();
+        let previous = self.core.names.borrow_mut().insert(name.to_owned(), addresses);
+        assert!(previous.is_none(), "the name {name:?} is taken");
+    }
+
+    /// What a process started on `host` now is given.
+    pub fn host(&self, host: HostId) -> HostHandle {
+        let Host { disk, incarnation, .. } = &self.hosts[host.index()];
+        HostHandle::new(self.core.clone(), host, incarnation.clone(), disk)
+    }
+
+    /// All hosts, in order of adding.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len() as u32).map(HostId)
+    }
+
+    /// `host`'s name.
+    pub fn name(&self, host: HostId) -> Rc<str> {
+        self.core.host_name(host)
+    }
+
+    /// `host`'s addresses.
+    pub fn addresses(&self, host: HostId) -> &[IpAddr] {
+        &self.hosts[host.index()].addresses
+    }
+
+    /// Whose address that is.
+    pub fn host_at(&self, address: IpAddr) -> Option<HostId> {
+        self.wire.host_at(address)
+    }
+
+    /// Whether `host` has power.
+    pub fn is_up(&self, host: HostId) -> bool {
+        self.hosts[host.index()].powered
+    }
+
+    /// `host`'s disk as its owner sees it, whether the host is up or not. Unlike
+    /// a process's, this handle never stops working.
+    pub fn disk(&self, host: HostId) -> SimDisk {
+        self.hosts[host.index()].disk.clone()
+    }
+
+    /// `host`'s link.
+    pub fn link(&self, host: HostId) -> HostLink {
+        self.wire.link(host)
+    }
+
+    /// Changes `host`'s link, for packets that reach it from now on.
+    pub fn set_link(&mut self, host: HostId, link: HostLink) {
+        self.wire.set_link(host, link);
+    }
+
+    /// Shows every event from now on to `recorder`.
+    pub fn set_recorder(&mut self, recorder: Rc<dyn Recorder>) {
+        self.wire.recorder = Some(recorder.clone());
+        self.recorder = Some(recorder);
+    }
+
+    /// Shows to `tap` what streams opened from now on carry.
+    pub fn set_tap(&mut self, tap: Rc<dyn Tap>) {
+        *self.core.tap.borrow_mut() = Some(tap);
+    }
+
+    /// The substreams of the world's seed.
+    pub fn streams(&self) -> Substreams {
+        self.core.streams
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.core.executor.now()
+    }
+
+    /// Steps so far (count).
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Times that the stacks were asked for packets (count).
+    pub fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
+    /// Polls of tasks so far (count).
+    pub fn polls(&self) -> u64 {
+        self.core.executor.polls()
+    }
+
+    /// Polls of `host`'s tasks since the time last moved (count).
+    pub fn polls_at_instant(&self, host: HostId) -> u64 {
+        self.core.executor.polls_at_instant(host)
+    }
+
+    /// Names of the tasks alive on `host`, in order of spawning.
+    pub fn tasks(&self, host: HostId) -> Vec<Rc<str>> {
+        self.core.executor.task_names(host)
+    }
+
+    /// Sleeps in progress, on all hosts (count).
+    pub fn timers(&self) -> usize {
+        self.core.executor.timers.borrow().len()
+    }
+
+    /// `host`'s sockets; none before the first run.
+    pub fn sockets(&self, host: HostId) -> Vec<NetstatEntry> {
+        match (&self.stacks, self.addresses(host).first()) {
+            (Stacks::Entered(_), Some(address)) => netstat(*address).entries,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Packets on their way, and lost ones to be sent again (count).
+    pub fn packets_in_flight(&self) -> usize {
+        self.wire.in_flight()
+    }
+
+    /// What became of the packets so far.
+    pub fn wire_stats(&self) -> WireStats {
+        self.wire.stats
+    }
+
+    /// Panics of hosts' tasks so far.
+    pub fn panics(&self) -> &[HostPanic] {
+        &self.panics
+    }
+
+    /// Lets everything happen that is due by `until`, which it then is.
+    pub fn run_until(&mut self, until: Time) -> Result<(), Limit> {
+        self.run_while(until, |_| true).map(drop)
+    }
+
+    /// Lets things happen until `until`, or until `condition` does not hold,
+    /// which is asked before each step.
+    pub fn run_while(
+        &mut self,
+        until: Time,
+        mut condition: impl FnMut(&World) -> bool,
+    ) -> Result<Ended, Limit> {
+        while condition(self) {
+            if self.next_event().is_none_or(|at| at > until) {
+                if until > self.limits.time {
+                    return Err(Limit::Time(self.limits.time));
+                }
+                self.core.executor.advance(until.max(self.now()));
+                return Ok(Ended::Time);
+            }
+            self.step()?;
+        }
+        Ok(Ended::Condition)
+    }
+
+    /// Lets happen what is next: moves the time to it, fires what is due, polls
+    /// until no task is ready, and puts on the wire what was sent.
+    pub fn step(&mut self) -> Result<Step, Limit> {
+        self.enter();
+        if self.steps >= self.limits.steps {
+            return Err(Limit::Steps(self.steps));
+        }
+        self.steps += 1;
+        let Some(next) = self.next_event() else { return Ok(Step::Idle) };
+        if next > self.limits.time {
+            return Err(Limit::Time(self.limits.time));
+        }
+        self.core.executor.advance(next);
+        // Packets come before timers: what arrives at its deadline is in time.
+        self.deliver();
+        self.core.executor.fire_timers();
+        self.settle()?;
+        Ok(Step::Happened(next))
+    }
+
+    /// When [`World::step`] will be next; `None` if it would be idle.
+    pub fn next_event(&self) -> Option<Time> {
+        let now = self.now();
+        if self.core.executor.has_ready() || self.core.touched.get() {
+            return Some(now);
+        }
+        let timer = self.core.executor.timers.borrow().next();
+        let packet = self.wire.next(now, self.pass_grid);
+        [timer, packet].into_iter().flatten().min()
+    }
+
+    /// Cuts `host`'s power: its tasks are gone, its stack forgets every
+    /// connection without a word to anybody, and its disk loses what was not
+    /// synced, in part. While it is down, TCP segments to it are retransmitted
+    /// with exponential back-off, and other packets are lost.
+    pub fn crash(&mut self, host: HostId) {
+        if !self.is_up(host) {
+            return;
+        }
+        self.enter();
+        self.flush();
+        self.record(&Event::Crashed { host });
+        let Host { disk, incarnation, powered, .. } = &mut self.hosts[host.index()];
+        *powered = false;
+        *incarnation = incarnation.end();
+        disk.power_loss(&mut self.disk_rng);
+        self.wire.set_reachable(host, false);
+        // Sockets that were reset have nothing to say when they are dropped.
+        // Those in the middle of being accepted belong to their listener, which
+        // takes them with it.
+        self.reset_sockets(host, |state| state != NetstatState::SynReceived);
+        self.drop_processes(host);
+        self.reset_sockets(host, |_| true);
+        self.swallow(host);
+        self.wire.forget_sender(self.now(), host);
+    }
+
+    /// Kills `host`'s processes, as `kill -9` does: its kernel closes their
+    /// sockets, and its disk loses nothing.
+    pub fn kill(&mut self, host: HostId) {
+        if !self.is_up(host) {
+            return;
+        }
+        self.enter();
+        self.record(&Event::Killed { host });
+        let incarnation = &mut self.hosts[host.index()].incarnation;
+        *incarnation = incarnation.end();
+        self.drop_processes(host);
+        self.core.touch();
+    }
+
+    /// Gives a crashed host its power back; returns what its new processes are
+    /// given, which the caller spawns.
+    pub fn revive(&mut self, host: HostId) -> HostHandle {
+        if !self.is_up(host) {
+            self.hosts[host.index()].powered = true;
+            self.wire.set_reachable(host, true);
+            let incarnation = self.hosts[host.index()].incarnation.number();
+            self.record(&Event::Revived { host, incarnation });
+        }
+        self.host(host)
+    }
+
+    fn enter(&mut self) {
+        if let Stacks::Building(_) = self.stacks {
+            let Stacks::Building(net) = std::mem::replace(&mut self.stacks, Stacks::Between) else {
+                unreachable!("it was just that");
+            };
+            self.stacks = Stacks::Entered(net.enter());
+            self.core.running.set(true);
+        }
+    }
+
+    fn net(&self) -> &EnterGuard {
+        match &self.stacks {
+            Stacks::Entered(net) => net,
+            Stacks::Building(_) | Stacks::Between => unreachable!("a step enters first"),
+        }
+    }
+
+    fn deliver(&mut self) {
+        let now = self.now();
+        self.wire.advance(now, self.pass_grid);
+        while let Some(packet) = self.wire.pop_released(now) {
+            self.net().deliver(packet);
+            self.core.touch();
+        }
+    }
+
+    /// Polls and sends until there is nothing to do at this instant.
+    fn settle(&mut self) -> Result<(), Limit> {
+        loop {
+            let core = self.core.clone();
+            while let Some(polled) = core.executor.poll_next(|host| {
+                core.enter(host);
+            }) {
+                self.after_poll(polled)?;
+            }
+            if !core.touched.get() {
+                return Ok(());
+            }
+            // What a host sends to itself arrives within the flush, and may wake.
+            self.flush();
+        }
+    }
+
+    fn after_poll(&mut self, polled: Polled) -> Result<(), Limit> {
+        let Polled { host, task, panic } = polled;
+        self.record(&Event::Polled { host, task });
+        if let Some((task, panic)) = panic {
+            self.record(&Event::Panicked { host, task: &task, panic: &panic });
+            self.panics.push(HostPanic { at: self.now(), host, task, panic });
+            self.kill(host);
+        }
+        let polls = self.polls_at_instant(host);
+        if polls > self.limits.polls_at_instant {
+            return Err(Limit::Spin { host, at: self.now(), polls });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.core.touched.set(false);
+        self.flushes += 1;
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        self.net().egress_all(&mut outgoing);
+        self.wire.send(self.now(), &mut outgoing);
+        self.outgoing = outgoing;
+    }
+
+    /// Flushes, but nothing leaves `host`.
+    fn swallow(&mut self, host: HostId) {
+        let mut outgoing = Vec::new();
+        self.net().egress_all(&mut outgoing);
+        outgoing.retain(|packet| self.wire.host_at(packet.src) != Some(host));
+        self.wire.send(self.now(), &mut outgoing);
+    }
+
+    fn reset_sockets(&self, host: HostId, wanted: impl Fn(NetstatState) -> bool) {
+        for NetstatEntry { local, peer, state, .. } in self.sockets(host) {
+            if let (Some(peer), Some(state)) = (peer, state)
+                && wanted(state)
+            {
+                self.net().deliver(reset(peer, local));
+            }
+        }
+    }
+
+    fn drop_processes(&self, host: HostId) {
+        self.core.enter(host);
+        self.core.executor.drop_host(host);
+        let listeners = std::mem::take(&mut self.core.hosts.borrow_mut()[host.index()].listeners);
+        self.core.enter(host);
+        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.close());
+    }
+
+    fn record(&self, event: &Event<'_>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(self.now(), event);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for host in &mut self.hosts {
+            host.incarnation.end();
+        }
+        for host in self.hosts() {
+            self.drop_processes(host);
+        }
+        // Whoever still holds a socket finds no stack to drop it in.
+        self.core.running.set(false);
+    }
+}
