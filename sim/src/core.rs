@@ -2,8 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     executor::Executor,
     network::{RECEIVE_BUFFER, SharedListener},
     random::Substreams,
+    wire::socket_exists,
 };
 
 pub(crate) struct Core {
@@ -24,6 +25,11 @@ pub(crate) struct Core {
     pub(crate) touched: Cell<bool>,
     /// Whether the stacks are there: from the world's first step to its drop.
     pub(crate) running: Cell<bool>,
+    /// Connections, as (local, remote), whose application is gone and whose
+    /// remote may not know.
+    pub(crate) orphans: RefCell<Orphans>,
+    /// Connections, as (local, remote), to reset on both sides.
+    pub(crate) aborts: RefCell<Vec<(SocketAddr, SocketAddr)>>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     next_stream: Cell<u64>,
 }
@@ -45,6 +51,8 @@ impl Core {
             tap: RefCell::default(),
             touched: Cell::new(false),
             running: Cell::new(false),
+            orphans: RefCell::default(),
+            aborts: RefCell::default(),
             scratch: RefCell::new(vec![0; RECEIVE_BUFFER].into_boxed_slice()),
             next_stream: Cell::new(0),
         }
@@ -69,5 +77,27 @@ impl Core {
 
     pub(crate) fn next_stream(&self) -> StreamId {
         StreamId(self.next_stream.replace(self.next_stream.get() + 1))
+    }
+}
+
+/// Most orphans are never heard of again, so they are looked through whenever
+/// their number has doubled.
+#[derive(Default)]
+pub(crate) struct Orphans {
+    ends: BTreeSet<(SocketAddr, SocketAddr)>,
+    sweep_at: usize,
+}
+
+impl Orphans {
+    pub(crate) fn insert(&mut self, local: SocketAddr, remote: SocketAddr) {
+        self.ends.insert((local, remote));
+        if self.ends.len() > self.sweep_at {
+            self.ends.retain(|(local, remote)| socket_exists(*local, *remote));
+            self.sweep_at = self.ends.len() * 2 + 256;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
+        self.ends.remove(&(local, remote))
     }
 }

@@ -77,6 +77,8 @@ pub enum Event<'a> {
 pub enum Loss {
     /// The queue of the sender's or the receiver's link was full.
     QueueFull,
+    /// The world's [`crate::Impairment`] took it.
+    Impaired,
     /// Nobody has that address, or its host is down.
     Unreachable,
     /// The sender's host went down, or its socket is gone: nobody retransmits.

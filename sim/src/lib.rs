@@ -28,5 +28,5 @@ pub use network::{HostNetwork, SimListener, SimStream};
 pub use panics::PanicMessage;
 pub use random::Substreams;
 pub use tap::{Direction, StreamId, Tap, Tapped};
-pub use wire::WireStats;
+pub use wire::{Fate, Impairment, WireStats};
 pub use world::{Ended, HostPanic, Limit, Limits, Step, World, WorldOptions};

@@ -47,8 +47,12 @@ impl HostNetwork {
     }
 
     fn open(&self, stream: TcpStream, direction: Direction) -> io::Result<Tapped<SimStream>> {
-        let stream =
-            SimStream { socket: Some(stream), network: self.clone(), unread: Bytes::new() };
+        let stream = SimStream {
+            socket: Some(stream),
+            network: self.clone(),
+            unread: Bytes::new(),
+            ended: false,
+        };
         let id = self.core.next_stream();
         let tap = self.core.tap.borrow().clone();
         let Some(tap) = tap else { return Ok(Tapped::unwatched(stream)) };
@@ -158,6 +162,8 @@ pub struct SimStream {
     /// window close is told of room only by a read of half the buffer, and would
     /// wait for ever on a reader with a smaller one.
     unread: Bytes,
+    /// The remote has said its last word, or there was an error.
+    ended: bool,
 }
 
 impl SimStream {
@@ -196,39 +202,50 @@ impl AsyncRead for SimStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.unread.is_empty() {
-            let unread = &mut this.unread;
-            let HostNetwork { core, incarnation, host } = &this.network;
-            if !incarnation.is_current() || !core.enter(*host) {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-            }
-            let socket = Pin::new(this.socket.as_mut().expect("it is there until the drop"));
-            let before = buffer.filled().len();
-            if buffer.remaining() >= RECEIVE_BUFFER {
-                ready!(socket.poll_read(cx, buffer))?;
-                if buffer.filled().len() - before >= WINDOW_UPDATE {
-                    core.touch();
-                }
-                return Poll::Ready(Ok(()));
-            }
-            let mut scratch = core.scratch.borrow_mut();
-            let mut whole = ReadBuf::new(&mut scratch);
-            ready!(socket.poll_read(cx, &mut whole))?;
-            let read = whole.filled();
-            if read.len() >= WINDOW_UPDATE {
-                core.touch();
-            }
-            let now = read.len().min(buffer.remaining());
-            buffer.put_slice(&read[..now]);
-            if now < read.len() {
-                *unread = Bytes::copy_from_slice(&read[now..]);
-            }
+        if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
+        }
+        if this.unread.is_empty() {
+            return this.poll_read_stack(cx, buffer);
         }
         let now = this.unread.len().min(buffer.remaining());
         buffer.put_slice(&this.unread[..now]);
         this.unread.advance(now);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl SimStream {
+    /// Reads all that the stack has, leaving in `unread` what does not fit.
+    fn poll_read_stack(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut unread = Bytes::new();
+        let poll = self.poll(|socket, core| {
+            let read = if buffer.remaining() >= RECEIVE_BUFFER {
+                let before = buffer.filled().len();
+                ready!(socket.poll_read(cx, buffer))?;
+                buffer.filled().len() - before
+            } else {
+                let mut scratch = core.scratch.borrow_mut();
+                let mut whole = ReadBuf::new(&mut scratch);
+                ready!(socket.poll_read(cx, &mut whole))?;
+                let (now, later) = whole.filled().split_at_checked(buffer.remaining())
+                    .unwrap_or((whole.filled(), &[]));
+                buffer.put_slice(now);
+                unread = Bytes::copy_from_slice(later);
+                now.len() + later.len()
+            };
+            if read >= WINDOW_UPDATE {
+                core.touch();
+            }
+            Poll::Ready(Ok(read))
+        });
+        self.unread = unread;
+        self.ended |= matches!(poll, Poll::Ready(Ok(0) | Err(_)));
+        poll.map_ok(drop)
     }
 }
 
@@ -259,6 +276,17 @@ impl AsyncWrite for SimStream {
 
 impl Drop for SimStream {
     fn drop(&mut self) {
+        let core = self.network.core.clone();
+        if core.enter(self.network.host)
+            && let (Ok(local), Ok(remote)) = (self.socket().local_addr(), self.socket().peer_addr())
+        {
+            if !self.unread.is_empty() {
+                // As a stack does that has unread bytes itself.
+                core.aborts.borrow_mut().push((local, remote));
+            } else if !self.ended {
+                core.orphans.borrow_mut().insert(local, remote);
+            }
+        }
         if let Some(socket) = self.socket.take() {
             close(&self.network, socket);
         }

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
-use turmoil_net::{NetstatState, Packet, TcpFlags, TcpSegment, Transport};
+use turmoil_net::{NetstatState, Packet, TcpFlags, TcpSegment, Transport, netstat};
 
 use crate::{
     HostId,
@@ -38,7 +38,9 @@ pub struct WireStats {
     /// Pure acknowledgements that a later one of the same flow and instant made
     /// superfluous (count); not in `sent`.
     pub merged: u64,
-    /// TCP segments lost for want of room in a queue, sent again later (count).
+    /// TCP segments lost, and sent again if their sender lives (count).
+    pub lost: u64,
+    /// Packets lost for want of room in a queue (count).
     pub overflowed: u64,
     /// Retransmissions (count).
     pub retransmitted: u64,
@@ -46,12 +48,33 @@ pub struct WireStats {
     pub discarded: u64,
 }
 
-/// What the network does with a packet that sets out.
-enum Fate {
+/// What becomes of a packet that sets out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
     /// It goes on its way.
     Pass,
-    /// It is lost: TCP tries again later, UDP does not.
-    Lost(Loss),
+    /// It goes on its way this much later. TCP segments behind it wait for it
+    /// at the receiver; datagrams overtake it.
+    Delay(Duration),
+    /// It is lost. A TCP segment sets out again after a retransmission time-out,
+    /// and has its fate decided again.
+    Lose,
+    /// It arrives twice. To TCP that makes no difference.
+    Duplicate,
+}
+
+/// Decides what the network does to packets beyond what links do: loss,
+/// partitions, and worse.
+pub trait Impairment {
+    /// The fate of `packet`, which leaves `from` for `to` at `now`; `to` is
+    /// `None` if nobody has that address. Asked again for each retransmission.
+    fn fate(
+        &mut self,
+        now: Time,
+        packet: &PacketSummary,
+        from: HostId,
+        to: Option<HostId>,
+    ) -> Fate;
 }
 
 pub(crate) struct Wire {
@@ -69,6 +92,7 @@ pub(crate) struct Wire {
     released: VecDeque<(PacketSummary, HostId, Packet)>,
     rng: ChaCha8Rng,
     timeouts: Timeouts,
+    pub(crate) impairment: Option<Box<dyn Impairment>>,
     pub(crate) stats: WireStats,
     pub(crate) recorder: Option<Rc<dyn Recorder>>,
 }
@@ -93,6 +117,7 @@ impl Wire {
             released: VecDeque::new(),
             rng,
             timeouts,
+            impairment: None,
             stats: WireStats::default(),
             recorder: None,
         }
@@ -133,19 +158,7 @@ impl Wire {
         let mut batch = std::mem::take(&mut self.batch);
         self.merge_acknowledgements(packets, &mut batch);
         for (flow, packet) in batch.drain(..) {
-            self.stats.sent += 1;
-            let number = self.stats.sent;
-            self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
-            let slot = self.packets.insert(InFlight {
-                number,
-                packet,
-                flow,
-                order: self.flows.send(flow),
-                attempts: 0,
-                first_sent: now,
-                check_sender: false,
-                leg: Leg::Up,
-            });
+            let slot = self.insert(now, flow, packet);
             self.set_out(now, slot);
         }
         self.batch = batch;
@@ -166,8 +179,9 @@ impl Wire {
         while let Some((at, slot, number)) = self.moving.pop_due(now) {
             if self.packets.holds(slot, number) {
                 match self.packets.get(slot).leg {
-                    Leg::Up => self.set_out_again(at, slot),
-                    Leg::Down => self.reach_down_link(at, slot),
+                    Leg::Origin => self.set_out_again(at, slot),
+                    Leg::UpLink => self.reach_up_link(at, slot),
+                    Leg::DownLink => self.reach_down_link(at, slot),
                 }
             }
         }
@@ -181,13 +195,13 @@ impl Wire {
     }
 
     /// The next packet to hand to its destination's stack, which is up.
-    pub(crate) fn pop_released(&mut self, now: Time) -> Option<Packet> {
+    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, Packet)> {
         loop {
             let (summary, host, packet) = self.released.pop_front()?;
             if self.hosts[host.index()].reachable {
                 self.stats.delivered += 1;
                 self.record(now, &Event::Delivered(summary));
-                return Some(packet);
+                return Some((summary, packet));
             }
             self.count_discarded(now, summary, Loss::Unreachable);
         }
@@ -232,11 +246,51 @@ impl Wire {
     }
 
     fn set_out(&mut self, now: Time, slot: u32) {
+        match self.fate(now, slot) {
+            Fate::Pass => self.reach_up_link(now, slot),
+            Fate::Delay(delay) => self.schedule(now + delay, slot, Leg::UpLink),
+            Fate::Lose => self.lose(now, slot, Loss::Impaired),
+            Fate::Duplicate => {
+                self.duplicate(now, slot);
+                self.reach_up_link(now, slot);
+            }
+        }
+    }
+
+    fn fate(&mut self, now: Time, slot: u32) -> Fate {
+        let Some(impairment) = &mut self.impairment else { return Fate::Pass };
+        let InFlight { number, packet, flow, .. } = self.packets.get(slot);
+        let source = self.flows.source(*flow).expect("a stack that sends has a host");
+        let summary = PacketSummary::new(*number, packet);
+        impairment.fate(now, &summary, source, self.flows.destination(*flow))
+    }
+
+    fn duplicate(&mut self, now: Time, slot: u32) {
+        let InFlight { packet, flow, .. } = self.packets.get(slot);
+        if let Transport::Udp(_) = packet.payload {
+            let copy = self.insert(now, *flow, packet.clone());
+            self.reach_up_link(now, copy);
+        }
+    }
+
+    fn insert(&mut self, now: Time, flow: u32, packet: Packet) -> u32 {
+        self.stats.sent += 1;
+        let number = self.stats.sent;
+        self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
+        self.packets.insert(InFlight {
+            number,
+            packet,
+            flow,
+            order: self.flows.send(flow),
+            attempts: 0,
+            first_sent: now,
+            leg: Leg::Origin,
+        })
+    }
+
+    fn reach_up_link(&mut self, now: Time, slot: u32) {
         let packet = self.packets.get(slot);
         let (flow, size) = (packet.flow, wire_size(&packet.packet));
-        if let Fate::Lost(cause) = self.fate(slot) {
-            return self.lose(now, slot, cause);
-        }
         let source = self.flows.source(flow).expect("a stack that sends has a host");
         let Some(at) = self.hosts[source.index()].up.accept(now, size, &mut self.rng) else {
             return self.lose(now, slot, Loss::QueueFull);
@@ -249,24 +303,17 @@ impl Wire {
                 let at = at.expect("a link without bandwidth has no queue");
                 self.schedule_arrival(at, slot);
             }
-            Some(_) => {
-                self.packets.get_mut(slot).leg = Leg::Down;
-                let number = self.packets.get(slot).number;
-                self.moving.push(at, slot, number);
-            }
+            Some(_) => self.schedule(at, slot, Leg::DownLink),
             None => self.schedule_arrival(at, slot),
         }
     }
 
-    /// The place for what happens to packets on the way: loss, partition,
-    /// duplication.
-    fn fate(&mut self, _slot: u32) -> Fate {
-        Fate::Pass
-    }
-
     fn set_out_again(&mut self, now: Time, slot: u32) {
         let packet = self.packets.get(slot);
-        if packet.check_sender && !socket_exists(&packet.packet) {
+        let (from, to) = endpoints(&packet.packet);
+        // A stack retransmits for as long as it has the socket. Resets come from
+        // sockets that are gone already.
+        if !is_reset(&packet.packet) && !socket_exists(from, to) {
             return self.discard(now, slot, Loss::SenderGone);
         }
         self.stats.retransmitted += 1;
@@ -281,6 +328,12 @@ impl Wire {
             Some(at) => self.schedule_arrival(at, slot),
             None => self.lose(now, slot, Loss::QueueFull),
         }
+    }
+
+    fn schedule(&mut self, at: Time, slot: u32, leg: Leg) {
+        let packet = self.packets.get_mut(slot);
+        packet.leg = leg;
+        self.moving.push(at, slot, packet.number);
     }
 
     fn schedule_arrival(&mut self, at: Time, slot: u32) {
@@ -330,28 +383,29 @@ impl Wire {
     }
 
     fn lose(&mut self, now: Time, slot: u32, cause: Loss) {
+        self.stats.overflowed += u64::from(cause == Loss::QueueFull);
         let timeouts = self.timeouts;
         let packet = self.packets.get_mut(slot);
         let Transport::Tcp(segment) = &packet.packet.payload else {
             return self.discard(now, slot, cause);
         };
-        let handshake = segment.flags.syn && !segment.flags.ack;
-        let patience = if handshake { timeouts.connect } else { timeouts.established };
+        // Nobody retransmits a reset. Yet one that is lost for good would leave
+        // the stack that it was for waiting for ever if it never sends itself,
+        // so only one that has nowhere to go is.
         if segment.flags.rst && cause == Loss::Unreachable {
-            // Nobody retransmits a reset.
             return self.discard(now, slot, cause);
         }
+        let connecting = segment.flags.syn && !segment.flags.ack;
+        let patience = if connecting { timeouts.connect } else { timeouts.established };
         if now.since(packet.first_sent) >= patience {
             return self.give_up(now, slot);
         }
-        let until = now + retransmission_timeout(cause, packet.attempts);
+        let heard = !segment.flags.syn && cause != Loss::Unreachable;
+        let until = now + retransmission_timeout(heard, packet.attempts);
         packet.attempts += 1;
-        packet.check_sender = cause != Loss::QueueFull;
-        packet.leg = Leg::Up;
-        let number = packet.number;
-        let summary = PacketSummary::new(number, &packet.packet);
-        self.stats.overflowed += u64::from(cause == Loss::QueueFull);
-        self.moving.push(until, slot, number);
+        let summary = PacketSummary::new(packet.number, &packet.packet);
+        self.stats.lost += 1;
+        self.schedule(until, slot, Leg::Origin);
         self.record(now, &Event::Late { packet: summary, cause, until });
     }
 
@@ -419,17 +473,21 @@ struct InFlight {
     flow: u32,
     /// Its place in the flow.
     order: u64,
+    /// Times that it was lost.
     attempts: u32,
     first_sent: Time,
-    /// Whether the next attempt is made only if the sender's socket lives.
-    check_sender: bool,
     leg: Leg,
 }
 
+/// Where a packet goes next, at an exact time.
 #[derive(Clone, Copy)]
 enum Leg {
-    Up,
-    Down,
+    /// Its sender, which sends it again.
+    Origin,
+    /// The sender's link.
+    UpLink,
+    /// The receiver's link.
+    DownLink,
 }
 
 /// Packets by slot, so that the heaps move keys only.
@@ -520,28 +578,29 @@ fn wire_size(packet: &Packet) -> u64 {
     payload as u64 + packets * headers
 }
 
+fn is_reset(packet: &Packet) -> bool {
+    matches!(&packet.payload, Transport::Tcp(segment) if segment.flags.rst)
+}
+
 fn is_pure_acknowledgement(packet: &Packet) -> bool {
     let Transport::Tcp(segment) = &packet.payload else { return false };
     let TcpFlags { syn, ack, fin, rst, .. } = segment.flags;
     ack && !syn && !fin && !rst && segment.payload.is_empty()
 }
 
-/// RFC 6298 §5: doubled each time; Linux waits 200 ms at least on a connection
-/// that works, and 1 s at first where it has never heard anything.
-fn retransmission_timeout(cause: Loss, attempts: u32) -> Duration {
+/// RFC 6298 §5: doubled each time, at most a minute. Linux waits 200 ms at least
+/// on a connection that it has `heard` on, and 1 s where it has no round trip to
+/// go by.
+fn retransmission_timeout(heard: bool, attempts: u32) -> Duration {
     const LONGEST: Duration = Duration::from_secs(60);
-    let shortest = match cause {
-        Loss::QueueFull => Duration::from_millis(200),
-        _ => Duration::from_secs(1),
-    };
+    let shortest = Duration::from_millis(if heard { 200 } else { 1000 });
     shortest.saturating_mul(1 << attempts.min(16)).min(LONGEST)
 }
 
-/// Whether the stack that sent `packet` still has its socket.
-fn socket_exists(packet: &Packet) -> bool {
-    let (from, to) = endpoints(packet);
-    turmoil_net::netstat(from.ip()).entries.iter().any(|entry| {
-        let ends = entry.local == from && entry.peer == Some(to);
+/// Whether the stack at `local` has a live connection to `remote`.
+pub(crate) fn socket_exists(local: SocketAddr, remote: SocketAddr) -> bool {
+    netstat(local.ip()).entries.iter().any(|entry| {
+        let ends = entry.local == local && entry.peer == Some(remote);
         ends && entry.state != Some(NetstatState::Closed)
     })
 }

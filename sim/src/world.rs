@@ -12,7 +12,7 @@ use thiserror::Error;
 use turmoil_net::{EnterGuard, KernelConfig, Net, NetstatEntry, NetstatState, Packet, netstat};
 
 use crate::{
-    HostHandle, HostId, HostLink, PanicMessage, Recorder, SimDisk, Substreams, Tap,
+    HostHandle, HostId, HostLink, Impairment, PanicMessage, Recorder, SimDisk, Substreams, Tap,
     core::{Core, CoreHost},
     event::Event,
     executor::{Executor, Polled},
@@ -287,6 +287,11 @@ impl World {
         self.wire.set_link(host, link);
     }
 
+    /// Lets `impairment` decide the fate of packets sent from now on.
+    pub fn set_impairment(&mut self, impairment: Box<dyn Impairment>) {
+        self.wire.impairment = Some(impairment);
+    }
+
     /// Shows every event from now on to `recorder`.
     pub fn set_recorder(&mut self, recorder: Rc<dyn Recorder>) {
         self.wire.recorder = Some(recorder.clone());
@@ -438,6 +443,7 @@ impl World {
         // takes them with it.
         self.reset_sockets(host, |state| state != NetstatState::SynReceived);
         self.drop_processes(host);
+        self.core.aborts.take();
         self.reset_sockets(host, |_| true);
         self.swallow(host);
         self.wire.forget_sender(self.now(), host);
@@ -489,9 +495,19 @@ impl World {
     fn deliver(&mut self) {
         let now = self.now();
         self.wire.advance(now, self.pass_grid);
-        while let Some(packet) = self.wire.pop_released(now) {
-            self.net().deliver(packet);
+        while let Some((summary, packet)) = self.wire.pop_released(now) {
             self.core.touch();
+            // RFC 1122 §4.2.2.13: data for a reader that is gone is answered with
+            // a reset, or its writer would fill the window and wait for ever.
+            let opens = summary.tcp.is_some_and(|tcp| tcp.flags.syn);
+            if (opens || summary.payload > 0)
+                && self.core.orphans.borrow_mut().remove(summary.to, summary.from)
+                && !opens
+            {
+                self.core.aborts.borrow_mut().push((summary.to, summary.from));
+            } else {
+                self.net().deliver(packet);
+            }
         }
     }
 
@@ -531,7 +547,13 @@ impl World {
         self.core.touched.set(false);
         self.flushes += 1;
         let mut outgoing = std::mem::take(&mut self.outgoing);
+        // An abort comes before what the socket still had to say.
+        let aborts = self.core.aborts.take();
+        for (local, remote) in &aborts {
+            self.net().deliver(reset(*remote, *local));
+        }
         self.net().egress_all(&mut outgoing);
+        outgoing.extend(aborts.iter().map(|(local, remote)| reset(*local, *remote)));
         self.wire.send(self.now(), &mut outgoing);
         self.outgoing = outgoing;
     }
