@@ -214,11 +214,14 @@ impl Wire {
 
     /// `host` lost its memory: it retransmits nothing any more.
     pub(crate) fn forget_sender(&mut self, now: Time, host: HostId) {
-        let waiting = self.packets.slots_where(|packet| {
+        let lost = self.packets.find(|packet| {
             packet.attempts > 0 && self.flows.source(packet.flow) == Some(host)
         });
-        for slot in waiting {
-            self.discard(now, slot, Loss::SenderGone);
+        for (number, slot) in lost {
+            // One that is not there any more had arrived, and waited for another.
+            if self.packets.holds(slot, number) {
+                self.discard(now, slot, Loss::SenderGone);
+            }
         }
     }
 
@@ -528,8 +531,8 @@ impl Packets {
         self.slots.len() - self.free.len()
     }
 
-    /// In order of sending.
-    fn slots_where(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<u32> {
+    /// Numbers and slots, in order of sending.
+    fn find(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<(u64, u32)> {
         let packets = self.slots.iter().zip(0..);
         let mut found: Vec<(u64, u32)> = packets
             .filter_map(|(packet, slot)| packet.as_ref().map(|packet| (packet, slot)))
@@ -537,7 +540,7 @@ impl Packets {
             .map(|(packet, slot)| (packet.number, slot))
             .collect();
         found.sort();
-        found.into_iter().map(|(_, slot)| slot).collect()
+        found
     }
 }
 
