@@ -217,10 +217,7 @@ mod tests {
     }
 
     fn giving(id: u64, download_rate: u64) -> Contender {
-        Contender {
-            download_rate,
-            ..peer(id)
-        }
+        Contender { download_rate, ..peer(id) }
     }
 
     fn ids(of: impl IntoIterator<Item = u64>) -> BTreeSet<ConnectionId> {
@@ -262,11 +259,7 @@ mod tests {
 
     #[test]
     fn a_seed_unchokes_the_three_that_take_fastest_and_one_more() {
-        let taking = |id| Contender {
-            upload_rate: id * 1000,
-            snubbed: true,
-            ..peer(id)
-        };
+        let taking = |id| Contender { upload_rate: id * 1000, snubbed: true, ..peer(id) };
         let mut peers: Vec<_> = (0..10).map(taking).collect();
         for unchoked in rounds(20, true, &mut peers, 1) {
             assert!(unchoked.is_superset(&ids([7, 8, 9])));
@@ -279,10 +272,8 @@ mod tests {
         let mut peers: Vec<_> = (0..10).map(|id| giving(id, 1 + id * 1000)).collect();
         let outcomes = rounds(60, false, &mut peers, 2);
         let best = ids([7, 8, 9]);
-        let optimistic: Vec<_> = outcomes
-            .iter()
-            .map(|unchoked| unchoked.difference(&best).next())
-            .collect();
+        let optimistic: Vec<_> =
+            outcomes.iter().map(|unchoked| unchoked.difference(&best).next()).collect();
         for three in optimistic.chunks(3) {
             assert!(three.iter().all(|one| *one == three[0]), "{optimistic:?}");
         }
@@ -293,11 +284,7 @@ mod tests {
 
     #[test]
     fn when_few_are_interested_all_of_them_are_unchoked() {
-        let uninterested = Contender {
-            interested: false,
-            download_rate: 1_000_000,
-            ..peer(9)
-        };
+        let uninterested = Contender { interested: false, download_rate: 1_000_000, ..peer(9) };
         let mut peers = vec![peer(0), peer(1), peer(2), peer(3), uninterested];
         for unchoked in rounds(10, false, &mut peers, 3) {
             assert_eq!(unchoked, ids(0..4));
@@ -306,10 +293,7 @@ mod tests {
 
     #[test]
     fn who_snubs_us_gets_the_optimistic_slot_and_no_other() {
-        let snubbing = |id| Contender {
-            snubbed: true,
-            ..giving(id, 1_000_000)
-        };
+        let snubbing = |id| Contender { snubbed: true, ..giving(id, 1_000_000) };
         let mut peers = vec![snubbing(0), snubbing(1), giving(2, 1)];
         for unchoked in rounds(30, false, &mut peers, 4) {
             assert_eq!(unchoked.len(), 2);
@@ -346,41 +330,27 @@ mod tests {
 
     #[test]
     fn a_new_peer_is_three_times_as_likely_to_be_the_optimistic_one() {
-        let options = ChokerOptions {
-            slots: 1,
-            ..ChokerOptions::default()
-        };
+        let options = ChokerOptions { slots: 1, ..ChokerOptions::default() };
         let now = Time::from_secs(1000);
-        let new = Contender {
-            connected_at: now,
-            ..peer(0)
-        };
+        let new = Contender { connected_at: now, ..peer(0) };
         let peers = [new, peer(1), peer(2), peer(3)];
         let chosen = |seed| Choker::new(options, now).rechoke(now, false, &peers, &mut rng(seed));
         let times = (0..2000).filter(|&seed| chosen(seed) == ids([0])).count();
-        assert!(
-            (900..1100).contains(&times),
-            "{times} of 2000, not about half"
-        );
+        assert!((900..1100).contains(&times), "{times} of 2000, not about half");
     }
 
     #[test]
     fn nobody_who_stays_interested_in_a_seed_waits_for_ever() {
         let mut peers: Vec<_> = (0..40).map(peer).collect();
-        let served: BTreeSet<_> = rounds(3 * 40, true, &mut peers, 7)
-            .into_iter()
-            .flatten()
-            .collect();
+        let served: BTreeSet<_> =
+            rounds(3 * 40, true, &mut peers, 7).into_iter().flatten().collect();
         assert_eq!(served, ids(0..40));
     }
 
     #[test]
     fn newcomers_do_not_keep_a_seed_from_those_who_wait() {
         let (mut choker, mut rng) = (choker(), rng(8));
-        let hog = |id| Contender {
-            upload_rate: 1_000_000,
-            ..peer(id)
-        };
+        let hog = |id| Contender { upload_rate: 1_000_000, ..peer(id) };
         let mut peers: Vec<_> = (0..3).map(hog).chain([peer(3)]).collect();
         let mut last_served = 0;
         for round in 0..600 {
@@ -388,18 +358,12 @@ mod tests {
             peers.retain(|peer| {
                 now - peer.connected_at < Duration::from_secs(200) || peer.connection.0 < 4
             });
-            peers.push(Contender {
-                connected_at: now,
-                ..peer(100 + round)
-            });
+            peers.push(Contender { connected_at: now, ..peer(100 + round) });
             let unchoked = choker.rechoke(now, true, &peers, &mut rng);
             if unchoked.contains(&ConnectionId(3)) {
                 last_served = round;
             }
-            assert!(
-                round - last_served < 100,
-                "unserved since round {last_served}"
-            );
+            assert!(round - last_served < 100, "unserved since round {last_served}");
         }
     }
 

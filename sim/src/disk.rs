@@ -342,9 +342,8 @@ mod tests {
     #[test]
     fn reading_past_the_end_is_an_unexpected_eof_and_a_missing_file_not_found() {
         let disk = SimDisk::new();
-        let kind = |disk: &SimDisk| {
-            disk.read_at(Path::new("f"), 0, &mut [0; 4]).unwrap_err().kind()
-        };
+        let kind =
+            |disk: &SimDisk| disk.read_at(Path::new("f"), 0, &mut [0; 4]).unwrap_err().kind();
         assert_eq!(kind(&disk), io::ErrorKind::NotFound);
         write(&disk, 0, b"abc");
         assert_eq!(kind(&disk), io::ErrorKind::UnexpectedEof);

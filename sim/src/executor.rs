@@ -105,8 +105,12 @@ impl Executor {
         let id = TaskId(self.next_task.replace(self.next_task.get() + 1));
         let mut slots = self.slots.borrow_mut();
         let slot = slots.vacant();
-        let wake =
-            Arc::new(TaskWake { slot, id, queued: AtomicBool::new(false), queue: self.ready.clone() });
+        let wake = Arc::new(TaskWake {
+            slot,
+            id,
+            queued: AtomicBool::new(false),
+            queue: self.ready.clone(),
+        });
         slots.tasks[slot] = Some(Task {
             id,
             host,
@@ -136,9 +140,8 @@ impl Executor {
         self.count_poll(host);
         self.short_sleeps.set(0);
         enter(host);
-        let outcome = panics::catch(|| {
-            body.future.as_mut().poll(&mut Context::from_waker(&body.waker))
-        });
+        let outcome =
+            panics::catch(|| body.future.as_mut().poll(&mut Context::from_waker(&body.waker)));
         let mut slots = self.slots.borrow_mut();
         let task = slots.tasks[slot].as_mut().filter(|task| task.id == id);
         let (finished, panic) = match (outcome, task) {

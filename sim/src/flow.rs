@@ -54,11 +54,7 @@ struct Flow {
 
 impl Flows {
     /// The flow of `key`; `host_at` tells whose an address is.
-    pub(crate) fn find(
-        &mut self,
-        key: FlowKey,
-        host_at: impl Fn(IpAddr) -> Option<HostId>,
-    ) -> u32 {
+    pub(crate) fn find(&mut self, key: FlowKey, host_at: impl Fn(IpAddr) -> Option<HostId>) -> u32 {
         if let Some(flow) = self.index.get(&key) {
             return *flow;
         }

@@ -35,7 +35,12 @@ pub struct HostHandle {
 }
 
 impl HostHandle {
-    pub(crate) fn new(core: Rc<Core>, id: HostId, incarnation: Incarnation, disk: &SimDisk) -> Self {
+    pub(crate) fn new(
+        core: Rc<Core>,
+        id: HostId,
+        incarnation: Incarnation,
+        disk: &SimDisk,
+    ) -> Self {
         let env = HostEnv { core: core.clone(), id, incarnation: incarnation.clone() };
         let network = HostNetwork::new(core, id, incarnation.clone());
         HostHandle { env, network, disk: disk.mounted(incarnation) }

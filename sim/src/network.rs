@@ -232,7 +232,9 @@ impl SimStream {
                 let mut scratch = core.scratch.borrow_mut();
                 let mut whole = ReadBuf::new(&mut scratch);
                 ready!(socket.poll_read(cx, &mut whole))?;
-                let (now, later) = whole.filled().split_at_checked(buffer.remaining())
+                let (now, later) = whole
+                    .filled()
+                    .split_at_checked(buffer.remaining())
                     .unwrap_or((whole.filled(), &[]));
                 buffer.put_slice(now);
                 unread = Bytes::copy_from_slice(later);

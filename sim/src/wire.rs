@@ -68,13 +68,8 @@ pub enum Fate {
 pub trait Impairment {
     /// The fate of `packet`, which leaves `from` for `to` at `now`; `to` is
     /// `None` if nobody has that address. Asked again for each retransmission.
-    fn fate(
-        &mut self,
-        now: Time,
-        packet: &PacketSummary,
-        from: HostId,
-        to: Option<HostId>,
-    ) -> Fate;
+    fn fate(&mut self, now: Time, packet: &PacketSummary, from: HostId, to: Option<HostId>)
+    -> Fate;
 }
 
 pub(crate) struct Wire {
@@ -214,9 +209,9 @@ impl Wire {
 
     /// `host` lost its memory: it retransmits nothing any more.
     pub(crate) fn forget_sender(&mut self, now: Time, host: HostId) {
-        let lost = self.packets.find(|packet| {
-            packet.attempts > 0 && self.flows.source(packet.flow) == Some(host)
-        });
+        let lost = self
+            .packets
+            .find(|packet| packet.attempts > 0 && self.flows.source(packet.flow) == Some(host));
         for (number, slot) in lost {
             // One that is not there any more had arrived, and waited for another.
             if self.packets.holds(slot, number) {
@@ -346,10 +341,8 @@ impl Wire {
 
     fn arrive(&mut self, now: Time, slot: u32) {
         let InFlight { flow, order, ref packet, .. } = *self.packets.get(slot);
-        let reachable = self
-            .flows
-            .destination(flow)
-            .is_some_and(|host| self.hosts[host.index()].reachable);
+        let reachable =
+            self.flows.destination(flow).is_some_and(|host| self.hosts[host.index()].reachable);
         if !reachable {
             return self.lose(now, slot, Loss::Unreachable);
         }

@@ -172,10 +172,8 @@ impl World {
     pub fn new(options: WorldOptions) -> World {
         let streams = Substreams::new(options.seed);
         let config = KernelConfig::default().mtu(options.mtu).retx_threshold(u32::MAX);
-        let timeouts = Timeouts {
-            connect: options.connect_timeout,
-            established: options.established_timeout,
-        };
+        let timeouts =
+            Timeouts { connect: options.connect_timeout, established: options.established_timeout };
         let executor = Executor::new(options.perturbation, streams.stream("order"));
         World {
             core: Rc::new(Core::new(executor, streams)),

@@ -7,9 +7,7 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 use common::{Log, address, at_millis, exact, ip, millis, slot, spawn_sink, spawn_source, world};
 use reseed_client::{Env, Network};
 use reseed_protocol::Time;
-use reseed_sim::{
-    Event, Fate, HostId, HostLink, Impairment, Link, PacketSummary, WorldOptions,
-};
+use reseed_sim::{Event, Fate, HostId, HostLink, Impairment, Link, PacketSummary, WorldOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turmoil_net::shim::tokio::net::UdpSocket;
 

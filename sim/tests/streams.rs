@@ -4,7 +4,9 @@ mod common;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
-use common::{PORT, Slot, address, at_millis, exact, ip, millis, slot, spawn_sink, spawn_source, world};
+use common::{
+    PORT, Slot, address, at_millis, exact, ip, millis, slot, spawn_sink, spawn_source, world,
+};
 use reseed_client::{Env, Listener, Network};
 use reseed_protocol::Time;
 use reseed_sim::{Direction, HostLink, StreamId, Tap, WorldOptions};

@@ -48,16 +48,12 @@ struct Suspicion {
 
 impl Pair {
     fn states(&self, piece: u32) -> impl Iterator<Item = (Block, &State)> {
-        let blocks = self
-            .blocks
-            .iter()
-            .filter(move |(block, _)| block.piece == piece);
+        let blocks = self.blocks.iter().filter(move |(block, _)| block.piece == piece);
         blocks.map(|(&block, state)| (block, state))
     }
 
     fn is_complete(&self, piece: u32) -> bool {
-        self.states(piece)
-            .all(|(_, state)| matches!(state, State::Received(_)))
+        self.states(piece).all(|(_, state)| matches!(state, State::Received(_)))
     }
 
     fn is_started(&self, piece: u32) -> bool {
@@ -66,10 +62,7 @@ impl Pair {
     }
 
     fn availability(&self, piece: u32) -> usize {
-        self.peers
-            .values()
-            .filter(|peer| peer.contains(piece))
-            .count()
+        self.peers.values().filter(|peer| peer.contains(piece)).count()
     }
 
     fn in_flight(&self) -> Vec<(Block, Vec<ConnectionId>)> {
@@ -96,9 +89,7 @@ impl Pair {
     /// A suspect piece that its source has let go.
     fn is_abandoned(&self, piece: u32) -> bool {
         let in_flight = |(_, state): (Block, &State)| matches!(state, State::InFlight(_));
-        self.suspects
-            .get(&piece)
-            .is_some_and(|suspicion| suspicion.stalled)
+        self.suspects.get(&piece).is_some_and(|suspicion| suspicion.stalled)
             && self.is_started(piece)
             && !self.states(piece).any(in_flight)
             && !self.is_complete(piece)
@@ -127,10 +118,7 @@ impl Pair {
         let mut twin = self.picker.clone();
         let picked = self.picker.pick(connection, &remote, count, only, &mut rng);
         let mut again = ChaCha8Rng::seed_from_u64(seed);
-        assert_eq!(
-            twin.pick(connection, &remote, count, only, &mut again),
-            picked
-        );
+        assert_eq!(twin.pick(connection, &remote, count, only, &mut again), picked);
         assert!(picked.len() <= count);
 
         let may = |piece| remote.contains(piece) && only.is_none_or(|only| only.contains(&piece));
@@ -146,8 +134,7 @@ impl Pair {
             }
             if self.blocks[&block] == State::Free {
                 self.check_order(&remote, only, connection, piece);
-                self.blocks
-                    .insert(block, State::InFlight(BTreeSet::from([connection])));
+                self.blocks.insert(block, State::InFlight(BTreeSet::from([connection])));
                 if let Some(suspicion) = self.suspects.get_mut(&piece) {
                     suspicion.stalled = false;
                 }
@@ -170,10 +157,7 @@ impl Pair {
                 if let State::InFlight(from) = state {
                     let full = from.len() >= REQUESTERS_MAX || from.contains(&connection);
                     let excluded = self.suspects.contains_key(&block.piece);
-                    assert!(
-                        full || excluded || !self.is_endgame(),
-                        "{block:?} was left out"
-                    );
+                    assert!(full || excluded || !self.is_endgame(), "{block:?} was left out");
                 }
             }
         }
@@ -190,10 +174,7 @@ impl Pair {
     ) {
         let rank = |piece: u32| {
             let source = self.parties(piece);
-            let free = self
-                .states(piece)
-                .filter(|(_, state)| **state == State::Free)
-                .count();
+            let free = self.states(piece).filter(|(_, state)| **state == State::Free).count();
             if self.suspects.contains_key(&piece) && self.is_started(piece) {
                 let is_its = source == BTreeSet::from([connection]);
                 return is_its.then_some((0, 0, 0));
@@ -237,12 +218,9 @@ impl Pair {
             !self.suspects.contains_key(&block.piece) || source == BTreeSet::from([connection]);
         let expected = match &self.blocks[&block] {
             State::Free if welcome => Some(vec![]),
-            State::InFlight(from) if welcome => Some(
-                from.iter()
-                    .copied()
-                    .filter(|&other| other != connection)
-                    .collect(),
-            ),
+            State::InFlight(from) if welcome => {
+                Some(from.iter().copied().filter(|&other| other != connection).collect())
+            }
             _ => None,
         };
         let Some(expected) = expected else {
@@ -250,11 +228,7 @@ impl Pair {
             return;
         };
         self.blocks.insert(block, State::Received(connection));
-        let Receipt::Accepted {
-            mut also_requested,
-            piece_complete,
-        } = receipt
-        else {
+        let Receipt::Accepted { mut also_requested, piece_complete } = receipt else {
             panic!("{block:?} was missing, and {receipt:?}");
         };
         also_requested.sort();
@@ -286,18 +260,14 @@ impl Pair {
         let in_flight = |(_, state): (Block, &State)| matches!(state, State::InFlight(_));
         let quiet = !self.states(piece).any(in_flight);
         if quiet && self.is_started(piece) && self.parties(piece).contains(&connection) {
-            self.suspects
-                .entry(piece)
-                .and_modify(|suspicion| suspicion.stalled = true);
+            self.suspects.entry(piece).and_modify(|suspicion| suspicion.stalled = true);
         }
     }
 
     fn pause(&mut self, connection: ConnectionId) {
         for piece in 0..PIECES {
             if self.parties(piece).contains(&connection) {
-                self.suspects
-                    .entry(piece)
-                    .and_modify(|suspicion| suspicion.stalled = true);
+                self.suspects.entry(piece).and_modify(|suspicion| suspicion.stalled = true);
             }
         }
     }
@@ -339,22 +309,14 @@ impl Pair {
             self.wanted.remove(&piece);
         }
         let settled = self.is_complete(piece) || self.picker.have().contains(piece);
-        let of_piece = in_flight
-            .into_iter()
-            .filter(|(block, _)| block.piece == piece);
+        let of_piece = in_flight.into_iter().filter(|(block, _)| block.piece == piece);
         let expected: Vec<_> = of_piece.filter(|_| !wanted).collect();
         cancelled.iter_mut().for_each(|(_, from)| from.sort());
         assert_eq!(cancelled, expected);
         if !settled && !wanted {
             self.set_all(piece, State::Unwanted);
-            self.suspects
-                .entry(piece)
-                .and_modify(|suspicion| suspicion.stalled = false);
-        } else if self
-            .states(piece)
-            .all(|(_, state)| *state == State::Unwanted)
-            && wanted
-        {
+            self.suspects.entry(piece).and_modify(|suspicion| suspicion.stalled = false);
+        } else if self.states(piece).all(|(_, state)| *state == State::Unwanted) && wanted {
             self.set_all(piece, State::Free);
         }
     }
@@ -392,12 +354,9 @@ impl StateMachineTest for Pair {
                 pair.picker.peer_gone(&before[&peer]);
                 pair.release_all(peer);
             }
-            Transition::Pick {
-                connection,
-                count,
-                only,
-                seed,
-            } => pair.pick(connection, count, only.as_ref(), seed),
+            Transition::Pick { connection, count, only, seed } => {
+                pair.pick(connection, count, only.as_ref(), seed)
+            }
             Transition::Deliver(at, who) | Transition::Reject(at, who) => {
                 let in_flight = pair.in_flight();
                 if in_flight.is_empty() {
@@ -451,11 +410,7 @@ impl StateMachineTest for Pair {
                 }
                 _ => false,
             };
-            assert!(
-                same,
-                "{block:?}: {:?}, not {state:?}",
-                picker.block_state(block)
-            );
+            assert!(same, "{block:?}: {:?}, not {state:?}", picker.block_state(block));
             if *state != State::Verified {
                 left += u64::from(block.length);
             }
@@ -464,32 +419,16 @@ impl StateMachineTest for Pair {
         let in_flight: Vec<Block> = pair.in_flight().iter().map(|(block, _)| *block).collect();
         assert_eq!(picker.in_flight_count(), in_flight.len());
         assert!(picker.in_flight().map(|(block, _)| block).eq(in_flight));
-        let started: Vec<u32> = (0..PIECES)
-            .filter(|&piece| pair.is_started(piece))
-            .collect();
-        assert!(
-            picker
-                .partial_pieces()
-                .map(|partial| partial.piece)
-                .eq(started)
-        );
+        let started: Vec<u32> = (0..PIECES).filter(|&piece| pair.is_started(piece)).collect();
+        assert!(picker.partial_pieces().map(|partial| partial.piece).eq(started));
         assert_eq!(picker.is_endgame(), pair.is_endgame());
         assert_eq!(picker.is_complete(), left == 0);
-        let verified = |piece| {
-            pair.states(piece)
-                .all(|(_, state)| *state == State::Verified)
-        };
+        let verified = |piece| pair.states(piece).all(|(_, state)| *state == State::Verified);
         let interesting = |piece: &u32| pair.wanted.contains(piece) && !verified(*piece);
-        assert_eq!(
-            picker.is_finished(),
-            !(0..PIECES).any(|piece| interesting(&piece))
-        );
+        assert_eq!(picker.is_finished(), !(0..PIECES).any(|piece| interesting(&piece)));
         for piece in 0..PIECES {
             assert_eq!(picker.have().contains(piece), verified(piece));
-            assert_eq!(
-                picker.wanted().contains(piece),
-                pair.wanted.contains(&piece)
-            );
+            assert_eq!(picker.wanted().contains(piece), pair.wanted.contains(&piece));
             let availability = picker.availability()[piece as usize] as usize;
             assert_eq!(availability, pair.availability(piece));
         }

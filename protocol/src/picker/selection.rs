@@ -170,10 +170,7 @@ impl Picker {
                 request.picked.push(layout.block(piece, index));
             }
         });
-        assert!(
-            request.picked.len() > before,
-            "nothing of piece {piece} is free"
-        );
+        assert!(request.picked.len() > before, "nothing of piece {piece} is free");
         if let Some(suspect) = self.suspects.get_mut(&piece) {
             suspect.source = Some(request.connection);
             suspect.stalled = false;

@@ -17,10 +17,7 @@ fn rng() -> ChaCha8Rng {
 
 /// `pieces` of `blocks` whole blocks each, picked by rarity from the start.
 fn picker(pieces: u32, blocks: u32) -> Picker {
-    let layout = Layout::new(
-        blocks * BLOCK_LENGTH,
-        u64::from(pieces * blocks * BLOCK_LENGTH),
-    );
+    let layout = Layout::new(blocks * BLOCK_LENGTH, u64::from(pieces * blocks * BLOCK_LENGTH));
     let options = PickerOptions { random_first: 0 };
     Picker::new(layout, &Bitfield::empty(pieces), options)
 }
@@ -41,10 +38,7 @@ fn pick(picker: &mut Picker, connection: ConnectionId, count: usize) -> Vec<Bloc
 
 fn deliver(picker: &mut Picker, connection: ConnectionId, blocks: &[Block]) {
     for &block in blocks {
-        assert!(matches!(
-            picker.received(connection, block),
-            Receipt::Accepted { .. }
-        ));
+        assert!(matches!(picker.received(connection, block), Receipt::Accepted { .. }));
     }
 }
 
@@ -71,10 +65,7 @@ fn a_rarer_piece_is_chosen_before_a_commoner_one() {
     picker.peer_has_all_of(&bits(5, &[0, 1, 4]));
     picker.peer_has_all_of(&bits(5, &[0, 4]));
     picker.peer_has(4);
-    let order: Vec<u32> = pick(&mut picker, A, 5)
-        .iter()
-        .map(|block| block.piece)
-        .collect();
+    let order: Vec<u32> = pick(&mut picker, A, 5).iter().map(|block| block.piece).collect();
     assert_eq!(order, [2, 3, 1, 0, 4]);
 }
 
@@ -97,10 +88,7 @@ fn a_started_piece_is_finished_before_a_rarer_one_is_begun() {
     assert_eq!(picker.pick(A, &bits(2, &[1]), 1, None, &mut rng()).len(), 1);
     picker.peer_has_all_of(&Bitfield::full(2));
     picker.peer_has_all_of(&bits(2, &[1]));
-    let pieces: Vec<u32> = pick(&mut picker, B, 4)
-        .iter()
-        .map(|block| block.piece)
-        .collect();
+    let pieces: Vec<u32> = pick(&mut picker, B, 4).iter().map(|block| block.piece).collect();
     assert_eq!(pieces, [1, 1, 1, 0]);
 }
 
@@ -114,10 +102,7 @@ fn of_two_started_pieces_the_one_nearer_its_end_comes_first_then_the_rarer() {
         let _ = picker.pick(A, &bits(3, &[piece]), count, None, &mut rng());
     }
     picker.peer_has(0);
-    let pieces: Vec<u32> = pick(&mut picker, B, 8)
-        .iter()
-        .map(|block| block.piece)
-        .collect();
+    let pieces: Vec<u32> = pick(&mut picker, B, 8).iter().map(|block| block.piece).collect();
     assert_eq!(pieces, [2, 2, 1, 1, 1, 0, 0, 0]);
 }
 
@@ -175,19 +160,12 @@ fn the_last_block_may_be_a_single_byte() {
     let mut picker = Picker::new(layout, &Bitfield::empty(2), PickerOptions::default());
     picker.peer_has_all_of(&Bitfield::full(2));
     assert_eq!(pick(&mut picker, A, 9).len(), 2);
-    let last = Block {
-        piece: 1,
-        begin: 0,
-        length: 1,
-    };
+    let last = Block { piece: 1, begin: 0, length: 1 };
     let too_long = Block { length: 2, ..last };
     assert_eq!(picker.received(A, too_long), Receipt::Invalid);
     assert_eq!(
         picker.received(A, last),
-        Receipt::Accepted {
-            also_requested: vec![],
-            piece_complete: true
-        }
+        Receipt::Accepted { also_requested: vec![], piece_complete: true }
     );
     picker.verified(1);
     assert_eq!(picker.left(), u64::from(BLOCK_LENGTH));
@@ -210,11 +188,7 @@ fn in_the_endgame_a_block_is_asked_of_three_at_most_and_the_least_asked_first() 
     let mut picker = picker(1, 2);
     picker.peer_has_all_of(&Bitfield::full(1));
     let both = pick(&mut picker, A, 2);
-    assert_eq!(
-        pick(&mut picker, A, 2),
-        [],
-        "its own blocks are not asked twice"
-    );
+    assert_eq!(pick(&mut picker, A, 2), [], "its own blocks are not asked twice");
     let once = pick(&mut picker, B, 1)[0];
     let other = *both.iter().find(|&&block| block != once).unwrap();
     assert_eq!(pick(&mut picker, C, 1), [other], "it was asked of A alone");
@@ -232,10 +206,7 @@ fn the_block_that_comes_first_cancels_the_requests_to_the_others() {
     let _ = (pick(&mut picker, B, 1), pick(&mut picker, C, 1));
     assert_eq!(
         picker.received(B, block),
-        Receipt::Accepted {
-            also_requested: vec![A, C],
-            piece_complete: true
-        }
+        Receipt::Accepted { also_requested: vec![A, C], piece_complete: true }
     );
     assert_eq!(picker.received(A, block), Receipt::Redundant);
     assert_eq!(picker.in_flight_count(), 0);
@@ -251,10 +222,7 @@ fn a_block_that_timed_out_is_offered_again_and_welcome_when_late() {
     assert_eq!(pick(&mut picker, B, 1), [block]);
     assert_eq!(
         picker.received(A, block),
-        Receipt::Accepted {
-            also_requested: vec![B],
-            piece_complete: true
-        }
+        Receipt::Accepted { also_requested: vec![B], piece_complete: true }
     );
 }
 
@@ -354,10 +322,7 @@ fn a_suspect_piece_is_taken_over_only_for_want_of_other_work() {
     let again = picker.pick(A, &zero, 1, None, &mut rng());
     deliver(&mut picker, A, &again);
     picker.pause(A);
-    let pieces: Vec<u32> = pick(&mut picker, B, 9)
-        .iter()
-        .map(|block| block.piece)
-        .collect();
+    let pieces: Vec<u32> = pick(&mut picker, B, 9).iter().map(|block| block.piece).collect();
     assert_eq!(pieces, [1, 1, 0, 0]);
 }
 
@@ -367,15 +332,9 @@ fn sources_that_never_finish_do_not_keep_a_suspect_piece_from_completion() {
     for peer in [A, B, C, D, A] {
         let sent = pick(&mut picker, peer, 1);
         if picker.received(peer, sent[0])
-            == (Receipt::Accepted {
-                also_requested: vec![],
-                piece_complete: true,
-            })
+            == (Receipt::Accepted { also_requested: vec![], piece_complete: true })
         {
-            assert_eq!(
-                peer, A,
-                "three takeovers were in vain, the fourth peer goes on"
-            );
+            assert_eq!(peer, A, "three takeovers were in vain, the fourth peer goes on");
             picker.verified(0);
             return;
         }

@@ -60,7 +60,8 @@ pub fn slot<T>() -> Slot<T> {
 pub fn spawn_sink(host: &HostHandle, result: Slot<Result<(u64, Time), std::io::ErrorKind>>) {
     let (env, network) = (host.env(), host.network());
     host.spawn("sink", async move {
-        let mut listener = network.listen(SocketAddr::new([0, 0, 0, 0].into(), PORT)).await.unwrap();
+        let mut listener =
+            network.listen(SocketAddr::new([0, 0, 0, 0].into(), PORT)).await.unwrap();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let (clock, result) = (env.clone(), result.clone());

@@ -89,9 +89,7 @@ impl ReferenceStateMachine for Swarm {
         match transition {
             Transition::Have(peer, _)
             | Transition::Leave(peer)
-            | Transition::Pick {
-                connection: peer, ..
-            }
+            | Transition::Pick { connection: peer, .. }
             | Transition::Receive(peer, ..)
             | Transition::Release(peer, ..)
             | Transition::ReleaseAll(peer)
