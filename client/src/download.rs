@@ -475,9 +475,7 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                 }
                 Output::Announce(request) => self.announce(&request),
                 Output::Event(event) => self.happened(event),
-                Output::Spoken { connection, by, frame } => {
-                    self.driver.env.spoke(&self.torrent, connection, by, &frame);
-                }
+                Output::Spoken(spoken) => self.driver.env.spoke(&self.torrent, &spoken),
                 _ => unreachable!("every output is known here"),
             }
         }

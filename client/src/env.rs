@@ -4,8 +4,8 @@ use std::future::Future;
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    ConnectionId, Time,
-    torrent::{Event, Frame, Speaker, Torrent},
+    Time,
+    torrent::{Event, Spoken, Torrent},
 };
 
 /// Clock, timers, tasks and randomness. The real one is [`crate::TokioEnv`]; in
@@ -42,5 +42,5 @@ pub trait Env: Clone + 'static {
 
     /// Shows what was said on a connection, in the order in which the torrent
     /// acted on it.
-    fn spoke(&self, _torrent: &Torrent, _on: ConnectionId, _by: Speaker, _frame: &Frame) {}
+    fn spoke(&self, _torrent: &Torrent, _spoken: &Spoken) {}
 }

@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
     Bitfield, Block, ConnectionId, InfoHash, Layout, PeerId, Time,
-    torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Start, Torrent},
+    torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Spoken, Start, Torrent},
     wire::Message,
 };
 
@@ -25,7 +25,7 @@ struct Node {
     /// Connections that are open, and their other ends.
     links: BTreeMap<ConnectionId, (usize, ConnectionId)>,
     events: Vec<(Time, Event)>,
-    spoken: Vec<(Time, ConnectionId, Speaker, Frame)>,
+    spoken: Vec<Spoken>,
     /// Blocks that come out of the disk spoilt.
     spoilt: BTreeSet<u32>,
     received: BTreeMap<Block, Bytes>,
@@ -196,9 +196,7 @@ impl Swarm {
                 self.push(now, Happening::Input(node, Input::PieceChecked { piece, valid }));
             }
             Output::Event(event) => it.events.push((now, event)),
-            Output::Spoken { connection, by, frame } => {
-                it.spoken.push((now, connection, by, frame));
-            }
+            Output::Spoken(spoken) => it.spoken.push(spoken),
             other => panic!("unexpected {other:?}"),
         }
     }
@@ -209,8 +207,8 @@ impl Swarm {
 
     fn said(&self, node: usize, wanted: impl Fn(&Message) -> bool) -> usize {
         let said = self.nodes[node].spoken.iter();
-        said.filter(|(_, _, by, frame)| {
-            *by == Speaker::Us && matches!(frame, Frame::Message(message) if wanted(message))
+        said.filter(|said| {
+            said.by == Speaker::Us && matches!(&said.frame, Frame::Message(it) if wanted(it))
         })
         .count()
     }

@@ -120,14 +120,20 @@ pub enum Output {
     Event(Event),
     /// Nothing to do: what was said on a connection, in the order in which it was
     /// acted on. Only with `Config::transcript`.
-    Spoken {
-        /// Which connection.
-        connection: ConnectionId,
-        /// Who said it.
-        by: Speaker,
-        /// What.
-        frame: Frame,
-    },
+    Spoken(Spoken),
+}
+
+/// A frame, and who said it to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// On which connection.
+    pub connection: ConnectionId,
+    /// The remote's address.
+    pub addr: SocketAddr,
+    /// Who said it.
+    pub by: Speaker,
+    /// What.
+    pub frame: Frame,
 }
 
 /// An end of a connection.

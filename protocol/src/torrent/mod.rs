@@ -38,7 +38,7 @@ mod timers;
 
 pub use config::Config;
 pub use establish::Refused;
-pub use io::{CloseReason, Event, Frame, Input, Output, Speaker};
+pub use io::{CloseReason, Event, Frame, Input, Output, Speaker, Spoken};
 
 /// Bytes that may wait for one remote to read them. A bitfield of the largest
 /// torrent and a full allowance of blocks fit in.
@@ -261,11 +261,10 @@ impl Torrent {
 
     /// Puts out what was said on a connection since the last time.
     fn put_out_spoken(&mut self, id: ConnectionId) {
-        let connection = self.connections.get_mut(&id);
-        if let Some(spoken) = connection.and_then(|connection| connection.spoken.as_mut()) {
-            for (by, frame) in std::mem::take(spoken) {
-                self.outputs.push_back(Output::Spoken { connection: id, by, frame });
-            }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let addr = connection.addr;
+        for (by, frame) in connection.spoken.iter_mut().flat_map(std::mem::take) {
+            self.outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
         }
     }
 

@@ -1,0 +1,200 @@
+//! A plan: everything that is to happen in a run, spelled out.
+//!
+//! A scenario and a seed make a plan; the plan alone is what runs. It can be
+//! saved, edited and run again, and the same plan always gives the same run.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// All of a run that is decided before it starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The scenario that it was made from.
+    pub scenario: String,
+    /// Root of all randomness during the run: task order, jitter, peer ids, the
+    /// peers' own choices.
+    pub seed: u64,
+    /// How often the next task is drawn at random instead of in turn, 0 to 1.
+    pub perturbation: f64,
+    /// Where the run ends at the latest.
+    pub limits: Limits,
+    /// What is shared.
+    pub torrent: TorrentPlan,
+    /// The tracker, if there is one.
+    pub tracker: Option<TrackerPlan>,
+    /// The peers, in the order in which they are numbered.
+    pub peers: Vec<PeerPlan>,
+    /// What is done to them.
+    pub events: Vec<EventPlan>,
+}
+
+/// Bounds of a run. One that is hit makes the verdict `fail` where an oracle was
+/// waiting for progress, and `unknown` otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Virtual time by which every download must be complete, milliseconds.
+    pub done_ms: u64,
+    /// Steps of the world (count).
+    pub steps: u64,
+}
+
+/// The torrent that is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TorrentPlan {
+    /// Its name: that of the file, or of the folder.
+    pub name: String,
+    /// Nominal bytes a piece.
+    pub piece_length: u32,
+    /// Whether peers come from the tracker alone. BEP 27.
+    pub private: bool,
+    /// Its files. One whose path is just the torrent's name makes a single-file
+    /// torrent.
+    pub files: Vec<FilePlan>,
+}
+
+/// A file of the torrent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilePlan {
+    /// Its path below the torrent's folder, parts joined by `/`.
+    pub path: String,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// The tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrackerPlan {
+    /// Its address.
+    pub address: IpAddr,
+    /// Seconds that it tells peers to wait between announces.
+    pub interval_s: u32,
+    /// Its link.
+    pub link: LinkPlan,
+}
+
+/// A peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerPlan {
+    /// Its name, used in events, transcripts and evidence.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// When it starts, milliseconds of virtual time.
+    pub join_ms: u64,
+    /// What is on its disk when it first starts.
+    pub has: Has,
+    /// Its link.
+    pub link: LinkPlan,
+    /// Exchange peers with peers. BEP 11.
+    pub pex: bool,
+    /// Speak the fast extension. BEP 6.
+    pub fast: bool,
+    /// Announce to the tracker.
+    pub announce: bool,
+    /// Names of peers that it knows from the start.
+    pub knows: Vec<String>,
+    /// Peers that it unchokes at a time (count).
+    pub upload_slots: usize,
+    /// Bytes a second that its client sends at most.
+    pub upload_limit: Option<u64>,
+    /// Bytes a second that its client receives at most.
+    pub download_limit: Option<u64>,
+}
+
+/// What a peer has on its disk to begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Has {
+    /// Nothing.
+    Nothing,
+    /// All of the content.
+    Everything,
+    /// These pieces.
+    Pieces(Vec<u32>),
+}
+
+/// A host's access link, the same both ways. A packet goes up the sender's and
+/// down the receiver's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkPlan {
+    /// One way, microseconds.
+    pub latency_us: u64,
+    /// Up to this much more, drawn for each packet, microseconds.
+    pub jitter_us: u64,
+    /// Bytes a second; none is without limit.
+    pub bandwidth: Option<u64>,
+    /// Bytes that may wait for a busy link; none is without limit.
+    pub queue: Option<u64>,
+}
+
+/// Something that is done to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventPlan {
+    /// To whom.
+    pub peer: String,
+    /// What.
+    pub action: Action,
+    /// As soon as this holds.
+    pub when: When,
+    /// And this much later, milliseconds.
+    pub delay_ms: u64,
+}
+
+/// What can be done to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Its user shuts it down.
+    Leave,
+    /// It loses power: no FIN, and of what was written and not synced some is lost.
+    Crash,
+    /// It starts (again) from what is on its disk.
+    Start,
+    /// Its disk is emptied.
+    Wipe,
+}
+
+/// What an event waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Virtual time, milliseconds.
+    At(u64),
+    /// Peer `peer` has verified `pieces` pieces.
+    Verified {
+        /// Its name.
+        peer: String,
+        /// Count.
+        pieces: u32,
+    },
+    /// The live peers other than `peer` together have every piece.
+    CopyWithout {
+        /// Its name.
+        peer: String,
+    },
+    /// The event with this index in the plan was carried out.
+    After(usize),
+}
+
+impl Plan {
+    /// The peer called `name`, as an index into [`Plan::peers`].
+    pub fn peer(&self, name: &str) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.name == name)
+    }
+
+    /// Whether some link has a bandwidth or a queue.
+    pub fn shapes_links(&self) -> bool {
+        let tracker = self.tracker.iter().map(|tracker| tracker.link);
+        let links = self.peers.iter().map(|peer| peer.link).chain(tracker);
+        links.into_iter().any(|link| link.bandwidth.is_some() || link.queue.is_some())
+    }
+}
