@@ -24,6 +24,7 @@ fn main() {
     }
     for mtu in [1500, 16_384, 65_000] {
         bulk(2, 1, 16 << 20, mtu);
+        bulk(2, 1, 1 << 30, mtu);
     }
     for mtu in [1500, 16_384] {
         bulk(10, 4, 4 << 20, mtu);

@@ -10,9 +10,9 @@ use std::{
 use crate::{
     HostId, StreamId, Tap,
     executor::Executor,
-    network::{RECEIVE_BUFFER, SharedListener},
+    network::{Close, RECEIVE_BUFFER},
     random::Substreams,
-    wire::socket_exists,
+    segment::socket_exists,
 };
 
 pub(crate) struct Core {
@@ -37,8 +37,8 @@ pub(crate) struct Core {
 pub(crate) struct CoreHost {
     pub(crate) name: Rc<str>,
     pub(crate) stack: turmoil_net::HostId,
-    /// Those of the present incarnation, some of them dropped.
-    pub(crate) listeners: Vec<Weak<SharedListener>>,
+    /// The present processes' sockets without a connection, some of them dropped.
+    pub(crate) sockets: Vec<Weak<dyn Close>>,
 }
 
 impl Core {
@@ -75,6 +75,13 @@ impl Core {
         self.touched.set(true);
     }
 
+    /// Remembers a socket that `host`'s stop is to close.
+    pub(crate) fn add_socket(&self, host: HostId, socket: Weak<dyn Close>) {
+        let sockets = &mut self.hosts.borrow_mut()[host.index()].sockets;
+        sockets.retain(|socket| socket.strong_count() > 0);
+        sockets.push(socket);
+    }
+
     pub(crate) fn next_stream(&self) -> StreamId {
         StreamId(self.next_stream.replace(self.next_stream.get() + 1))
     }
@@ -89,15 +96,15 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
-    pub(crate) fn insert(&mut self, local: SocketAddr, remote: SocketAddr) {
-        self.ends.insert((local, remote));
+    pub(crate) fn insert(&mut self, ends: (SocketAddr, SocketAddr)) {
+        self.ends.insert(ends);
         if self.ends.len() > self.sweep_at {
             self.ends.retain(|(local, remote)| socket_exists(*local, *remote));
             self.sweep_at = self.ends.len() * 2 + 256;
         }
     }
 
-    pub(crate) fn remove(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
-        self.ends.remove(&(local, remote))
+    pub(crate) fn remove(&mut self, ends: (SocketAddr, SocketAddr)) -> bool {
+        self.ends.remove(&ends)
     }
 }

@@ -141,7 +141,9 @@ impl Disk for SimDisk {
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let Platter { files, stats } = &mut *self.platter()?;
-        let Some(file) = files.get(path) else { return Ok(None) };
+        let Some(file) = files.get(path) else {
+            return Ok(None);
+        };
         if file.length > limit {
             let message = format!(
                 "reading {}, which has {} bytes, more than {limit}",

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use reseed_protocol::Time;
 use turmoil_net::{Packet, TcpFlags, Transport};
 
-use crate::{HostId, TaskId, panics::PanicMessage};
+use crate::{HostId, TaskId, panics::PanicMessage, segment::endpoints};
 
 /// Told of every event as it happens. It is called in the middle of things and
 /// must not call back into the world.
@@ -132,13 +132,4 @@ impl PacketSummary {
         };
         PacketSummary { number, from, to, payload: payload as u32, tcp }
     }
-}
-
-/// Source and destination of `packet`.
-pub(crate) fn endpoints(packet: &Packet) -> (SocketAddr, SocketAddr) {
-    let (from, to) = match &packet.payload {
-        Transport::Udp(datagram) => (datagram.src_port, datagram.dst_port),
-        Transport::Tcp(segment) => (segment.src_port, segment.dst_port),
-    };
-    (SocketAddr::new(packet.src, from), SocketAddr::new(packet.dst, to))
 }

@@ -9,7 +9,7 @@ use std::{
 use indexmap::IndexMap;
 use turmoil_net::{Packet, Transport};
 
-use crate::{HostId, event::endpoints};
+use crate::{HostId, segment::endpoints};
 
 /// What the packets of a flow have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -16,7 +16,7 @@ use reseed_client::{Listener, Network};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
 
-use crate::{Direction, HostId, Tapped, core::Core, host::Incarnation};
+use crate::{Direction, HostId, SimDatagrams, Tapped, core::Core, host::Incarnation};
 
 /// Bytes that a stack buffers for a socket's reader.
 pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -28,7 +28,7 @@ const WINDOW_UPDATE: usize = RECEIVE_BUFFER / 2;
 /// A host's network.
 #[derive(Clone)]
 pub struct HostNetwork {
-    core: Rc<Core>,
+    pub(crate) core: Rc<Core>,
     host: HostId,
     incarnation: Incarnation,
 }
@@ -39,11 +39,16 @@ impl HostNetwork {
     }
 
     /// Runs a call to the host's stack.
-    fn call<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn call<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         if !self.incarnation.is_current() || !self.core.enter(self.host) {
             return Err(stopped());
         }
         call()
+    }
+
+    /// Opens a UDP socket at `at`; port 0 takes any free port.
+    pub fn datagrams(&self, at: SocketAddr) -> io::Result<SimDatagrams> {
+        SimDatagrams::bind(self.clone(), at)
     }
 
     fn open(&self, stream: TcpStream, direction: Direction) -> io::Result<Tapped<SimStream>> {
@@ -55,7 +60,9 @@ impl HostNetwork {
         };
         let id = self.core.next_stream();
         let tap = self.core.tap.borrow().clone();
-        let Some(tap) = tap else { return Ok(Tapped::unwatched(stream)) };
+        let Some(tap) = tap else {
+            return Ok(Tapped::unwatched(stream));
+        };
         let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
         tap.opened(id, self.core.executor.now(), local, remote, direction);
         let executor = self.core.executor.clone();
@@ -91,12 +98,7 @@ impl Network for HostNetwork {
                 Ok(poll) => poll,
                 Err(error) => Poll::Ready(Err(error)),
             });
-            let socket = Rc::new(SharedListener(RefCell::new(Some(bound.await?))));
-            let mut hosts = network.core.hosts.borrow_mut();
-            let listeners = &mut hosts[network.host.index()].listeners;
-            listeners.retain(|listener| listener.strong_count() > 0);
-            listeners.push(Rc::downgrade(&socket));
-            drop(hosts);
+            let socket = Shared::new(&network, bound.await?);
             Ok(SimListener { socket, network })
         }
     }
@@ -286,7 +288,7 @@ impl Drop for SimStream {
                 // As a stack does that has unread bytes itself.
                 core.aborts.borrow_mut().push((local, remote));
             } else if !self.ended {
-                core.orphans.borrow_mut().insert(local, remote);
+                core.orphans.borrow_mut().insert((local, remote));
             }
         }
         if let Some(socket) = self.socket.take() {
@@ -295,19 +297,51 @@ impl Drop for SimStream {
     }
 }
 
-/// A listening socket, which a stop of its host closes wherever it is held.
-pub(crate) struct SharedListener(RefCell<Option<TcpListener>>);
+/// A socket without a connection, which its host's stop closes wherever it is
+/// held.
+pub(crate) struct Shared<S>(pub(crate) RefCell<Option<S>>);
 
-impl SharedListener {
-    /// Closes it; the caller has entered the host.
-    pub(crate) fn close(&self) {
-        self.0.borrow_mut().take();
+/// Closes a socket; the caller has entered its host.
+pub(crate) trait Close {
+    fn close(&self);
+}
+
+impl<S> Close for Shared<S> {
+    fn close(&self) {
+        let socket = self.0.borrow_mut().take();
+        drop(socket);
+    }
+}
+
+impl<S: 'static> Shared<S> {
+    pub(crate) fn new(network: &HostNetwork, socket: S) -> Rc<Shared<S>> {
+        let shared = Rc::new(Shared(RefCell::new(Some(socket))));
+        let weak: Weak<Shared<S>> = Rc::downgrade(&shared);
+        network.core.add_socket(network.host, weak);
+        shared
+    }
+
+    /// Runs a call to the socket.
+    pub(crate) fn call<R>(
+        &self,
+        network: &HostNetwork,
+        call: impl FnOnce(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        network.call(|| self.0.borrow().as_ref().ok_or_else(stopped).and_then(call))
+    }
+
+    /// Drops the socket in its own stack.
+    pub(crate) fn close_in(&self, network: &HostNetwork) {
+        let socket = self.0.borrow_mut().take();
+        if let Some(socket) = socket {
+            close(network, socket);
+        }
     }
 }
 
 /// A listening TCP socket.
 pub struct SimListener {
-    socket: Rc<SharedListener>,
+    socket: Rc<Shared<TcpListener>>,
     network: HostNetwork,
 }
 
@@ -315,31 +349,22 @@ impl Listener for SimListener {
     type Stream = Tapped<SimStream>;
 
     async fn accept(&mut self) -> io::Result<(Tapped<SimStream>, SocketAddr)> {
-        let (stream, remote) = poll_fn(|cx| {
-            let poll = self.network.call(|| match &*self.socket.0.borrow() {
-                Some(socket) => Ok(socket.poll_accept(cx)),
-                None => Err(stopped()),
-            });
+        let accepted = poll_fn(|cx| {
+            let poll = self.socket.call(&self.network, |socket| Ok(socket.poll_accept(cx)));
             poll.unwrap_or_else(|error| Poll::Ready(Err(error)))
-        })
-        .await?;
+        });
+        let (stream, remote) = accepted.await?;
         Ok((self.network.open(stream, Direction::Incoming)?, remote))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.network.call(|| match &*self.socket.0.borrow() {
-            Some(socket) => socket.local_addr(),
-            None => Err(stopped()),
-        })
+        self.socket.call(&self.network, TcpListener::local_addr)
     }
 }
 
 impl Drop for SimListener {
     fn drop(&mut self) {
-        let socket = self.socket.0.borrow_mut().take();
-        if let Some(socket) = socket {
-            close(&self.network, socket);
-        }
+        self.socket.close_in(&self.network);
     }
 }
 

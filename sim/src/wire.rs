@@ -9,23 +9,26 @@
 //! time-out. Only UDP is ever really lost.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
     rc::Rc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
-use turmoil_net::{NetstatState, Packet, TcpFlags, TcpSegment, Transport, netstat};
+use turmoil_net::{Packet, Transport};
 
 use crate::{
     HostId,
-    event::{Event, Loss, PacketSummary, Recorder, endpoints},
+    event::{Event, Loss, PacketSummary, Recorder},
     flow::{FlowKey, Flows},
     link::{HostLink, LinkState},
+    packets::{InFlight, Leg, Packets, Queue},
+    segment::{
+        endpoints, is_pure_acknowledgement, is_reset, reset, retransmission_timeout, socket_exists,
+        wire_size,
+    },
 };
 
 /// What became of the packets so far.
@@ -256,7 +259,9 @@ impl Wire {
     }
 
     fn fate(&mut self, now: Time, slot: u32) -> Fate {
-        let Some(impairment) = &mut self.impairment else { return Fate::Pass };
+        let Some(impairment) = &mut self.impairment else {
+            return Fate::Pass;
+        };
         let InFlight { number, packet, flow, .. } = self.packets.get(slot);
         let source = self.flows.source(*flow).expect("a stack that sends has a host");
         let summary = PacketSummary::new(*number, packet);
@@ -437,168 +442,11 @@ impl Wire {
     }
 }
 
-/// A reset as `from` would send it to `to`. The stacks check no sequence
-/// numbers on resets.
-pub(crate) fn reset(from: SocketAddr, to: SocketAddr) -> Packet {
-    Packet {
-        src: from.ip(),
-        dst: to.ip(),
-        ttl: 64,
-        payload: Transport::Tcp(TcpSegment {
-            src_port: from.port(),
-            dst_port: to.port(),
-            seq: 0,
-            ack: 0,
-            flags: TcpFlags { rst: true, ..TcpFlags::default() },
-            window: 0,
-            payload: Bytes::new(),
-        }),
-    }
-}
-
 struct Host {
     up: LinkState,
     down: LinkState,
     /// Whether its stack answers.
     reachable: bool,
-}
-
-struct InFlight {
-    number: u64,
-    packet: Packet,
-    flow: u32,
-    /// Its place in the flow.
-    order: u64,
-    /// Times that it was lost.
-    attempts: u32,
-    first_sent: Time,
-    leg: Leg,
-}
-
-/// Where a packet goes next, at an exact time.
-#[derive(Clone, Copy)]
-enum Leg {
-    /// Its sender, which sends it again.
-    Origin,
-    /// The sender's link.
-    UpLink,
-    /// The receiver's link.
-    DownLink,
-}
-
-/// Packets by slot, so that the heaps move keys only.
-#[derive(Default)]
-struct Packets {
-    slots: Vec<Option<InFlight>>,
-    free: Vec<u32>,
-}
-
-impl Packets {
-    fn insert(&mut self, packet: InFlight) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u32 - 1
-        });
-        self.slots[slot as usize] = Some(packet);
-        slot
-    }
-
-    fn remove(&mut self, slot: u32) -> InFlight {
-        self.free.push(slot);
-        self.slots[slot as usize].take().expect("the slot holds a packet")
-    }
-
-    fn get(&self, slot: u32) -> &InFlight {
-        self.slots[slot as usize].as_ref().expect("the slot holds a packet")
-    }
-
-    fn get_mut(&mut self, slot: u32) -> &mut InFlight {
-        self.slots[slot as usize].as_mut().expect("the slot holds a packet")
-    }
-
-    fn holds(&self, slot: u32, number: u64) -> bool {
-        self.slots[slot as usize].as_ref().is_some_and(|packet| packet.number == number)
-    }
-
-    fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    /// Numbers and slots, in order of sending.
-    fn find(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<(u64, u32)> {
-        let packets = self.slots.iter().zip(0..);
-        let mut found: Vec<(u64, u32)> = packets
-            .filter_map(|(packet, slot)| packet.as_ref().map(|packet| (packet, slot)))
-            .filter(|(packet, _)| wanted(packet))
-            .map(|(packet, slot)| (packet.number, slot))
-            .collect();
-        found.sort();
-        found
-    }
-}
-
-/// Slots by time, then in order of insertion.
-#[derive(Default)]
-struct Queue {
-    heap: BinaryHeap<Reverse<(Time, u64, u32, u64)>>,
-    pushed: u64,
-}
-
-impl Queue {
-    fn push(&mut self, at: Time, slot: u32, number: u64) {
-        self.pushed += 1;
-        self.heap.push(Reverse((at, self.pushed, slot, number)));
-    }
-
-    fn next(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
-    }
-
-    fn pop_due(&mut self, now: Time) -> Option<(Time, u32, u64)> {
-        self.next().filter(|at| *at <= now)?;
-        self.heap.pop().map(|Reverse((at, _, slot, number))| (at, slot, number))
-    }
-}
-
-/// Bytes on the wire. A segment larger than Ethernet's 1500 bytes stands for a
-/// train of those, each with its headers, so that a large MTU makes a run
-/// quicker but a link no wider.
-fn wire_size(packet: &Packet) -> u64 {
-    const ETHERNET_MTU: u64 = 1500;
-    let (size, payload) = match &packet.payload {
-        Transport::Udp(datagram) => (packet.size(), datagram.payload.len()),
-        Transport::Tcp(segment) => (packet.size(), segment.payload.len()),
-    };
-    let headers = u64::from(size) - payload as u64;
-    let packets = (payload as u64).div_ceil(ETHERNET_MTU - headers).max(1);
-    payload as u64 + packets * headers
-}
-
-fn is_reset(packet: &Packet) -> bool {
-    matches!(&packet.payload, Transport::Tcp(segment) if segment.flags.rst)
-}
-
-fn is_pure_acknowledgement(packet: &Packet) -> bool {
-    let Transport::Tcp(segment) = &packet.payload else { return false };
-    let TcpFlags { syn, ack, fin, rst, .. } = segment.flags;
-    ack && !syn && !fin && !rst && segment.payload.is_empty()
-}
-
-/// RFC 6298 §5: doubled each time, at most a minute. Linux waits 200 ms at least
-/// on a connection that it has `heard` on, and 1 s where it has no round trip to
-/// go by.
-fn retransmission_timeout(heard: bool, attempts: u32) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(60);
-    let shortest = Duration::from_millis(if heard { 200 } else { 1000 });
-    shortest.saturating_mul(1 << attempts.min(16)).min(LONGEST)
-}
-
-/// Whether the stack at `local` has a live connection to `remote`.
-pub(crate) fn socket_exists(local: SocketAddr, remote: SocketAddr) -> bool {
-    netstat(local.ip()).entries.iter().any(|entry| {
-        let ends = entry.local == local && entry.peer == Some(remote);
-        ends && entry.state != Some(NetstatState::Closed)
-    })
 }
 
 fn round_up(at: Time, grid: Duration) -> Time {

@@ -1,103 +1,21 @@
 //! The loop that everything else hangs on: from one event to the next.
 
-use std::{
-    net::IpAddr,
-    rc::{Rc, Weak},
-    time::Duration,
-};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
-use thiserror::Error;
-use turmoil_net::{EnterGuard, KernelConfig, Net, NetstatEntry, NetstatState, Packet, netstat};
+use turmoil_net::{EnterGuard, KernelConfig, Net, NetstatEntry, Packet, netstat};
 
 use crate::{
-    HostHandle, HostId, HostLink, Impairment, PanicMessage, Recorder, SimDisk, Substreams, Tap,
+    HostHandle, HostId, HostLink, Impairment, Limit, Limits, PanicMessage, Recorder, SimDisk,
+    Substreams, Tap, WorldOptions,
     core::{Core, CoreHost},
     event::Event,
     executor::{Executor, Polled},
     host::Incarnation,
-    wire::{Timeouts, Wire, WireStats, reset},
+    segment::reset,
+    wire::{Timeouts, Wire, WireStats},
 };
-
-/// What a world is made with.
-#[derive(Debug, Clone)]
-pub struct WorldOptions {
-    /// Every random choice comes from it.
-    pub seed: u64,
-    /// Probability (0..=1) that the task to poll next is drawn from all that are
-    /// ready, rather than the one ready longest.
-    pub perturbation: f64,
-    /// Largest packet (bytes). A packet above 1500 bytes counts on a link as the
-    /// Ethernet packets that it stands for, so this sets the grain, not the
-    /// speed.
-    pub mtu: u32,
-    /// Packets are handed to their destinations at multiples of this only, never
-    /// early, and so up to this much late: fewer and larger deliveries make a run
-    /// quicker. Links and timers are exact all the same. Zero is exact.
-    pub pass_grid: Duration,
-    /// How long a connect to a host that does not answer takes to be reset.
-    /// Linux gives up after 127 s.
-    pub connect_timeout: Duration,
-    /// How long a segment to a host that does not answer is retransmitted until
-    /// the connection is reset. Linux gives up after some 924 s.
-    pub established_timeout: Duration,
-    /// When to stop a run that does not end.
-    pub limits: Limits,
-}
-
-impl Default for WorldOptions {
-    fn default() -> WorldOptions {
-        WorldOptions {
-            seed: 0,
-            perturbation: 0.0,
-            mtu: 1500,
-            pass_grid: Duration::from_millis(1),
-            connect_timeout: Duration::from_secs(127),
-            established_timeout: Duration::from_secs(924),
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// Bounds on a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Steps (count).
-    pub steps: u64,
-    /// Virtual time.
-    pub time: Time,
-    /// Polls of one host's tasks without the time moving (count).
-    pub polls_at_instant: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { steps: 100_000_000, time: Time::from_secs(30 * 86_400), polls_at_instant: 100_000 }
-    }
-}
-
-/// A run went past one of its [`Limits`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Limit {
-    /// [`Limits::steps`].
-    #[error("stopping the run after {0} steps, its limit")]
-    Steps(u64),
-    /// [`Limits::time`].
-    #[error("stopping the run at {0} s of virtual time, its limit")]
-    Time(Time),
-    /// [`Limits::polls_at_instant`].
-    #[error("stopping the run: {host} was polled {polls} times at {at} s and is still not done")]
-    Spin {
-        /// The host that spins.
-        host: HostId,
-        /// The time that does not move.
-        at: Time,
-        /// Polls of the host's tasks at that time (count).
-        polls: u64,
-    },
-}
 
 /// What one [`World::step`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,16 +55,16 @@ pub struct HostPanic {
 ///
 /// There can be one running world a thread.
 pub struct World {
-    core: Rc<Core>,
-    wire: Wire,
-    hosts: Vec<Host>,
+    pub(crate) core: Rc<Core>,
+    pub(crate) wire: Wire,
+    pub(crate) hosts: Vec<Host>,
     limits: Limits,
     pass_grid: Duration,
     steps: u64,
     flushes: u64,
     panics: Vec<HostPanic>,
     recorder: Option<Rc<dyn Recorder>>,
-    disk_rng: ChaCha8Rng,
+    pub(crate) disk_rng: ChaCha8Rng,
     /// Kept for its allocation.
     outgoing: Vec<Packet>,
     stacks: Stacks,
@@ -154,17 +72,16 @@ pub struct World {
 
 /// Stacks are added while nothing runs, and run once they are entered.
 enum Stacks {
-    Building(Net),
+    /// `None` only on the way to the next state.
+    Building(Box<Option<Net>>),
     Entered(EnterGuard),
-    /// Only on the way from one to the other.
-    Between,
 }
 
-struct Host {
-    addresses: Vec<IpAddr>,
-    disk: SimDisk,
-    incarnation: Incarnation,
-    powered: bool,
+pub(crate) struct Host {
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) disk: SimDisk,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) powered: bool,
 }
 
 impl World {
@@ -187,7 +104,7 @@ impl World {
             recorder: None,
             disk_rng: streams.stream("disks"),
             outgoing: Vec::new(),
-            stacks: Stacks::Building(Net::with_config(config)),
+            stacks: Stacks::Building(Box::new(Some(Net::with_config(config)))),
         }
     }
 
@@ -210,11 +127,12 @@ impl World {
         };
         let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         let id = HostId(self.hosts.len() as u32);
+        let net = net.as_mut().as_mut().expect("it is there until it is entered");
         let stack = net.add_host(addresses.clone());
         self.core.hosts.borrow_mut().push(CoreHost {
             name: name.into(),
             stack,
-            listeners: Vec::new(),
+            sockets: Vec::new(),
         });
         self.wire.add_host(&addresses, link);
         self.add_name(name, addresses.iter().copied());
@@ -397,7 +315,9 @@ impl World {
             return Err(Limit::Steps(self.steps));
         }
         self.steps += 1;
-        let Some(next) = self.next_event() else { return Ok(Step::Idle) };
+        let Some(next) = self.next_event() else {
+            return Ok(Step::Idle);
+        };
         if next > self.limits.time {
             return Err(Limit::Time(self.limits.time));
         }
@@ -420,73 +340,18 @@ impl World {
         [timer, packet].into_iter().flatten().min()
     }
 
-    /// Cuts `host`'s power: its tasks are gone, its stack forgets every
-    /// connection without a word to anybody, and its disk loses what was not
-    /// synced, in part. While it is down, TCP segments to it are retransmitted
-    /// with exponential back-off, and other packets are lost.
-    pub fn crash(&mut self, host: HostId) {
-        if !self.is_up(host) {
-            return;
-        }
-        self.enter();
-        self.flush();
-        self.record(&Event::Crashed { host });
-        let Host { disk, incarnation, powered, .. } = &mut self.hosts[host.index()];
-        *powered = false;
-        *incarnation = incarnation.end();
-        disk.power_loss(&mut self.disk_rng);
-        self.wire.set_reachable(host, false);
-        // Sockets that were reset have nothing to say when they are dropped.
-        // Those in the middle of being accepted belong to their listener, which
-        // takes them with it.
-        self.reset_sockets(host, |state| state != NetstatState::SynReceived);
-        self.drop_processes(host);
-        self.core.aborts.take();
-        self.reset_sockets(host, |_| true);
-        self.swallow(host);
-        self.wire.forget_sender(self.now(), host);
-    }
-
-    /// Kills `host`'s processes, as `kill -9` does: its kernel closes their
-    /// sockets, and its disk loses nothing.
-    pub fn kill(&mut self, host: HostId) {
-        if !self.is_up(host) {
-            return;
-        }
-        self.enter();
-        self.record(&Event::Killed { host });
-        let incarnation = &mut self.hosts[host.index()].incarnation;
-        *incarnation = incarnation.end();
-        self.drop_processes(host);
-        self.core.touch();
-    }
-
-    /// Gives a crashed host its power back; returns what its new processes are
-    /// given, which the caller spawns.
-    pub fn revive(&mut self, host: HostId) -> HostHandle {
-        if !self.is_up(host) {
-            self.hosts[host.index()].powered = true;
-            self.wire.set_reachable(host, true);
-            let incarnation = self.hosts[host.index()].incarnation.number();
-            self.record(&Event::Revived { host, incarnation });
-        }
-        self.host(host)
-    }
-
-    fn enter(&mut self) {
-        if let Stacks::Building(_) = self.stacks {
-            let Stacks::Building(net) = std::mem::replace(&mut self.stacks, Stacks::Between) else {
-                unreachable!("it was just that");
-            };
+    pub(crate) fn enter(&mut self) {
+        if let Stacks::Building(net) = &mut self.stacks {
+            let net = net.take().expect("it is there until it is entered");
             self.stacks = Stacks::Entered(net.enter());
             self.core.running.set(true);
         }
     }
 
-    fn net(&self) -> &EnterGuard {
+    pub(crate) fn net(&self) -> &EnterGuard {
         match &self.stacks {
             Stacks::Entered(net) => net,
-            Stacks::Building(_) | Stacks::Between => unreachable!("a step enters first"),
+            Stacks::Building(_) => unreachable!("a step enters first"),
         }
     }
 
@@ -497,12 +362,12 @@ impl World {
             self.core.touch();
             // RFC 1122 §4.2.2.13: data for a reader that is gone is answered with
             // a reset, or its writer would fill the window and wait for ever.
+            let socket = (summary.to, summary.from);
             let opens = summary.tcp.is_some_and(|tcp| tcp.flags.syn);
-            if (opens || summary.payload > 0)
-                && self.core.orphans.borrow_mut().remove(summary.to, summary.from)
-                && !opens
-            {
-                self.core.aborts.borrow_mut().push((summary.to, summary.from));
+            let orphaned =
+                (opens || summary.payload > 0) && self.core.orphans.borrow_mut().remove(socket);
+            if orphaned && !opens {
+                self.core.aborts.borrow_mut().push(socket);
             } else {
                 self.net().deliver(packet);
             }
@@ -541,7 +406,7 @@ impl World {
         Ok(())
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.core.touched.set(false);
         self.flushes += 1;
         let mut outgoing = std::mem::take(&mut self.outgoing);
@@ -556,33 +421,7 @@ impl World {
         self.outgoing = outgoing;
     }
 
-    /// Flushes, but nothing leaves `host`.
-    fn swallow(&mut self, host: HostId) {
-        let mut outgoing = Vec::new();
-        self.net().egress_all(&mut outgoing);
-        outgoing.retain(|packet| self.wire.host_at(packet.src) != Some(host));
-        self.wire.send(self.now(), &mut outgoing);
-    }
-
-    fn reset_sockets(&self, host: HostId, wanted: impl Fn(NetstatState) -> bool) {
-        for NetstatEntry { local, peer, state, .. } in self.sockets(host) {
-            if let (Some(peer), Some(state)) = (peer, state)
-                && wanted(state)
-            {
-                self.net().deliver(reset(peer, local));
-            }
-        }
-    }
-
-    fn drop_processes(&self, host: HostId) {
-        self.core.enter(host);
-        self.core.executor.drop_host(host);
-        let listeners = std::mem::take(&mut self.core.hosts.borrow_mut()[host.index()].listeners);
-        self.core.enter(host);
-        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.close());
-    }
-
-    fn record(&self, event: &Event<'_>) {
+    pub(crate) fn record(&self, event: &Event<'_>) {
         if let Some(recorder) = &self.recorder {
             recorder.record(self.now(), event);
         }

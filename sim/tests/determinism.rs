@@ -42,7 +42,9 @@ fn run(seed: u64) -> (u64, u64) {
                 loop {
                     env.sleep_until(env.now() + millis(rng.random_range(0..100))).await;
                     let to = SocketAddr::new(address(rng.random_range(0..8)).ip(), PORT);
-                    let Ok(mut stream) = network.connect(to).await else { continue };
+                    let Ok(mut stream) = network.connect(to).await else {
+                        continue;
+                    };
                     let length = rng.random_range(0..100_000);
                     if stream.write_all(&vec![1; length]).await.is_ok() {
                         let _ = stream.shutdown().await;

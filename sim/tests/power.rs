@@ -111,6 +111,18 @@ fn spawn_dialler(host: &HostHandle) -> Slot<(bool, Time)> {
 }
 
 #[test]
+fn a_crashed_sender_retransmits_nothing() {
+    let (mut world, hosts) = pair(exact());
+    spawn_watcher(&hosts[0], Some(Time::from_secs(2)));
+    world.run_until(Time::from_secs(1)).unwrap();
+    world.crash(hosts[1].id());
+    world.run_until(Time::from_secs(3)).unwrap();
+    assert_eq!(world.packets_in_flight(), 1);
+    world.crash(hosts[0].id());
+    assert_eq!(world.packets_in_flight(), 0);
+}
+
+#[test]
 fn a_connect_to_a_host_that_is_down_hangs_until_the_caller_gives_up() {
     let (mut world, hosts) = pair(exact());
     let outcome = spawn_dialler(&hosts[0]);
@@ -120,9 +132,12 @@ fn a_connect_to_a_host_that_is_down_hangs_until_the_caller_gives_up() {
     assert_eq!(outcome.take(), Some((false, Time::from_secs(32))));
     // The socket is gone, so the retransmissions end, and a restart brings no
     // ghost of the connection.
+    let delivered = Log::of(|event| matches!(event, Event::Delivered(_)).then_some(()));
+    world.set_recorder(delivered.clone());
     let revived = world.revive(hosts[1].id());
     spawn_sink(&revived, slot());
     world.run_until(Time::from_secs(200)).unwrap();
+    assert_eq!(delivered.entries.borrow().len(), 0);
     assert_eq!(world.packets_in_flight(), 0);
     assert_eq!(world.sockets(hosts[1].id()).len(), 1);
 }
@@ -173,7 +188,10 @@ fn nothing_of_a_crashed_host_is_left() {
     }
     world.run_until(Time::from_secs(1)).unwrap();
     assert_eq!(world.sockets(hosts[1].id()).len(), 4);
+    let packets = Log::of(|event| matches!(event, Event::Sent(_)).then_some(()));
+    world.set_recorder(packets.clone());
     world.crash(hosts[1].id());
+    assert_eq!(packets.entries.borrow().len(), 0, "its sockets were closed aloud");
     assert_eq!(world.sockets(hosts[1].id()), []);
     assert!(listener.borrow().as_ref().unwrap().local_addr().is_err());
     let revived = world.revive(hosts[1].id());
@@ -243,7 +261,9 @@ fn a_host_can_be_crashed_and_revived_many_times() {
     let (env, network) = (hosts[0].env(), hosts[0].network());
     hosts[0].spawn("client", async move {
         loop {
-            let Ok(mut stream) = network.connect(address(1)).await else { continue };
+            let Ok(mut stream) = network.connect(address(1)).await else {
+                continue;
+            };
             while stream.write_all(b"keep-alive").await.is_ok() {
                 env.sleep_until(env.now() + millis(500)).await;
             }

@@ -21,6 +21,8 @@ fn a_reader_with_a_small_buffer_never_stalls_its_writer() {
         let mut listener = network.listen(address(1)).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 1024];
+        // Long enough for the window to close for good.
+        env.sleep_until(Time::from_secs(1)).await;
         loop {
             env.sleep_until(env.now() + millis(1)).await;
             match stream.read(&mut buffer).await.unwrap() {
@@ -90,6 +92,27 @@ fn writing_to_one_who_has_closed_is_answered_with_a_reset() {
         let reset = Some(std::io::ErrorKind::ConnectionReset);
         assert_eq!(writer_to_one_who_leaves(read), reset, "after {read} bytes");
     }
+}
+
+#[test]
+fn writing_long_after_the_other_end_closed_is_answered_with_a_reset() {
+    let (mut world, hosts) = world(exact(), 2, HostLink::with_latency(millis(5)));
+    let network = hosts[1].network();
+    hosts[1].spawn("leaver", async move {
+        let mut listener = network.listen(address(1)).await.unwrap();
+        drop(listener.accept().await.unwrap());
+        std::future::pending::<()>().await;
+    });
+    let error = slot();
+    let (env, network, result) = (hosts[0].env(), hosts[0].network(), error.clone());
+    hosts[0].spawn("late writer", async move {
+        let mut stream = network.connect(address(1)).await.unwrap();
+        env.sleep_until(Time::from_secs(5)).await;
+        let outcome = stream.write_all(&[0; 1_000_000]).await;
+        *result.borrow_mut() = Some((outcome.unwrap_err().kind(), env.now()));
+    });
+    world.run_until(Time::from_secs(10)).unwrap();
+    assert_eq!(error.take(), Some((std::io::ErrorKind::ConnectionReset, at_millis(5010))));
 }
 
 #[test]
