@@ -219,6 +219,16 @@ impl Connection {
         self.am_choking
     }
 
+    /// Whether the remote chokes us.
+    pub fn is_peer_choking(&self) -> bool {
+        self.peer_choking
+    }
+
+    /// Whether we want pieces of the remote.
+    pub fn is_interested(&self) -> bool {
+        self.am_interested
+    }
+
     /// Whether the remote wants pieces of us.
     pub fn is_peer_interested(&self) -> bool {
         self.peer_interested

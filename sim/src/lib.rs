@@ -4,26 +4,39 @@
 //! seed that every random choice comes from; the same seed gives the same run.
 //! Start with [`World::new`], [`World::add_host`] and [`HostHandle::spawn`].
 
+mod content;
 mod core;
 mod datagram;
 mod disk;
 mod event;
+mod exact;
 mod executor;
 mod flow;
 mod host;
+mod lab;
 mod link;
 mod network;
 mod options;
+pub mod oracle;
 mod packets;
 mod panics;
+pub mod plan;
 mod power;
 mod random;
+mod report;
+mod run;
 mod segment;
+mod software;
+mod stage;
 mod tap;
 mod timer;
+mod trace;
+mod tracker;
+mod transcript;
 mod wire;
 mod world;
 
+pub use content::{Content, ContentError};
 pub use datagram::SimDatagrams;
 pub use disk::{DiskStats, PAGE, SimDisk};
 pub use event::{Event, Loss, PacketSummary, Recorder, TcpSummary};
@@ -33,7 +46,10 @@ pub use link::{HostLink, Link};
 pub use network::{HostNetwork, SimListener, SimStream};
 pub use options::{Limit, Limits, WorldOptions};
 pub use panics::PanicMessage;
+pub use plan::Plan;
 pub use random::Substreams;
+pub use report::{Digest, Engine, Failure, PeerReport, Report, Verdict};
+pub use run::{Progress, Watch, run};
 pub use tap::{Direction, StreamId, Tap, Tapped};
 pub use wire::{Fate, Impairment, WireStats};
 pub use world::{Ended, HostPanic, Step, World};

@@ -1,10 +1,11 @@
 //! What a run needs of an engine.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, net::IpAddr, pin::Pin, rc::Rc};
 
+use reseed_client::{Env, Network};
 use reseed_protocol::Time;
 
-use crate::{HostLink, SimDisk};
+use crate::{HostLink, SimDisk, Tap};
 
 /// A host on a stage, numbered from 0 in the order of [`Stage::add_host`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,15 +39,25 @@ pub(crate) enum Paused {
 }
 
 /// A simulated network with hosts on it, whichever engine moves it.
-///
-/// A host's software is generic over `Network` and `Env`, so starting it cannot
-/// be in this trait; each engine has a `start` of its own.
 pub(crate) trait Stage {
-    /// Adds a host, powered, with nothing running on it.
-    fn add_host(&mut self, name: &str, address: std::net::IpAddr, link: HostLink) -> Place;
+    /// A host's clock, timers, tasks and randomness.
+    type Env: Env;
+    /// A host's sockets.
+    type Network: Network;
 
-    /// Lets a name resolve to an address.
-    fn add_name(&mut self, name: &str, address: std::net::IpAddr);
+    /// Adds a host, powered, with nothing running on it; its name resolves to its
+    /// address. All are there before the first move.
+    fn add_host(&mut self, name: &str, address: IpAddr, link: HostLink) -> Place;
+
+    /// Shows every stream's bytes to `tap`.
+    fn set_tap(&mut self, tap: Rc<dyn Tap>);
+
+    /// Starts a process on a host that is up.
+    fn start(
+        &mut self,
+        host: Place,
+        software: impl FnOnce(Self::Env, Self::Network, SimDisk) -> Process,
+    );
 
     /// Virtual time.
     fn now(&self) -> Time;
@@ -65,6 +76,9 @@ pub(crate) trait Stage {
 
     /// What still runs, is open or waits on a host.
     fn leftovers(&self, host: Place) -> Leftovers;
+
+    /// Panics of hosts' tasks, in words.
+    fn panics(&self) -> Vec<String>;
 
     /// Steps so far (count).
     fn steps(&self) -> u64;

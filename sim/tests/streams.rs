@@ -95,6 +95,56 @@ fn writing_to_one_who_has_closed_is_answered_with_a_reset() {
 }
 
 #[test]
+fn leaving_bytes_unread_resets_the_connection() {
+    let (mut world, hosts) = world(exact(), 2, HostLink::with_latency(millis(5)));
+    let network = hosts[1].network();
+    hosts[1].spawn("leaver", async move {
+        let mut listener = network.listen(address(1)).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 1]).await.unwrap();
+        drop(stream);
+        std::future::pending::<()>().await;
+    });
+    let outcome = slot();
+    let (network, result) = (hosts[0].network(), outcome.clone());
+    hosts[0].spawn("peer", async move {
+        let mut stream = network.connect(address(1)).await.unwrap();
+        stream.write_all(&[0; 100]).await.unwrap();
+        *result.borrow_mut() = Some(stream.read(&mut [0; 1]).await.map_err(|e| e.kind()));
+    });
+    world.run_until(Time::from_secs(10)).unwrap();
+    assert_eq!(outcome.take(), Some(Err(std::io::ErrorKind::ConnectionReset)));
+}
+
+#[test]
+fn hosts_may_have_both_kinds_of_address() {
+    let mut world = reseed_sim::World::new(exact());
+    let v6: SocketAddr = "[fd00::2]:6881".parse().unwrap();
+    let link = HostLink::with_latency(millis(5));
+    let dialler = world.add_host("a", ["fd00::1".parse().unwrap(), ip(0)], link);
+    let server = world.add_host("b", [v6.ip(), ip(1)], link);
+    for at in [v6, address(1)] {
+        let network = server.network();
+        server.spawn("server", async move {
+            let mut listener = network.listen(at).await.unwrap();
+            listener.accept().await.unwrap().0.write_all(b"ok").await.unwrap();
+        });
+    }
+    let answers = Rc::new(RefCell::new(Vec::new()));
+    for to in [v6, address(1)] {
+        let (network, answers) = (dialler.network(), answers.clone());
+        dialler.spawn("dialler", async move {
+            let mut answer = String::new();
+            let mut stream = network.connect(to).await.unwrap();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answers.borrow_mut().push(answer);
+        });
+    }
+    world.run_until(Time::from_secs(1)).unwrap();
+    assert_eq!(answers.take(), ["ok", "ok"]);
+}
+
+#[test]
 fn writing_long_after_the_other_end_closed_is_answered_with_a_reset() {
     let (mut world, hosts) = world(exact(), 2, HostLink::with_latency(millis(5)));
     let network = hosts[1].network();

@@ -1,0 +1,228 @@
+//! What is shared: the truth that every copy is held against.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use reseed_client::Disk;
+use reseed_protocol::{
+    Block, Layout, MetainfoError,
+    metainfo::{self, CreateError, Draft, Metainfo},
+};
+
+use crate::{
+    SimDisk, Substreams,
+    plan::{FilePlan, Has, TorrentPlan},
+};
+
+/// A torrent and its bytes.
+#[derive(Debug, Clone)]
+pub struct Content {
+    metainfo: Metainfo,
+    bytes: Bytes,
+}
+
+/// Why content cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentError {
+    /// A file cannot be read.
+    #[error("reading {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the machine said.
+        source: io::Error,
+    },
+    /// The torrent is none.
+    #[error("{path} is no torrent: {source}")]
+    Torrent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: MetainfoError,
+    },
+    /// A plan's torrent cannot be made.
+    #[error("making the torrent: {0}")]
+    Create(#[from] CreateError),
+    /// A file has another length than the torrent says.
+    #[error("{path} has {found} bytes where the torrent says {expected}; is it the right content?")]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it has.
+        found: u64,
+        /// Bytes that it should have.
+        expected: u64,
+    },
+    /// The content is not what the torrent's hashes are of.
+    #[error(
+        "piece {piece} of {path} has another hash than the torrent says; is it the right content?"
+    )]
+    Hash {
+        /// The content.
+        path: PathBuf,
+        /// Which piece.
+        piece: u32,
+    },
+}
+
+impl Content {
+    /// Made-up bytes in the shape that `torrent` says. They do not depend on a
+    /// run's seed, so that all runs of a plan share them.
+    pub fn generate(torrent: &TorrentPlan) -> Result<Content, ContentError> {
+        let parts = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+        let content = match torrent.files.as_slice() {
+            [file] if file.path == torrent.name => metainfo::Content::File { length: file.length },
+            files => metainfo::Content::Folder(
+                files.iter().map(|file| (parts(&file.path), file.length)).collect(),
+            ),
+        };
+        let draft = Draft {
+            name: torrent.name.clone(),
+            piece_length: torrent.piece_length,
+            private: torrent.private,
+            announce: None,
+            content,
+        };
+        let length: u64 = torrent.files.iter().map(|file| file.length).sum();
+        let mut bytes = Vec::new();
+        Generated::new().take(length).read_to_end(&mut bytes).expect("it does not fail");
+        let (metainfo, _) = Metainfo::create(&draft, bytes.as_slice())?;
+        Ok(Content { metainfo, bytes: bytes.into() })
+    }
+
+    /// The content of the .torrent file at `torrent`, read from the file or folder
+    /// at `content` and held against the torrent's hashes.
+    pub fn load(torrent: &Path, content: &Path) -> Result<Content, ContentError> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| ContentError::Read { path: path.to_owned(), source })
+        };
+        let metainfo = Metainfo::from_bytes(&read(torrent)?)
+            .map_err(|source| ContentError::Torrent { path: torrent.to_owned(), source })?;
+        let info = &metainfo.info;
+        let mut bytes = Vec::new();
+        for file in info.files() {
+            let below = &file.path[usize::from(info.is_multi_file())..];
+            let path = match info.is_multi_file() {
+                true => content.join(below.iter().collect::<PathBuf>()),
+                false => content.to_owned(),
+            };
+            let read = read(&path)?;
+            let (found, expected) = (read.len() as u64, file.length);
+            if found != expected {
+                return Err(ContentError::Length { path, found, expected });
+            }
+            bytes.extend_from_slice(&read);
+        }
+        let content_of = Content { metainfo, bytes: bytes.into() };
+        match (0..content_of.layout().pieces()).find(|piece| !content_of.hashes_right(*piece)) {
+            Some(piece) => Err(ContentError::Hash { path: content.to_owned(), piece }),
+            None => Ok(content_of),
+        }
+    }
+
+    /// What a plan says of this torrent.
+    pub fn plan(&self) -> TorrentPlan {
+        let info = &self.metainfo.info;
+        let below = usize::from(info.is_multi_file());
+        let file = |file: &metainfo::File| FilePlan {
+            path: file.path[below..].join("/"),
+            length: file.length,
+        };
+        TorrentPlan {
+            name: info.name().to_owned(),
+            piece_length: info.layout().piece_length(),
+            private: info.is_private(),
+            files: info.files().iter().map(file).collect(),
+        }
+    }
+
+    /// The torrent.
+    pub fn metainfo(&self) -> &Metainfo {
+        &self.metainfo
+    }
+
+    /// Its grid of pieces.
+    pub fn layout(&self) -> Layout {
+        self.metainfo.info.layout()
+    }
+
+    /// The bytes of a block.
+    pub(crate) fn block(&self, block: Block) -> &[u8] {
+        let start = self.layout().offset_of(block.piece) + u64::from(block.begin);
+        &self.bytes[start as usize..][..block.length as usize]
+    }
+
+    /// Puts on `disk` what `has` says.
+    pub(crate) fn put(&self, has: &Has, disk: &SimDisk) -> io::Result<()> {
+        let pieces: Vec<u32> = match has {
+            Has::Nothing => return Ok(()),
+            Has::Everything => (0..self.layout().pieces()).collect(),
+            Has::Pieces(pieces) => pieces.clone(),
+        };
+        for piece in pieces {
+            self.each_span(piece, |path, offset, truth| disk.write_at(path, offset, truth))?;
+        }
+        self.metainfo.info.files().iter().try_for_each(|file| {
+            let path: PathBuf = file.path.iter().collect();
+            disk.length(&path)?.map_or(Ok(()), |_| disk.sync(&path))
+        })
+    }
+
+    /// Whether `disk` holds the true bytes of `piece`.
+    pub(crate) fn is_on(&self, disk: &SimDisk, piece: u32) -> bool {
+        self.each_span(piece, |path, offset, truth| {
+            let mut found = vec![0; truth.len()];
+            disk.read_at(path, offset, &mut found)?;
+            match found == truth {
+                true => Ok(()),
+                false => Err(io::ErrorKind::InvalidData.into()),
+            }
+        })
+        .is_ok()
+    }
+
+    fn hashes_right(&self, piece: u32) -> bool {
+        use sha1::{Digest, Sha1};
+        let length = self.layout().length_of(piece);
+        let hash = Sha1::digest(self.block(Block { piece, begin: 0, length }));
+        hash.as_slice() == self.metainfo.info.piece_hash(piece)
+    }
+
+    fn each_span(
+        &self,
+        piece: u32,
+        mut each: impl FnMut(&Path, u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let info = &self.metainfo.info;
+        let length = self.layout().length_of(piece);
+        let mut truth = self.block(Block { piece, begin: 0, length });
+        for span in info.spans(piece, 0, length) {
+            let (part, rest) = truth.split_at(span.length as usize);
+            truth = rest;
+            let path: PathBuf = info.files()[span.file].path.iter().collect();
+            each(&path, span.offset, part)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes without end, the same every time, of which no two blocks are alike.
+struct Generated(rand_chacha::ChaCha8Rng);
+
+impl Generated {
+    fn new() -> Generated {
+        Generated(Substreams::new(0).stream("content"))
+    }
+}
+
+impl Read for Generated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        rand::Rng::fill_bytes(&mut self.0, buffer);
+        Ok(buffer.len())
+    }
+}

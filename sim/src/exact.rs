@@ -1,0 +1,84 @@
+//! The first engine as a stage: [`World`], exact to the nanosecond.
+
+use std::{net::IpAddr, rc::Rc};
+
+use reseed_protocol::Time;
+
+use crate::{
+    Ended, HostEnv, HostId, HostLink, HostNetwork, Limit, SimDisk, Tap, World,
+    stage::{Leftovers, Paused, Place, Process, Stage},
+};
+
+impl Stage for World {
+    type Env = HostEnv;
+    type Network = HostNetwork;
+
+    fn add_host(&mut self, name: &str, address: IpAddr, link: HostLink) -> Place {
+        Place(World::add_host(self, name, [address], link).id().0 as usize)
+    }
+
+    fn set_tap(&mut self, tap: Rc<dyn Tap>) {
+        World::set_tap(self, tap);
+    }
+
+    fn start(
+        &mut self,
+        host: Place,
+        software: impl FnOnce(HostEnv, HostNetwork, SimDisk) -> Process,
+    ) {
+        let handle = self.host(id(host));
+        handle.spawn("main", software(handle.env(), handle.network(), handle.disk()));
+    }
+
+    fn now(&self) -> Time {
+        World::now(self)
+    }
+
+    fn run_until(&mut self, until: Time, attention: &dyn Fn() -> bool) -> Paused {
+        match self.run_while(until, |_| !attention()) {
+            Ok(Ended::Time) => Paused::Time,
+            Ok(Ended::Condition) => Paused::Attention,
+            Err(Limit::Spin { host, at, polls }) => {
+                let name = self.name(host);
+                Paused::Spin(format!("{name} was polled {polls} times at {at} s and is not done"))
+            }
+            Err(limit) => Paused::Limit(limit.to_string()),
+        }
+    }
+
+    fn crash(&mut self, host: Place) {
+        World::crash(self, id(host));
+    }
+
+    fn revive(&mut self, host: Place) {
+        World::revive(self, id(host));
+    }
+
+    fn disk(&self, host: Place) -> SimDisk {
+        World::disk(self, id(host))
+    }
+
+    /// The timers are those of all hosts together.
+    fn leftovers(&self, host: Place) -> Leftovers {
+        let tasks = self.tasks(id(host)).iter().map(|task| task.to_string()).collect();
+        Leftovers { tasks, sockets: Vec::new(), timers: self.timers() }
+    }
+
+    fn panics(&self) -> Vec<String> {
+        self.panics()
+            .iter()
+            .map(|it| {
+                let (name, task, panic) = (self.name(it.host), &it.task, &it.panic);
+                format!("at {} s task {task:?} of {name} panicked: {panic}", it.at)
+            })
+            .collect()
+    }
+
+    fn steps(&self) -> u64 {
+        World::steps(self)
+    }
+}
+
+fn id(host: Place) -> HostId {
+    HostId(host.0 as u32)
+}

@@ -1,0 +1,379 @@
+//! Where a run is observed: every host's probe, and the network's, report here.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
+
+use rand_chacha::ChaCha8Rng;
+use reseed_client::Env;
+use reseed_protocol::{
+    Bitfield, Time, Torrent,
+    torrent::{Event, Speaker, Spoken},
+    tracker::AnnounceRequest,
+};
+
+use crate::{
+    Content, Failure, Recorder, SimDisk, StreamId, Tap,
+    oracle::{self, Code, Finding, Oracle, Scene},
+    plan::Plan,
+    tap::Direction,
+    trace::Trace,
+    transcript,
+};
+
+/// One run's observations.
+pub(crate) struct Lab {
+    inner: RefCell<Inner>,
+    /// Something happened that the run wants to look at.
+    attention: Cell<bool>,
+    /// Whether to remember how connections stand, to explain a stall.
+    explaining: Cell<bool>,
+}
+
+struct Inner {
+    trace: Trace,
+    oracles: Vec<Box<dyn Oracle>>,
+    peers: Vec<Peer>,
+    names: BTreeMap<IpAddr, String>,
+    /// Which host's stream each open one is.
+    streams: BTreeMap<StreamId, IpAddr>,
+    failure: Option<Failure>,
+    /// What was said, for a reader; `None` if nobody reads.
+    lines: Option<Vec<(Time, String)>>,
+}
+
+/// What is known of a peer.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) disk: Option<SimDisk>,
+    pub(crate) up: bool,
+    /// Pieces that it has had verified since it last started.
+    pub(crate) verified: Bitfield,
+    /// Whether it was complete when it started first.
+    pub(crate) completed: Option<Time>,
+    pub(crate) useful_bytes: u64,
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+    /// For the evidence of a stall: whom it is connected to, and how that stands.
+    pub(crate) connections: Vec<String>,
+}
+
+impl Lab {
+    pub(crate) fn new(plan: &Plan, content: &Rc<Content>, lines: bool) -> Rc<Lab> {
+        let peer = |peer: &crate::plan::PeerPlan| Peer {
+            name: peer.name.clone(),
+            disk: None,
+            up: false,
+            verified: Bitfield::empty(content.layout().pieces()),
+            completed: None,
+            useful_bytes: 0,
+            downloaded: 0,
+            uploaded: 0,
+            connections: Vec::new(),
+        };
+        let mut names: BTreeMap<IpAddr, String> =
+            plan.peers.iter().map(|peer| (peer.address, peer.name.clone())).collect();
+        if let Some(tracker) = &plan.tracker {
+            names.insert(tracker.address, "tracker".to_owned());
+        }
+        Rc::new(Lab {
+            inner: RefCell::new(Inner {
+                trace: Trace::new(),
+                oracles: oracle::all(plan.peers.len(), content),
+                peers: plan.peers.iter().map(peer).collect(),
+                names,
+                streams: BTreeMap::new(),
+                failure: None,
+                lines: lines.then(Vec::new),
+            }),
+            attention: Cell::new(false),
+            explaining: Cell::new(false),
+        })
+    }
+
+    /// Whether something happened since the last call of [`Lab::look`].
+    pub(crate) fn wants_attention(&self) -> bool {
+        self.attention.get()
+    }
+
+    /// The run looks now.
+    pub(crate) fn look(&self) {
+        self.attention.set(false);
+    }
+
+    /// From now on, remembers how each peer's connections stand.
+    pub(crate) fn explain(&self) {
+        self.explaining.set(true);
+    }
+
+    pub(crate) fn peer(&self, peer: usize) -> Peer {
+        self.inner.borrow().peers[peer].clone()
+    }
+
+    pub(crate) fn with_peers<R>(&self, look: impl FnOnce(&[Peer]) -> R) -> R {
+        look(&self.inner.borrow().peers)
+    }
+
+    pub(crate) fn trace<R>(&self, look: impl FnOnce(&Trace) -> R) -> R {
+        look(&self.inner.borrow().trace)
+    }
+
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.inner.borrow().failure.clone()
+    }
+
+    pub(crate) fn take_lines(&self) -> Vec<(Time, String)> {
+        self.inner.borrow_mut().lines.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How often each oracle checked something.
+    pub(crate) fn checks(&self) -> Vec<(Code, u64)> {
+        let inner = self.inner.borrow();
+        inner.oracles.iter().map(|oracle| (oracle.code(), oracle.checks())).collect()
+    }
+
+    /// A peer starts, for the first time or again, from `disk`.
+    pub(crate) fn started(&self, peer: usize, disk: SimDisk, now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        inner.oracles.iter_mut().for_each(|oracle| oracle.started(peer));
+        let state = &mut inner.peers[peer];
+        state.verified = Bitfield::empty(state.verified.pieces());
+        state.disk = Some(disk);
+        state.up = true;
+        let words = format!("{} starts", state.name);
+        inner.note(now, words);
+    }
+
+    /// A peer is gone: shut down, or without power.
+    pub(crate) fn ended(&self, peer: usize, now: Time, how: &str) {
+        let mut inner = self.inner.borrow_mut();
+        inner.peers[peer].up = false;
+        let words = format!("{} {how}", inner.peers[peer].name);
+        inner.note(now, words);
+    }
+
+    /// Something that the run does or sees, in words.
+    pub(crate) fn note(&self, now: Time, words: String) {
+        self.inner.borrow_mut().note(now, words);
+    }
+
+    /// Lets the oracles say their last word.
+    pub(crate) fn end(&self, now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        let mut oracles = std::mem::take(&mut inner.oracles);
+        for oracle in &mut oracles {
+            let finding = oracle.ended();
+            inner.judge(now, oracle.code(), None, finding);
+        }
+        inner.oracles = oracles;
+    }
+
+    /// An oracle outside of this module found something.
+    pub(crate) fn fail(&self, now: Time, oracle: Code, evidence: String) {
+        self.inner.borrow_mut().judge(now, oracle, None, Err(evidence));
+        self.attention.set(true);
+    }
+
+    /// Streams that a host's processes hold open, in words.
+    pub(crate) fn open_streams(&self, address: IpAddr) -> Vec<String> {
+        let inner = self.inner.borrow();
+        let open = inner.streams.iter().filter(|(_, local)| **local == address);
+        open.map(|(stream, _)| format!("stream {}", stream.0)).collect()
+    }
+
+    /// The tracker heard an announce.
+    pub(crate) fn announced(&self, now: Time, from: IpAddr, announce: &AnnounceRequest) {
+        let mut inner = self.inner.borrow_mut();
+        let name = inner.name(from);
+        let event = announce.event.map_or("announce".to_owned(), |event| event.to_string());
+        inner.note(now, format!("{name} → tracker  {event}, {} bytes left", announce.left));
+    }
+
+    fn spoke(&self, now: Time, peer: usize, torrent: &Torrent, spoken: &Spoken) {
+        let mut inner = self.inner.borrow_mut();
+        inner.trace.spoken(now, peer, spoken);
+        if inner.lines.is_some() && spoken.by == Speaker::Us {
+            let (from, to) = (inner.peers[peer].name.clone(), inner.name(spoken.addr.ip()));
+            let line = format!("{from} → {to}  {}", transcript::frame(&spoken.frame));
+            inner.lines.as_mut().expect("it was there").push((now, line));
+        }
+        inner.check(now, peer, |oracle, scene| oracle.spoke(scene, torrent, spoken));
+        self.attention.set(self.attention.get() || inner.failure.is_some());
+    }
+
+    fn happened(&self, now: Time, peer: usize, torrent: &Torrent, event: &Event) {
+        let mut inner = self.inner.borrow_mut();
+        inner.trace.torrent(now, peer, event);
+        inner.check(now, peer, |oracle, scene| oracle.happened(scene, torrent, event));
+        let state = &mut inner.peers[peer];
+        match event {
+            Event::PieceVerified { piece } => {
+                state.useful_bytes += u64::from(torrent.layout().length_of(*piece));
+            }
+            Event::Completed => state.completed = Some(now),
+            _ => {}
+        }
+        if inner.lines.is_some() {
+            let names = |addr: SocketAddr| inner.name(addr.ip());
+            if let Some(words) = transcript::event(event, names) {
+                let line = format!("{} {words}", inner.peers[peer].name);
+                inner.lines.as_mut().expect("it was there").push((now, line));
+            }
+        }
+        self.attention.set(true);
+    }
+
+    fn stepped(&self, now: Time, peer: usize, torrent: &Torrent) {
+        let mut inner = self.inner.borrow_mut();
+        inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent));
+        let state = &mut inner.peers[peer];
+        state.downloaded = torrent.downloaded();
+        state.uploaded = torrent.uploaded();
+        if self.explaining.get() {
+            let connections = transcript::connections(torrent, |addr| inner.name(addr.ip()));
+            inner.peers[peer].connections = connections;
+        }
+        let state = &mut inner.peers[peer];
+        let have = torrent.picker().have();
+        if state.verified.count() != have.count() {
+            state.verified.clone_from(have);
+            self.attention.set(true);
+        }
+        self.attention.set(self.attention.get() || inner.failure.is_some());
+    }
+}
+
+impl Inner {
+    fn name(&self, address: IpAddr) -> String {
+        self.names.get(&address).cloned().unwrap_or_else(|| address.to_string())
+    }
+
+    fn note(&mut self, now: Time, words: String) {
+        self.trace.note(now, &words);
+        if let Some(lines) = &mut self.lines {
+            lines.push((now, words));
+        }
+    }
+
+    fn check(
+        &mut self,
+        now: Time,
+        peer: usize,
+        mut show: impl FnMut(&mut dyn Oracle, Scene<'_>) -> Finding,
+    ) {
+        if self.failure.is_some() {
+            return;
+        }
+        let disk = self.peers[peer].disk.clone().expect("it was started");
+        let scene = Scene { now, peer, disk: &disk };
+        let mut oracles = std::mem::take(&mut self.oracles);
+        for oracle in &mut oracles {
+            let finding = show(oracle.as_mut(), scene);
+            self.judge(now, oracle.code(), Some(peer), finding);
+        }
+        self.oracles = oracles;
+    }
+
+    /// The first finding is what a run fails with: what follows it follows from it.
+    fn judge(&mut self, at: Time, oracle: Code, peer: Option<usize>, finding: Finding) {
+        let Err(words) = finding else { return };
+        if self.failure.is_none() {
+            let who = peer.map(|peer| format!("{}: ", self.peers[peer].name));
+            let evidence = format!("{}{words}", who.unwrap_or_default());
+            self.failure = Some(Failure { oracle, at, evidence });
+        }
+    }
+}
+
+/// A host's environment, observed.
+pub(crate) struct Probed<E> {
+    env: E,
+    lab: Rc<Lab>,
+    peer: usize,
+}
+
+impl<E> Probed<E> {
+    pub(crate) fn new(env: E, lab: Rc<Lab>, peer: usize) -> Probed<E> {
+        Probed { env, lab, peer }
+    }
+}
+
+impl<E: Clone> Clone for Probed<E> {
+    fn clone(&self) -> Self {
+        Probed { env: self.env.clone(), lab: self.lab.clone(), peer: self.peer }
+    }
+}
+
+impl<E: Env> Env for Probed<E> {
+    fn now(&self) -> Time {
+        self.env.now()
+    }
+
+    fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> + 'static {
+        self.env.sleep_until(deadline)
+    }
+
+    fn spawn(&self, name: &str, task: impl Future<Output = ()> + 'static) {
+        self.env.spawn(name, task);
+    }
+
+    fn rng(&self, label: &str) -> ChaCha8Rng {
+        self.env.rng(label)
+    }
+
+    fn stepped(&self, torrent: &Torrent) {
+        self.lab.stepped(self.now(), self.peer, torrent);
+    }
+
+    fn happened(&self, torrent: &Torrent, event: &Event) {
+        self.lab.happened(self.now(), self.peer, torrent, event);
+    }
+
+    fn listens(&self) -> bool {
+        true
+    }
+
+    fn spoke(&self, torrent: &Torrent, spoken: &Spoken) {
+        self.lab.spoke(self.now(), self.peer, torrent, spoken);
+    }
+}
+
+impl Recorder for Lab {
+    fn record(&self, at: Time, event: &crate::Event<'_>) {
+        self.inner.borrow_mut().trace.world(at, event);
+    }
+}
+
+impl Tap for Lab {
+    fn opened(
+        &self,
+        stream: StreamId,
+        now: Time,
+        local: SocketAddr,
+        _remote: SocketAddr,
+        direction: Direction,
+    ) {
+        let mut inner = self.inner.borrow_mut();
+        inner.streams.insert(stream, local.ip());
+        inner.trace.stream(now, stream, b'o', usize::from(direction == Direction::Outgoing));
+    }
+
+    fn wrote(&self, stream: StreamId, now: Time, bytes: &[u8]) {
+        self.inner.borrow_mut().trace.stream(now, stream, b'w', bytes.len());
+    }
+
+    fn read(&self, stream: StreamId, now: Time, bytes: &[u8]) {
+        self.inner.borrow_mut().trace.stream(now, stream, b'r', bytes.len());
+    }
+
+    fn closed(&self, stream: StreamId, now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        inner.streams.remove(&stream);
+        inner.trace.stream(now, stream, b'c', 0);
+    }
+}

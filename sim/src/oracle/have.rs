@@ -1,0 +1,81 @@
+//! I-HAVE: only pieces that are verified on the local store are announced, and
+//! the bytes served are the true ones.
+
+use std::rc::Rc;
+
+use reseed_protocol::{
+    Bitfield, Block, Torrent,
+    torrent::{Frame, Speaker, Spoken},
+    wire::Message,
+};
+
+use super::{Code, Finding, Oracle, Scene};
+use crate::Content;
+
+/// Holds each peer's disk against the truth when the peer first claims a piece.
+pub(super) struct Have {
+    content: Rc<Content>,
+    /// Pieces found true on each peer's disk since it started.
+    found: Vec<Bitfield>,
+    checks: u64,
+}
+
+impl Have {
+    pub(super) fn new(peers: usize, content: Rc<Content>) -> Have {
+        let none = Bitfield::empty(content.layout().pieces());
+        Have { content, found: vec![none; peers], checks: 0 }
+    }
+
+    fn claims(&mut self, scene: Scene<'_>, piece: u32) -> Finding {
+        self.checks += 1;
+        if self.found[scene.peer].contains(piece) {
+            return Ok(());
+        }
+        if !self.content.is_on(scene.disk, piece) {
+            return Err(format!("it claims piece {piece}, which is not whole on its disk"));
+        }
+        self.found[scene.peer].insert(piece);
+        Ok(())
+    }
+
+    fn serves(&mut self, piece: u32, begin: u32, data: &[u8]) -> Finding {
+        self.checks += 1;
+        let block = Block { piece, begin, length: data.len() as u32 };
+        match self.content.layout().contains(block) && self.content.block(block) == data {
+            true => Ok(()),
+            false => Err(format!("it serves {block:?} with other bytes than the true ones")),
+        }
+    }
+}
+
+impl Oracle for Have {
+    fn code(&self) -> Code {
+        Code::Have
+    }
+
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn started(&mut self, peer: usize) {
+        self.found[peer] = Bitfield::empty(self.content.layout().pieces());
+    }
+
+    fn spoke(&mut self, scene: Scene<'_>, _: &Torrent, spoken: &Spoken) -> Finding {
+        let (Speaker::Us, Frame::Message(message)) = (spoken.by, &spoken.frame) else {
+            return Ok(());
+        };
+        let pieces = self.content.layout().pieces();
+        match message {
+            Message::Have { piece } => self.claims(scene, *piece),
+            Message::HaveAll => (0..pieces).try_for_each(|piece| self.claims(scene, piece)),
+            Message::Bitfield(bytes) => {
+                let claimed =
+                    Bitfield::from_wire(bytes, pieces).map_err(|error| error.to_string())?;
+                claimed.iter().try_for_each(|piece| self.claims(scene, piece))
+            }
+            Message::Piece { piece, begin, data } => self.serves(*piece, *begin, data),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! I-MEM: what a connection and the peer table hold is bounded by constants,
+//! whatever a remote declares.
+
+use reseed_protocol::{PeerTable, Torrent, wire::message_cap};
+
+use super::{Code, Finding, Oracle, Scene};
+
+/// Bytes that a connection may hold besides one message that is still coming in:
+/// what was read at a time (64 KiB), what a remote has not read yet (2 MiB and the
+/// blocks on their way), and its queues.
+const CONNECTION_MAX: usize = 3 * 1024 * 1024;
+
+/// Asks every connection what it holds.
+#[derive(Default)]
+pub(super) struct Memory {
+    checks: u64,
+}
+
+impl Oracle for Memory {
+    fn code(&self) -> Code {
+        Code::Mem
+    }
+
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn stepped(&mut self, _: Scene<'_>, torrent: &Torrent) -> Finding {
+        let most = message_cap(Some(torrent.layout().pieces())) + CONNECTION_MAX;
+        for connection in torrent.connections() {
+            self.checks += 1;
+            let held = connection.memory();
+            if held > most {
+                let (id, addr) = (connection.id(), connection.addr());
+                return Err(format!("{id} to {addr} holds {held} bytes; {most} are allowed"));
+            }
+        }
+        let known = torrent.known_peers();
+        match known <= PeerTable::ENTRIES_MAX {
+            true => Ok(()),
+            false => Err(format!("{known} peers are known; {} may be", PeerTable::ENTRIES_MAX)),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What runs are checked against.
+//!
+//! An [`Oracle`] is a statement that must hold at every step. It is shown what
+//! each torrent does, and keeps its own record beside it, made from what was said
+//! on the wire and from the true content, never from what the peer believes of
+//! itself. It counts what it checked: one that never had occasion to check
+//! anything makes a run's verdict `unknown`.
+
+use std::{fmt, rc::Rc};
+
+use reseed_protocol::{
+    Time, Torrent,
+    torrent::{Event, Spoken},
+};
+
+use crate::{Content, SimDisk};
+
+mod availability;
+mod blocks;
+mod have;
+mod memory;
+mod one;
+mod private;
+mod slots;
+mod wire;
+
+/// An oracle's identifier, as in reports and scenario files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// Availability is the number of connections whose bitfield has the piece.
+    Avail,
+    /// Every block is in exactly one state, and in flight where it was requested.
+    Blk,
+    /// Every download finishes, with the true content.
+    Done,
+    /// Only verified pieces are announced, and true bytes served.
+    Have,
+    /// Memory is bounded, whatever a remote declares.
+    Mem,
+    /// Between two peers there is one connection, and none to oneself.
+    One,
+    /// A private torrent's peers come from its tracker alone.
+    Priv,
+    /// Nothing panics, whatever comes in.
+    Robust,
+    /// Slots and queues keep to their limits and are empty at rest.
+    Slot,
+    /// Nobody works without end while time stands still.
+    Spin,
+    /// After a shutdown nothing is left.
+    Stop,
+    /// What is sent may be sent.
+    Wire,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Code::Avail => "I-AVAIL",
+            Code::Blk => "I-BLK",
+            Code::Done => "I-DONE",
+            Code::Have => "I-HAVE",
+            Code::Mem => "I-MEM",
+            Code::One => "I-ONE",
+            Code::Priv => "I-PRIV",
+            Code::Robust => "I-ROBUST",
+            Code::Slot => "I-SLOT",
+            Code::Spin => "I-SPIN",
+            Code::Stop => "I-STOP",
+            Code::Wire => "I-WIRE",
+        })
+    }
+}
+
+/// Whose doings an oracle is shown, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) now: Time,
+    /// The peer's index in the plan.
+    pub(crate) peer: usize,
+    /// The peer's disk.
+    pub(crate) disk: &'a SimDisk,
+}
+
+/// What an oracle found wrong, in words.
+pub(crate) type Finding = Result<(), String>;
+
+/// A statement that must hold at every step.
+pub(crate) trait Oracle {
+    /// Its identifier.
+    fn code(&self) -> Code;
+
+    /// How often it checked something.
+    fn checks(&self) -> u64;
+
+    /// A peer starts, with no memory of an earlier life.
+    fn started(&mut self, _peer: usize) {}
+
+    /// A frame was said or heard, and acted on.
+    fn spoke(&mut self, _scene: Scene<'_>, _torrent: &Torrent, _spoken: &Spoken) -> Finding {
+        Ok(())
+    }
+
+    /// Something happened.
+    fn happened(&mut self, _scene: Scene<'_>, _torrent: &Torrent, _event: &Event) -> Finding {
+        Ok(())
+    }
+
+    /// A torrent took a step.
+    fn stepped(&mut self, _scene: Scene<'_>, _torrent: &Torrent) -> Finding {
+        Ok(())
+    }
+
+    /// The run is over, before anybody is shut down.
+    fn ended(&mut self) -> Finding {
+        Ok(())
+    }
+}
+
+/// All oracles that check every step of a run of `peers` peers.
+pub(crate) fn all(peers: usize, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
+    let mut oracles: Vec<Box<dyn Oracle>> = vec![
+        Box::new(availability::Availability::new(peers)),
+        Box::new(blocks::Blocks::new(peers)),
+        Box::new(have::Have::new(peers, content.clone())),
+        Box::new(memory::Memory::default()),
+        Box::new(one::One::new(peers)),
+        Box::new(slots::Slots::default()),
+        Box::new(wire::Wire::new(peers)),
+    ];
+    if content.metainfo().info.is_private() {
+        oracles.push(Box::new(private::Private::default()));
+    }
+    oracles
+}

@@ -1,0 +1,228 @@
+//! I-WIRE: what a peer sends, it may send.
+//!
+//! Each connection is followed from both sides' words alone, as a third party
+//! would who knows only the BEPs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reseed_protocol::{
+    Bitfield, Block, ConnectionId, Layout, Torrent,
+    extension::ExtensionHandshake,
+    torrent::{Event, Frame, Speaker, Spoken},
+    wire::{Handshake, Message},
+};
+
+use super::{Code, Finding, Oracle, Scene};
+
+/// Follows every connection of every peer.
+pub(super) struct Wire {
+    peers: Vec<BTreeMap<ConnectionId, Dialogue>>,
+    checks: u64,
+}
+
+/// What has been said on one connection.
+#[derive(Default)]
+struct Dialogue {
+    said: Side,
+    heard: Side,
+}
+
+/// What one side has said, and so may not say again, or must keep to.
+struct Side {
+    handshake: Option<Handshake>,
+    messages: u64,
+    pieces: Option<Bitfield>,
+    choking: bool,
+    /// Requests of the other side's that this one may still answer.
+    requests: BTreeSet<Block>,
+    /// Those of them that were cancelled: they may be made again. BEP 6.
+    cancelled: BTreeSet<Block>,
+    allowed_fast: BTreeSet<u32>,
+    /// Ids that this side takes extended messages under.
+    extensions: BTreeMap<String, u8>,
+}
+
+impl Default for Side {
+    fn default() -> Side {
+        Side {
+            handshake: None,
+            messages: 0,
+            pieces: None,
+            choking: true,
+            requests: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            allowed_fast: BTreeSet::new(),
+            extensions: BTreeMap::new(),
+        }
+    }
+}
+
+impl Side {
+    fn has(&self, piece: u32) -> bool {
+        self.pieces.as_ref().is_some_and(|pieces| pieces.contains(piece))
+    }
+}
+
+impl Wire {
+    pub(super) fn new(peers: usize) -> Wire {
+        Wire { peers: (0..peers).map(|_| BTreeMap::new()).collect(), checks: 0 }
+    }
+}
+
+impl Oracle for Wire {
+    fn code(&self) -> Code {
+        Code::Wire
+    }
+
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn started(&mut self, peer: usize) {
+        self.peers[peer].clear();
+    }
+
+    fn spoke(&mut self, scene: Scene<'_>, torrent: &Torrent, spoken: &Spoken) -> Finding {
+        let dialogue = self.peers[scene.peer].entry(spoken.connection).or_default();
+        let layout = torrent.layout();
+        match (spoken.by, &spoken.frame) {
+            (Speaker::Us, Frame::Handshake(handshake)) => {
+                self.checks += 1;
+                if dialogue.said.handshake.replace(*handshake).is_some() {
+                    return Err(format!("a second handshake on {}", spoken.connection));
+                }
+                Ok(())
+            }
+            (Speaker::Remote, Frame::Handshake(handshake)) => {
+                dialogue.heard.handshake = Some(*handshake);
+                Ok(())
+            }
+            (Speaker::Us, Frame::Message(message)) => {
+                self.checks += 1;
+                let wrong = |why| format!("`{message}` to {}: {why}", spoken.addr);
+                dialogue.may_say(message, layout).map_err(wrong)?;
+                dialogue.note(Speaker::Us, message, layout);
+                Ok(())
+            }
+            (Speaker::Remote, Frame::Message(message)) => {
+                dialogue.note(Speaker::Remote, message, layout);
+                Ok(())
+            }
+        }
+    }
+
+    fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
+        if let Event::Disconnected { connection, .. } = event {
+            self.peers[scene.peer].remove(connection);
+        }
+        Ok(())
+    }
+}
+
+impl Dialogue {
+    fn both(&self, supports: impl Fn(&Handshake) -> bool) -> bool {
+        [&self.said, &self.heard].iter().all(|side| side.handshake.as_ref().is_some_and(&supports))
+    }
+
+    fn is_fast(&self) -> bool {
+        self.both(Handshake::supports_fast)
+    }
+
+    /// Whether we may say `message` now, after all that was said.
+    fn may_say(&self, message: &Message, layout: Layout) -> Result<(), &'static str> {
+        let (said, heard) = (&self.said, &self.heard);
+        demand(said.handshake.is_some(), "no handshake was sent before it")?;
+        let fast = self.is_fast();
+        match message {
+            Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
+                demand(said.messages == 0, "only the first message may say what one has")?;
+                let needs_fast = !matches!(message, Message::Bitfield(_));
+                demand(!needs_fast || fast, "the fast extension was not agreed on")
+            }
+            Message::Request(block) => {
+                demand(layout.contains(*block), "not within a piece, or longer than 16 KiB")?;
+                demand(heard.has(block.piece), "the remote does not have the piece")?;
+                let again = heard.cancelled.contains(block);
+                demand(again || !heard.requests.contains(block), "it was requested before")?;
+                let allowed = fast && heard.allowed_fast.contains(&block.piece);
+                demand(!heard.choking || allowed, "the remote chokes us")
+            }
+            Message::Cancel(block) => {
+                demand(heard.requests.contains(block), "it was not requested")
+            }
+            Message::Piece { piece, begin, data } => {
+                let block = Block { piece: *piece, begin: *begin, length: data.len() as u32 };
+                demand(said.requests.contains(&block), "the remote did not request it")
+            }
+            Message::Reject(block) => {
+                demand(fast, "the fast extension was not agreed on")?;
+                demand(said.requests.contains(block), "the remote did not request it")
+            }
+            Message::Suggest { .. } | Message::AllowedFast { .. } => {
+                demand(fast, "the fast extension was not agreed on")
+            }
+            Message::Extended { id: 0, .. } => {
+                demand(self.both(Handshake::supports_extensions), "extensions were not agreed on")
+            }
+            Message::Extended { id, .. } => demand(
+                heard.extensions.values().any(|declared| declared == id),
+                "the remote declared no such extension",
+            ),
+            Message::Have { piece } => demand(*piece < layout.pieces(), "there is no such piece"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers what `message` means for what may be said later.
+    fn note(&mut self, by: Speaker, message: &Message, layout: Layout) {
+        let fast = self.is_fast();
+        let (speaker, other) = match by {
+            Speaker::Us => (&mut self.said, &mut self.heard),
+            Speaker::Remote => (&mut self.heard, &mut self.said),
+        };
+        speaker.messages += 1;
+        let empty = || Bitfield::empty(layout.pieces());
+        match message {
+            Message::Bitfield(bytes) => {
+                speaker.pieces = Bitfield::from_wire(bytes, layout.pieces()).ok();
+            }
+            Message::HaveAll => speaker.pieces = Some(Bitfield::full(layout.pieces())),
+            Message::HaveNone => speaker.pieces = Some(empty()),
+            Message::Have { piece } if *piece < layout.pieces() => {
+                speaker.pieces.get_or_insert_with(empty).insert(*piece);
+            }
+            Message::Choke => {
+                speaker.choking = true;
+                // With the fast extension each request still gets its answer.
+                if !fast {
+                    speaker.requests.clear();
+                }
+            }
+            Message::Unchoke => speaker.choking = false,
+            Message::AllowedFast { piece } => _ = speaker.allowed_fast.insert(*piece),
+            // Kept by the side that is to answer it.
+            Message::Request(block) => {
+                other.requests.insert(*block);
+                other.cancelled.remove(block);
+            }
+            Message::Cancel(block) if fast => _ = other.cancelled.insert(*block),
+            Message::Cancel(block) => _ = other.requests.remove(block),
+            Message::Piece { piece, begin, data } => {
+                let length = data.len() as u32;
+                speaker.requests.remove(&Block { piece: *piece, begin: *begin, length });
+            }
+            Message::Reject(block) => _ = speaker.requests.remove(block),
+            Message::Extended { id: 0, payload } => {
+                if let Ok(handshake) = ExtensionHandshake::decode(payload) {
+                    speaker.extensions.extend(handshake.m);
+                    speaker.extensions.retain(|_, id| *id != 0);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn demand(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}

@@ -1,0 +1,561 @@
+//! Running a plan: start the hosts, let events happen when they are due, watch for
+//! the end, shut everybody down, and give a verdict.
+
+use std::{net::IpAddr, rc::Rc, time::Duration};
+
+use reseed_client::Env;
+use reseed_protocol::{Bitfield, Time};
+use tokio::sync::watch;
+
+use crate::{
+    Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
+    WorldOptions,
+    lab::{Lab, Probed},
+    oracle::Code,
+    plan::{Action, Has, LinkPlan, Plan, TrackerPlan, When},
+    software::{self, Setup},
+    stage::{Paused, Place, Stage},
+    tracker,
+};
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Virtual time.
+    pub now: Time,
+    /// Pieces verified, all peers together (count).
+    pub verified: u64,
+    /// Pieces that all peers together would have if all were complete (count).
+    pub wanted: u64,
+    /// Events in the trace (count).
+    pub events: u64,
+}
+
+/// Somebody who looks on while a run goes.
+pub trait Watch {
+    /// Whether [`Watch::line`] is to be called: a transcript costs time.
+    fn wants_lines(&self) -> bool {
+        false
+    }
+
+    /// One line of the transcript.
+    fn line(&mut self, _at: Time, _line: &str) {}
+
+    /// Called from time to time.
+    fn progress(&mut self, _progress: Progress) {}
+}
+
+/// Nobody looks on.
+impl Watch for () {}
+
+/// The tracker's name, as a host and in URLs.
+const TRACKER: &str = "tracker";
+
+/// How long a peer may take to shut down: the tracker's five seconds, and some
+/// round trips (I-STOP).
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// For how long a stalled run is watched to explain the stall: longer than a
+/// choker's round, in which every peer with a connection takes a step.
+const EXPLAIN_FOR: Duration = Duration::from_secs(11);
+
+/// Polls of one host's tasks without the time moving, after which it spins
+/// (count, I-SPIN). The most that the catalogue needs is two orders below.
+const POLLS_AT_INSTANT_MAX: u64 = 100_000;
+
+/// How long everybody stays once all is complete.
+const SETTLE_FOR: Duration = Duration::from_secs(10);
+
+/// How often progress is told, in virtual time.
+const PROGRESS_EACH: Duration = Duration::from_secs(1);
+
+/// Runs a plan to its end.
+pub fn run(plan: &Plan, content: &Content, engine: Engine, watch: &mut dyn Watch) -> Report {
+    let content = Rc::new(content.clone());
+    let lab = Lab::new(plan, &content, watch.wants_lines());
+    match engine {
+        Engine::TurmoilNet => {
+            let mut world = World::new(WorldOptions {
+                seed: plan.seed,
+                perturbation: plan.perturbation,
+                limits: Limits {
+                    steps: plan.limits.steps,
+                    polls_at_instant: POLLS_AT_INSTANT_MAX,
+                    ..Limits::default()
+                },
+                ..WorldOptions::default()
+            });
+            world.set_recorder(lab.clone());
+            Run::new(plan, &content, &lab, world, watch).run(engine)
+        }
+        Engine::Turmoil => unimplemented!("the second engine"),
+    }
+}
+
+struct Run<'a, S> {
+    plan: &'a Plan,
+    content: &'a Rc<Content>,
+    lab: &'a Rc<Lab>,
+    stage: S,
+    watch: &'a mut dyn Watch,
+    /// When each event is due, once what it waits for has come.
+    due: Vec<Option<Time>>,
+    done: Vec<bool>,
+    /// Peers that have joined.
+    joined: Vec<bool>,
+    /// The word to leave, for each peer that was started.
+    leave: Vec<Option<watch::Sender<bool>>>,
+    doubts: Vec<String>,
+}
+
+impl<'a, S: Stage> Run<'a, S> {
+    fn new(
+        plan: &'a Plan,
+        content: &'a Rc<Content>,
+        lab: &'a Rc<Lab>,
+        stage: S,
+        watch: &'a mut dyn Watch,
+    ) -> Self {
+        Run {
+            plan,
+            content,
+            lab,
+            stage,
+            watch,
+            due: vec![None; plan.events.len()],
+            done: vec![false; plan.events.len()],
+            joined: vec![false; plan.peers.len()],
+            leave: vec![None; plan.peers.len()],
+            doubts: Vec::new(),
+        }
+    }
+
+    fn run(mut self, engine: Engine) -> Report {
+        if engine == Engine::Turmoil && self.plan.shapes_links() {
+            self.doubts.push("turmoil has no bandwidth and no queues, and the plan has".to_owned());
+        }
+        self.set_up();
+        let finished = self.go_on();
+        if finished {
+            self.settle();
+        } else if self.lab.failure().is_none() {
+            self.explain_stall();
+        }
+        self.lab.end(self.stage.now());
+        self.shut_down();
+        self.pass_lines();
+        self.report()
+    }
+
+    fn set_up(&mut self) {
+        self.stage.set_tap(self.lab.clone());
+        for (index, peer) in self.plan.peers.iter().enumerate() {
+            let place = self.stage.add_host(&peer.name, peer.address, link(peer.link));
+            assert_eq!(place, Place(index), "peers are numbered as in the plan");
+            if let Err(error) = self.content.put(&peer.has, &self.stage.disk(place)) {
+                self.doubts.push(format!("cannot fill the disk of {}: {error}", peer.name));
+            }
+        }
+        if let Some(tracker) = &self.plan.tracker {
+            self.start_tracker(tracker);
+        }
+    }
+
+    fn start_tracker(&mut self, plan: &TrackerPlan) {
+        let place = self.stage.add_host(TRACKER, plan.address, link(plan.link));
+        let (lab, interval) = (self.lab.clone(), Duration::from_secs(plan.interval_s.into()));
+        self.stage.start(place, |env, network, _| {
+            let clock = env.clone();
+            let announced = move |from: IpAddr, announce: &_| {
+                lab.announced(clock.now(), from, announce);
+            };
+            Box::pin(tracker::serve(network, env, interval, announced))
+        });
+    }
+
+    /// Lets things happen until every download is complete and every event was
+    /// carried out; returns whether it came to that.
+    fn go_on(&mut self) -> bool {
+        let limit = Time::from_epoch(Duration::from_millis(self.plan.limits.done_ms));
+        let mut told = Time::ZERO;
+        loop {
+            let now = self.stage.now();
+            self.join(now);
+            self.carry_out(now);
+            for panic in self.stage.panics() {
+                self.lab.fail(now, Code::Robust, panic);
+            }
+            if self.lab.failure().is_some() || now >= limit {
+                return false;
+            }
+            if self.is_done() {
+                return true;
+            }
+            let next = self.next_due().map_or(limit, |due| due.min(limit));
+            let next = next.min(told + PROGRESS_EACH).max(now);
+            self.lab.look();
+            match self.stage.run_until(next, &|| self.lab.wants_attention()) {
+                Paused::Time | Paused::Attention => {}
+                Paused::Spin(evidence) => {
+                    self.lab.fail(self.stage.now(), Code::Spin, evidence);
+                    return false;
+                }
+                Paused::Limit(which) => {
+                    self.doubts.push(which);
+                    return false;
+                }
+            }
+            if self.stage.now() >= told + PROGRESS_EACH {
+                told = self.stage.now();
+                self.tell_progress();
+            }
+            self.pass_lines();
+        }
+    }
+
+    /// Lets announces, partings and duplicates come to their end.
+    fn settle(&mut self) {
+        let end = self.stage.now() + SETTLE_FOR;
+        while self.stage.now() < end && self.lab.failure().is_none() {
+            self.lab.look();
+            match self.stage.run_until(end, &|| self.lab.wants_attention()) {
+                Paused::Time | Paused::Attention => {}
+                Paused::Spin(evidence) => {
+                    return self.lab.fail(self.stage.now(), Code::Spin, evidence);
+                }
+                Paused::Limit(which) => return self.doubts.push(which),
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        let joins = self.plan.peers.iter().enumerate().filter(|(peer, _)| !self.joined[*peer]);
+        let joins = joins.map(|(_, peer)| Time::from_epoch(Duration::from_millis(peer.join_ms)));
+        let events = self.due.iter().zip(&self.done).filter(|(_, done)| !**done);
+        joins.chain(events.filter_map(|(due, _)| *due)).min()
+    }
+
+    fn join(&mut self, now: Time) {
+        for (index, peer) in self.plan.peers.iter().enumerate() {
+            if !self.joined[index] && Duration::from_millis(peer.join_ms) <= now.since_epoch() {
+                self.joined[index] = true;
+                self.start(index);
+            }
+        }
+    }
+
+    fn start(&mut self, peer: usize) {
+        let plan = &self.plan.peers[peer];
+        let address = |name: &String| {
+            let known = self.plan.peer(name).expect("a plan's peers know its peers");
+            self.plan.peers[known].address
+        };
+        let mut metainfo = self.content.metainfo().clone();
+        metainfo.announce = self
+            .plan
+            .tracker
+            .as_ref()
+            .map(|_| format!("http://{TRACKER}:{}/announce", tracker::PORT));
+        let setup = Setup::new(metainfo, plan, plan.knows.iter().map(address).collect());
+        let (leave, word) = watch::channel(false);
+        self.leave[peer] = Some(leave);
+        let place = Place(peer);
+        self.lab.started(peer, self.stage.disk(place), self.stage.now());
+        let lab = self.lab.clone();
+        self.stage.start(place, |env, network, disk| {
+            Box::pin(software::run(network, Probed::new(env, lab, peer), disk, setup, word))
+        });
+    }
+
+    fn tell_to_leave(&self, peer: usize) {
+        if let Some(leave) = &self.leave[peer] {
+            leave.send_replace(true);
+        }
+    }
+
+    /// Carries out the events that are due; each may make others due.
+    fn carry_out(&mut self, now: Time) {
+        for index in 0..self.plan.events.len() {
+            let event = &self.plan.events[index];
+            if self.due[index].is_none() && self.holds(&event.when, now) {
+                self.due[index] = Some(now + Duration::from_millis(event.delay_ms));
+            }
+        }
+        let due = |due: &Option<Time>| due.is_some_and(|due| due <= now);
+        let Some(index) =
+            (0..self.due.len()).find(|index| !self.done[*index] && due(&self.due[*index]))
+        else {
+            return;
+        };
+        self.done[index] = true;
+        let event = &self.plan.events[index];
+        let peer = self.plan.peer(&event.peer).expect("a plan's events name its peers");
+        self.act(peer, event.action);
+        self.carry_out(now);
+    }
+
+    fn act(&mut self, peer: usize, action: Action) {
+        let up = self.lab.peer(peer).up;
+        let now = self.stage.now();
+        match action {
+            Action::Leave if up => {
+                self.tell_to_leave(peer);
+                self.await_stop(&[peer]);
+                self.lab.ended(peer, self.stage.now(), "has left");
+            }
+            Action::Crash if up => {
+                self.stage.crash(Place(peer));
+                self.lab.ended(peer, now, "loses power");
+            }
+            Action::Start if !up => {
+                self.stage.revive(Place(peer));
+                self.start(peer);
+            }
+            Action::Wipe => {
+                self.stage.disk(Place(peer)).wipe();
+                self.lab.note(now, format!("{}'s disk is wiped", self.plan.peers[peer].name));
+            }
+            Action::Leave | Action::Crash | Action::Start => {
+                let name = &self.plan.peers[peer].name;
+                self.doubts.push(format!("{action:?} of {name} came when it could do nothing"));
+            }
+        }
+    }
+
+    fn holds(&self, when: &When, now: Time) -> bool {
+        let index = |name: &str| self.plan.peer(name).expect("a plan's events name its peers");
+        match when {
+            When::At(at_ms) => Duration::from_millis(*at_ms) <= now.since_epoch(),
+            When::Verified { peer, pieces } => {
+                self.lab.with_peers(|peers| peers[index(peer)].verified.count() >= *pieces)
+            }
+            When::CopyWithout { peer } => {
+                let left_out = index(peer);
+                self.lab.with_peers(|peers| {
+                    let mut copy = Bitfield::empty(self.content.layout().pieces());
+                    let others = peers.iter().enumerate().filter(|(at, _)| *at != left_out);
+                    for (_, other) in others.filter(|(_, other)| other.up) {
+                        other.verified.iter().for_each(|piece| _ = copy.insert(piece));
+                    }
+                    copy.is_full()
+                })
+            }
+            When::After(event) => self.done[*event],
+        }
+    }
+
+    /// Whether every event was carried out, and every peer that is up is complete.
+    fn is_done(&self) -> bool {
+        let everybody = self.joined.iter().all(|joined| *joined);
+        let complete = self
+            .lab
+            .with_peers(|peers| peers.iter().all(|peer| !peer.up || peer.verified.is_full()));
+        everybody && self.done.iter().all(|done| *done) && complete
+    }
+
+    /// A run that did not end as it should: who lacks what, and who has it.
+    fn explain_stall(&mut self) {
+        let at = self.stage.now();
+        let missing_events: Vec<String> = self
+            .done
+            .iter()
+            .zip(&self.plan.events)
+            .filter(|(done, _)| !**done)
+            .map(|(_, event)| format!("{:?} of {} never came to pass", event.action, event.peer))
+            .collect();
+        let complete = self
+            .lab
+            .with_peers(|peers| peers.iter().all(|peer| !peer.up || peer.verified.is_full()));
+        if complete {
+            self.doubts.extend(missing_events);
+            return;
+        }
+        if !self.doubts.is_empty() {
+            return;
+        }
+        self.lab.explain();
+        // A limit hit meanwhile only makes the explanation shorter.
+        let _ = self.stage.run_until(at + EXPLAIN_FOR, &|| false);
+        let evidence = self.lab.with_peers(|peers| {
+            let all = self.content.layout().pieces();
+            let mut available = Bitfield::empty(all);
+            for peer in peers.iter().filter(|peer| peer.up) {
+                peer.verified.iter().for_each(|piece| _ = available.insert(piece));
+            }
+            let mut lines = Vec::new();
+            for peer in peers.iter().filter(|peer| peer.up && !peer.verified.is_full()) {
+                let full = Bitfield::full(all);
+                let missing: Vec<u32> = full.difference(&peer.verified).collect();
+                let nowhere = missing.iter().filter(|piece| !available.contains(**piece)).count();
+                lines.push(format!(
+                    "{} has {} of {all} pieces after {at} s; it lacks {}{}",
+                    peer.name,
+                    peer.verified.count(),
+                    some(&missing),
+                    if nowhere > 0 {
+                        format!(", {nowhere} of which nobody has")
+                    } else {
+                        String::new()
+                    },
+                ));
+                if peer.connections.is_empty() {
+                    lines.push("  it is connected to nobody".to_owned());
+                }
+                lines.extend(peer.connections.iter().map(|line| format!("  {line}")));
+            }
+            lines.join("\n")
+        });
+        self.lab.fail(at, Code::Done, evidence);
+    }
+
+    /// Everybody is told to leave; whoever is not gone in time has not stopped.
+    fn shut_down(&mut self) {
+        let up: Vec<usize> =
+            (0..self.plan.peers.len()).filter(|peer| self.lab.peer(*peer).up).collect();
+        for peer in &up {
+            self.tell_to_leave(*peer);
+        }
+        self.await_stop(&up);
+        let timers = up.iter().map(|peer| self.stage.leftovers(Place(*peer)).timers).max();
+        let timers = timers.unwrap_or_default();
+        if timers > 0 && self.lab.failure().is_none() {
+            let evidence = format!("{timers} timers are left after everybody has shut down");
+            self.lab.fail(self.stage.now(), Code::Stop, evidence);
+        }
+        for peer in up {
+            self.lab.ended(peer, self.stage.now(), "has left");
+            if self.lab.failure().is_none() {
+                self.compare_content(peer);
+            }
+        }
+    }
+
+    /// Waits until nothing of these peers' processes is left (I-STOP).
+    fn await_stop(&mut self, peers: &[usize]) {
+        let deadline = self.stage.now() + STOP_WITHIN;
+        let left = |stage: &S, lab: &Lab| -> Vec<String> {
+            peers.iter().flat_map(|peer| leftovers(stage, lab, self.plan, *peer)).collect()
+        };
+        while !left(&self.stage, self.lab).is_empty() {
+            let now = self.stage.now();
+            if now >= deadline {
+                let evidence = format!(
+                    "{} s after its shutdown there is left: {}",
+                    STOP_WITHIN.as_secs(),
+                    left(&self.stage, self.lab).join("; ")
+                );
+                self.lab.fail(now, Code::Stop, evidence);
+                return;
+            }
+            let next = (now + Duration::from_millis(10)).min(deadline);
+            match self.stage.run_until(next, &|| false) {
+                Paused::Spin(evidence) => return self.lab.fail(now, Code::Spin, evidence),
+                Paused::Limit(which) => return self.doubts.push(which),
+                Paused::Time | Paused::Attention => {}
+            }
+        }
+    }
+
+    /// A complete copy must be a true one (I-DONE).
+    fn compare_content(&mut self, peer: usize) {
+        if !self.lab.peer(peer).verified.is_full() {
+            return;
+        }
+        let disk = self.stage.disk(Place(peer));
+        let wrong =
+            (0..self.content.layout().pieces()).find(|piece| !self.content.is_on(&disk, *piece));
+        if let Some(piece) = wrong {
+            let name = &self.plan.peers[peer].name;
+            let evidence = format!("{name} is complete, but piece {piece} on its disk is not true");
+            self.lab.fail(self.stage.now(), Code::Done, evidence);
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        let pieces = u64::from(self.content.layout().pieces());
+        let verified = self
+            .lab
+            .with_peers(|peers| peers.iter().map(|it| u64::from(it.verified.count())).sum());
+        self.watch.progress(Progress {
+            now: self.stage.now(),
+            verified,
+            wanted: pieces * self.plan.peers.len() as u64,
+            events: self.lab.trace(|trace| trace.events()),
+        });
+    }
+
+    fn pass_lines(&mut self) {
+        for (at, line) in self.lab.take_lines() {
+            self.watch.line(at, &line);
+        }
+    }
+
+    fn report(mut self) -> Report {
+        let failure: Option<Failure> = self.lab.failure();
+        let downloads = self.plan.peers.iter().filter(|peer| peer.has != Has::Everything).count();
+        let mut checks = self.lab.checks();
+        checks.push((Code::Done, downloads as u64));
+        checks.push((Code::Spin, self.stage.steps()));
+        checks.push((Code::Stop, self.joined.iter().filter(|joined| **joined).count() as u64));
+        checks.sort_unstable();
+        for (code, _) in checks.iter().filter(|(_, count)| *count == 0) {
+            self.doubts.push(format!("{code} had nothing to check"));
+        }
+        let verdict = match (&failure, self.doubts.is_empty()) {
+            (Some(_), _) => Verdict::Fail,
+            (None, false) => Verdict::Unknown,
+            (None, true) => Verdict::Pass,
+        };
+        let (peers, useful_bytes) = self.lab.with_peers(|peers| {
+            let report = |peer: &crate::lab::Peer| PeerReport {
+                name: peer.name.clone(),
+                verified: peer.verified.count(),
+                completed: peer.completed,
+                downloaded: peer.downloaded,
+                uploaded: peer.uploaded,
+            };
+            let useful = peers.iter().map(|peer| peer.useful_bytes).sum();
+            (peers.iter().map(report).collect(), useful)
+        });
+        let (digest, events) = self.lab.trace(|trace| (trace.digest(), trace.events()));
+        Report {
+            verdict,
+            failure,
+            doubts: self.doubts,
+            digest,
+            events,
+            ended: self.stage.now(),
+            hosts: self.plan.peers.len() + usize::from(self.plan.tracker.is_some()),
+            useful_bytes,
+            checks,
+            peers,
+        }
+    }
+}
+
+/// What is left of a peer's processes, in words.
+fn leftovers<S: Stage>(stage: &S, lab: &Lab, plan: &Plan, peer: usize) -> Vec<String> {
+    let left = stage.leftovers(Place(peer));
+    let tasks = left.tasks.into_iter().map(|task| format!("task {task:?}"));
+    let streams = lab.open_streams(plan.peers[peer].address);
+    let all = tasks.chain(left.sockets).chain(streams);
+    all.map(|what| format!("{}: {what}", plan.peers[peer].name)).collect()
+}
+
+fn link(plan: LinkPlan) -> HostLink {
+    HostLink::symmetric(Link {
+        latency: Duration::from_micros(plan.latency_us),
+        jitter: Duration::from_micros(plan.jitter_us),
+        bandwidth: plan.bandwidth,
+        queue: plan.queue,
+    })
+}
+
+/// The first few of `pieces`, and how many there are.
+fn some(pieces: &[u32]) -> String {
+    let first: Vec<String> = pieces.iter().take(5).map(u32::to_string).collect();
+    match pieces.len() {
+        0..=5 => first.join(", "),
+        more => format!("{}, … ({more} in all)", first.join(", ")),
+    }
+}

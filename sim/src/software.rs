@@ -1,0 +1,62 @@
+//! What a peer's host runs: a session with one download, until its user ends it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
+};
+
+use reseed_client::{Disk, DownloadOptions, Env, Network, Session, SessionOptions};
+use reseed_protocol::Metainfo;
+use tokio::sync::watch;
+
+use crate::plan::PeerPlan;
+
+/// Where peers listen. BEP 3 suggests it.
+pub(crate) const PEER_PORT: u16 = 6881;
+
+/// What a peer's user set up.
+pub(crate) struct Setup {
+    pub(crate) metainfo: Metainfo,
+    pub(crate) session: SessionOptions,
+    pub(crate) download: DownloadOptions,
+}
+
+impl Setup {
+    /// The settings that `peer` has in a plan, where it knows of peers at `knows`.
+    pub(crate) fn new(metainfo: Metainfo, peer: &PeerPlan, knows: Vec<IpAddr>) -> Setup {
+        let unspecified = IpAddr::from([0, 0, 0, 0]);
+        Setup {
+            metainfo,
+            session: SessionOptions {
+                listen: SocketAddr::new(unspecified, PEER_PORT),
+                upload_limit: peer.upload_limit.and_then(NonZeroU64::new),
+                download_limit: peer.download_limit.and_then(NonZeroU64::new),
+            },
+            download: DownloadOptions {
+                pex: peer.pex,
+                fast: peer.fast,
+                announce: peer.announce,
+                peers: knows.into_iter().map(|ip| SocketAddr::new(ip, PEER_PORT)).collect(),
+                upload_slots: peer.upload_slots,
+                ..DownloadOptions::default()
+            },
+        }
+    }
+}
+
+/// Runs a peer until `leave` turns true; then it shuts down as it should.
+pub(crate) async fn run<N: Network, E: Env, D: Disk>(
+    network: N,
+    env: E,
+    disk: D,
+    setup: Setup,
+    mut leave: watch::Receiver<bool>,
+) {
+    let session = Session::start(network, env, disk, setup.session)
+        .await
+        .expect("nobody else listens on this host");
+    session.add(setup.metainfo, setup.download).expect("it is the only one");
+    // An error is that the stage is gone, and the host with it.
+    let _ = leave.wait_for(|leave| *leave).await;
+    session.shutdown().await;
+}

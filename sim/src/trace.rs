@@ -1,0 +1,139 @@
+//! Everything that happened in a run, rolled into one digest.
+
+use bytes::BytesMut;
+use reseed_protocol::{
+    Time,
+    torrent::{Event as TorrentEvent, Frame, Speaker, Spoken},
+    wire::Message,
+};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{Digest, Event, PacketSummary, StreamId};
+
+/// Takes in events, in order.
+pub(crate) struct Trace {
+    hasher: Xxh3,
+    events: u64,
+    /// One event, as bytes; kept to be used again.
+    scratch: BytesMut,
+}
+
+/// What kind of event follows, so that no two kinds look alike.
+#[derive(Clone, Copy)]
+enum Kind {
+    World = 1,
+    Spoken,
+    Torrent,
+    Stream,
+    Note,
+}
+
+impl Trace {
+    pub(crate) fn new() -> Trace {
+        Trace { hasher: Xxh3::new(), events: 0, scratch: BytesMut::new() }
+    }
+
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(self.hasher.digest())
+    }
+
+    /// Something below the application: packets, polls, power.
+    pub(crate) fn world(&mut self, at: Time, event: &Event<'_>) {
+        self.begin(Kind::World, at);
+        match event {
+            Event::Sent(packet) => self.packet(1, packet),
+            Event::Delivered(packet) => self.packet(2, packet),
+            Event::Late { packet, until, .. } => {
+                self.packet(3, packet);
+                self.number(until.since_epoch().as_nanos() as u64);
+            }
+            Event::Discarded { packet, .. } => self.packet(4, packet),
+            Event::Polled { host, task } => {
+                self.number(u64::from(host.0) << 8 | 5);
+                self.number(task.0);
+            }
+            Event::Crashed { host } => self.number(u64::from(host.0) << 8 | 6),
+            Event::Killed { host } => self.number(u64::from(host.0) << 8 | 7),
+            Event::Revived { host, .. } => self.number(u64::from(host.0) << 8 | 8),
+            Event::Panicked { host, task, .. } => {
+                self.number(u64::from(host.0) << 8 | 9);
+                self.text(task);
+            }
+        }
+        self.end();
+    }
+
+    /// A frame was said or heard. A block's bytes are not taken in: they are held
+    /// against the truth elsewhere.
+    pub(crate) fn spoken(&mut self, at: Time, peer: usize, spoken: &Spoken) {
+        self.begin(Kind::Spoken, at);
+        self.number((peer as u64) << 8 | u64::from(spoken.by == Speaker::Us));
+        self.number(spoken.connection.0);
+        match &spoken.frame {
+            Frame::Handshake(handshake) => self.scratch.extend_from_slice(&handshake.encode()),
+            Frame::Message(Message::Piece { piece, begin, data }) => {
+                self.number(u64::from(*piece) << 32 | u64::from(*begin));
+                self.number(data.len() as u64);
+            }
+            Frame::Message(message) => message.encode(&mut self.scratch),
+        }
+        self.end();
+    }
+
+    /// Something happened in a torrent.
+    pub(crate) fn torrent(&mut self, at: Time, peer: usize, event: &TorrentEvent) {
+        self.begin(Kind::Torrent, at);
+        self.number(peer as u64);
+        self.text(&format!("{event:?}"));
+        self.end();
+    }
+
+    /// Bytes passed between an application and its stream.
+    pub(crate) fn stream(&mut self, at: Time, stream: StreamId, what: u8, bytes: usize) {
+        self.begin(Kind::Stream, at);
+        self.number(stream.0 << 8 | u64::from(what));
+        self.number(bytes as u64);
+        self.end();
+    }
+
+    /// Something that the run did, in words.
+    pub(crate) fn note(&mut self, at: Time, words: &str) {
+        self.begin(Kind::Note, at);
+        self.text(words);
+        self.end();
+    }
+
+    fn begin(&mut self, kind: Kind, at: Time) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&[kind as u8]);
+        self.number(at.since_epoch().as_nanos() as u64);
+    }
+
+    fn end(&mut self) {
+        self.events += 1;
+        self.hasher.update(&self.scratch);
+    }
+
+    fn packet(&mut self, what: u8, packet: &PacketSummary) {
+        self.scratch.extend_from_slice(&[what]);
+        self.number(packet.number);
+        self.number(u64::from(packet.from.port()) << 48 | u64::from(packet.to.port()) << 32);
+        self.number(u64::from(packet.payload));
+        if let Some(tcp) = packet.tcp {
+            self.number(u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement));
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.scratch.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.scratch.extend_from_slice(text.as_bytes());
+    }
+}

@@ -1,0 +1,133 @@
+//! A tracker that answers HTTP announces on the simulated network. BEP 3, BEP 23.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use reseed_client::{Env, Listener, Network};
+use reseed_protocol::{
+    InfoHash, PeerId, Time,
+    tracker::{AnnounceRequest, AnnounceResponse, Event},
+};
+
+/// Where it listens. The port that trackers use by custom.
+pub(crate) const PORT: u16 = 6969;
+
+/// Peers in an answer, if the peer does not say how many it wants (count).
+const PEERS_DEFAULT: u32 = 50;
+
+/// A tracker's memory: who shares what.
+struct Tracker {
+    interval: Duration,
+    swarms: BTreeMap<InfoHash, BTreeMap<PeerId, Member>>,
+    rng: ChaCha8Rng,
+}
+
+struct Member {
+    addr: SocketAddr,
+    left: u64,
+    heard: Time,
+}
+
+/// Serves announces until the host stops. `announced` is told of each.
+pub(crate) async fn serve<N: Network, E: Env>(
+    network: N,
+    env: E,
+    interval: Duration,
+    announced: impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static,
+) {
+    let at = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), PORT);
+    let mut listener = network.listen(at).await.expect("nobody else listens on this host");
+    let rng = env.rng("tracker");
+    let tracker = Rc::new(RefCell::new(Tracker { interval, swarms: BTreeMap::new(), rng }));
+    loop {
+        let Ok((stream, from)) = listener.accept().await else { continue };
+        let (tracker, clock, announced) = (tracker.clone(), env.clone(), announced.clone());
+        env.spawn(&format!("tracker serves {from}"), async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let answer = answer(&tracker, &request, from, clock.now(), &announced);
+                async { Ok::<_, Infallible>(answer) }
+            });
+            // A date would be that of the machine's clock.
+            let mut server = http1::Builder::new();
+            server.auto_date_header(false).keep_alive(false);
+            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%from, %error, "a peer hung up on the tracker");
+            }
+        });
+    }
+}
+
+fn answer(
+    tracker: &RefCell<Tracker>,
+    request: &Request<Incoming>,
+    from: SocketAddr,
+    now: Time,
+    announced: &impl Fn(IpAddr, &AnnounceRequest),
+) -> Response<Full<bytes::Bytes>> {
+    let status = |status, body: Vec<u8>| {
+        let mut response = Response::new(Full::new(body.into()));
+        *response.status_mut() = status;
+        response
+    };
+    if request.uri().path() != "/announce" {
+        return status(StatusCode::NOT_FOUND, Vec::new());
+    }
+    let body = match AnnounceRequest::from_query(request.uri().query().unwrap_or_default()) {
+        Ok(announce) => {
+            announced(from.ip(), &announce);
+            tracker.borrow_mut().announce(&announce, from.ip(), now).to_bytes(announce.compact)
+        }
+        Err(error) => AnnounceResponse::failure(&error.to_string()),
+    };
+    status(StatusCode::OK, body)
+}
+
+impl Tracker {
+    fn announce(
+        &mut self,
+        announce: &AnnounceRequest,
+        from: IpAddr,
+        now: Time,
+    ) -> AnnounceResponse {
+        let swarm = self.swarms.entry(announce.info_hash).or_default();
+        // Who has not been heard of for two intervals and a bit is gone.
+        let patience = self.interval * 5 / 2;
+        swarm.retain(|_, member| now - member.heard <= patience);
+        if announce.event == Some(Event::Stopped) {
+            swarm.remove(&announce.peer_id);
+        } else {
+            let addr = SocketAddr::new(from, announce.port);
+            let member = Member { addr, left: announce.left, heard: now };
+            swarm.insert(announce.peer_id, member);
+        }
+        let others: Vec<SocketAddr> = swarm
+            .iter()
+            .filter(|(peer_id, _)| **peer_id != announce.peer_id)
+            .map(|(_, member)| member.addr)
+            .collect();
+        let wanted = announce.numwant.unwrap_or(PEERS_DEFAULT).min(PEERS_DEFAULT) as usize;
+        let seeds = swarm.values().filter(|member| member.left == 0).count() as u32;
+        AnnounceResponse {
+            interval: self.interval,
+            min_interval: None,
+            complete: Some(seeds),
+            incomplete: Some(swarm.len() as u32 - seeds),
+            peers: others.sample(&mut self.rng, wanted).copied().collect(),
+            warning: None,
+            tracker_id: None,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What happened, in words for a reader.
+
+use std::net::SocketAddr;
+
+use reseed_protocol::{
+    Connection, Torrent,
+    extension::{ExtensionHandshake, pex::PexMessage},
+    torrent::{Event, Frame},
+    wire::Message,
+};
+
+/// A frame on one line.
+pub(crate) fn frame(frame: &Frame) -> String {
+    match frame {
+        Frame::Handshake(handshake) => {
+            let mut words = format!("handshake as {}", handshake.peer_id);
+            for (supported, name) in [
+                (handshake.supports_fast(), ", fast"),
+                (handshake.supports_extensions(), ", extensions"),
+            ] {
+                words.push_str(if supported { name } else { "" });
+            }
+            words
+        }
+        Frame::Message(Message::Extended { id: 0, payload }) => extension_handshake(payload),
+        Frame::Message(message @ Message::Extended { id, payload }) => {
+            match PexMessage::decode(payload) {
+                Ok(pex) => {
+                    let added: Vec<String> =
+                        pex.added.iter().map(|peer| format!("+{}", peer.addr)).collect();
+                    let dropped: Vec<String> =
+                        pex.dropped.iter().map(|addr| format!("-{addr}")).collect();
+                    format!("extended {id} ut_pex {}", [added, dropped].concat().join(" "))
+                }
+                Err(_) => message.to_string(),
+            }
+        }
+        Frame::Message(message) => message.to_string(),
+    }
+}
+
+fn extension_handshake(payload: &[u8]) -> String {
+    let Ok(handshake) = ExtensionHandshake::decode(payload) else {
+        return format!("extended 0 ({} bytes, malformed)", payload.len());
+    };
+    let m: Vec<String> = handshake.m.iter().map(|(name, id)| format!("{name}={id}")).collect();
+    let mut words = format!("extended 0 handshake m={{{}}}", m.join(" "));
+    if let Some(port) = handshake.port {
+        words += &format!(" p={port}");
+    }
+    if let Some(reqq) = handshake.reqq {
+        words += &format!(" reqq={reqq}");
+    }
+    if let Some(version) = handshake.version {
+        words += &format!(" v={version:?}");
+    }
+    words
+}
+
+/// An event as what its peer did, where that is not plain from what is said.
+pub(crate) fn event(event: &Event, name: impl Fn(SocketAddr) -> String) -> Option<String> {
+    Some(match event {
+        Event::Connected { connection, addr, .. } => {
+            format!("is connected to {} as {connection}", name(*addr))
+        }
+        Event::Disconnected { connection, addr, reason } => {
+            format!("parts from {} on {connection}: {reason}", name(*addr))
+        }
+        Event::PieceVerified { piece } => format!("has verified piece {piece}"),
+        Event::PieceFailed { piece, blamed: Some(blamed) } => {
+            format!("finds piece {piece} corrupt, all of it from {blamed}")
+        }
+        Event::PieceFailed { piece, blamed: None } => format!("finds piece {piece} corrupt"),
+        Event::Completed => "is complete".to_owned(),
+        Event::AnnounceFailed { reason } => format!("cannot announce: {reason}"),
+        Event::TrackerWarning { warning } => format!("is warned by the tracker: {warning}"),
+        _ => return None,
+    })
+}
+
+/// How a torrent's connections stand, one in a line.
+pub(crate) fn connections(torrent: &Torrent, name: impl Fn(SocketAddr) -> String) -> Vec<String> {
+    torrent.connections().map(|connection| describe(connection, name(connection.addr()))).collect()
+}
+
+fn describe(connection: &Connection, name: String) -> String {
+    if !connection.is_established() {
+        return format!("{name}: {:?}", connection.phase());
+    }
+    let has = connection.remote_pieces().count();
+    let unless = |holds: bool, words: &'static str| if holds { "" } else { words };
+    format!(
+        "{name}: has {has} pieces{}{}, {} requests wait",
+        unless(!connection.is_interested(), ", wanted"),
+        unless(!connection.is_peer_choking(), ", chokes us"),
+        connection.requested().len(),
+    )
+}
