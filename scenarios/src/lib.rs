@@ -1,1 +1,19 @@
-//! placeholder
+//! The catalogue of scenarios, their format, and what is known of their runs.
+//!
+//! A [`Source`] is a scenario's TOML text; it reads as a [`Scenario`], and that
+//! with a seed makes the [`Plan`](reseed_sim::Plan) that runs.
+
+mod catalogue;
+mod nearest;
+mod record;
+pub mod scenario;
+mod source;
+mod substream;
+mod summary;
+
+pub use catalogue::{Entry, NoSuchScenario, catalogue, find};
+pub use record::{BadDigests, Record, Recorded, RecordedDigests};
+pub use scenario::{Scenario, ScenarioError};
+pub use source::{Misread, Source};
+pub use substream::substream;
+pub use summary::{bytes, plain_table, summary};

@@ -3,7 +3,7 @@
 //! A scenario and a seed make a plan; the plan alone is what runs. It can be
 //! saved, edited and run again, and the same plan always gives the same run.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -183,6 +183,16 @@ pub enum When {
     },
     /// The event with this index in the plan was carried out.
     After(usize),
+}
+
+impl TrackerPlan {
+    /// The TCP port that it answers on.
+    pub const PORT: u16 = 6969;
+
+    /// Where peers announce.
+    pub fn announce_url(&self) -> String {
+        format!("http://{}/announce", SocketAddr::new(self.address, TrackerPlan::PORT))
+    }
 }
 
 impl Plan {

@@ -1,0 +1,168 @@
+//! `reseed replay`
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use miette::miette;
+use reseed::RecordedDigests;
+use reseed_protocol::Time;
+use reseed_sim::{Verdict, Watch};
+
+use super::{
+    Status, Stop,
+    folder::{Folder, cannot_write, written},
+    outcome::{Outcome, print_plan},
+    prepare::{Prepared, World, is_file},
+};
+
+/// Runs a scenario once and prints who said what to whom, and when
+///
+/// The digest of the run is compared with the recorded one, if there is one; a
+/// difference is a failure.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A name of the catalogue, or a scenario file
+    #[arg(value_name = "NAME|FILE.toml")]
+    scenario: String,
+    /// What all that is random in the run is drawn from
+    #[arg(long, value_name = "N")]
+    seed: u64,
+    #[command(flatten)]
+    world: World,
+    /// Write transcript.txt, plan.toml and report.json here
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Put the digest of this run into that file of recorded ones, instead of
+    /// comparing it: snapshots/digests.toml in a checkout
+    #[arg(long, value_name = "FILE", conflicts_with = "torrent")]
+    record: Option<PathBuf>,
+}
+
+/// Replays what was asked for.
+pub fn replay(args: &Args) -> Result<Status, Stop> {
+    let world = &args.world;
+    let real = world.content()?;
+    let prepared = Prepared::new(&args.scenario, args.seed, real.as_ref())?;
+    let recording = args.record.as_deref().map(|file| Recording::open(file, args)).transpose()?;
+    let folder = args.out.as_deref().map(Folder::open).transpose()?;
+
+    let mut out = io::stdout().lock();
+    print_plan(&prepared, world, &mut out)?;
+    let content = real.unwrap_or_else(|| prepared.generate());
+    let mut transcript = Transcript { out, folder, failed: None };
+    let outcome = Outcome::of(&prepared, world, &content, &mut transcript);
+    let Transcript { mut out, folder, failed } = transcript;
+
+    let record = outcome.record(&prepared, world);
+    if let Some(folder) = folder {
+        folder.finish(&prepared, record, &outcome)?;
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    writeln!(out)?;
+    outcome.print(&prepared, world, &mut out)?;
+    let status = Status::from(outcome.report.verdict);
+    match recording {
+        Some(recording) => {
+            recording.finish(&prepared, world, &outcome)?;
+            Ok(status)
+        }
+        None if is_file(&args.scenario) || world.torrent.is_some() => Ok(status),
+        None => Ok(status.and(compare(&prepared, world, &outcome, &mut out)?)),
+    }
+}
+
+/// Holds the digest against the recorded one.
+fn compare(
+    prepared: &Prepared,
+    world: &World,
+    outcome: &Outcome,
+    out: &mut dyn Write,
+) -> Result<Status, Stop> {
+    let plan = &prepared.plan;
+    let digests = RecordedDigests::built_in();
+    let digest = outcome.report.digest.to_string();
+    match digests.get(&plan.scenario, plan.seed, world.engine) {
+        None => writeln!(out, "no digest of this run is recorded")?,
+        Some(recorded) if recorded == digest => writeln!(out, "the digest is as recorded")?,
+        Some(recorded) => {
+            eprintln!("reseed: this run differs from the recorded one:");
+            eprintln!("  recorded {recorded}");
+            eprintln!("  now      {digest}");
+            let again = world.replay_command(prepared);
+            eprintln!("  if that is meant: {again} --record snapshots/digests.toml");
+            return Ok(Status::Fail);
+        }
+    }
+    Ok(Status::Pass)
+}
+
+/// Prints a transcript, and keeps it if there is a folder.
+struct Transcript<W> {
+    out: W,
+    folder: Option<Folder>,
+    /// Why nothing more is printed.
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Watch for Transcript<W> {
+    fn wants_lines(&self) -> bool {
+        true
+    }
+
+    fn line(&mut self, at: Time, line: &str) {
+        let line = format!("{:>12} {line}\n", at.to_string());
+        if let Some(folder) = &mut self.folder {
+            folder.line(&line);
+        }
+        if self.failed.is_none() {
+            self.failed = self.out.write_all(line.as_bytes()).err();
+        }
+    }
+}
+
+/// A file of digests that is to take another one.
+struct Recording<'a> {
+    file: &'a Path,
+    digests: RecordedDigests,
+}
+
+impl<'a> Recording<'a> {
+    fn open(file: &'a Path, args: &Args) -> miette::Result<Recording<'a>> {
+        if is_file(&args.scenario) {
+            return Err(miette!(
+                "only runs of the catalogue are recorded, and {} is a file",
+                args.scenario
+            ));
+        }
+        let text = fs::read_to_string(file)
+            .map_err(|error| miette!("cannot read {}: {error}", file.display()))?;
+        let digests = RecordedDigests::read(&text)
+            .map_err(|error| miette!("cannot read {}: {error}", file.display()))?;
+        Ok(Recording { file, digests })
+    }
+
+    fn finish(
+        mut self,
+        prepared: &Prepared,
+        world: &World,
+        outcome: &Outcome,
+    ) -> miette::Result<()> {
+        let report = &outcome.report;
+        if report.verdict != Verdict::Pass {
+            return Err(miette!("only a pass is recorded, and this run is {}", report.verdict));
+        }
+        let plan = &prepared.plan;
+        self.digests.set(&plan.scenario, plan.seed, world.engine, report.digest);
+        let folder = self.file.parent().filter(|folder| *folder != Path::new(""));
+        let write = || {
+            let file = written(folder.unwrap_or(Path::new(".")), &self.digests.write())?;
+            file.persist(self.file).map_err(io::Error::from)
+        };
+        write().map(drop).map_err(|error| cannot_write(self.file, &error))
+    }
+}

@@ -1,0 +1,302 @@
+//! A scenario: what is shared, by whom, and what happens to them, as a TOML file
+//! says it.
+//!
+//! Every number may be fixed (`latency_ms = 20`) or drawn from the seed
+//! (`latency_ms = { from = 5, to = 60 }`); every peer of a group draws for
+//! itself. Only a name, a torrent and the peers have to be there:
+//!
+//! ```toml
+//! name = "two-peers"
+//!
+//! [torrent]
+//! length = 163_840
+//!
+//! [[peers]]
+//! name = "seed"
+//! has = "everything"
+//!
+//! [[peers]]
+//! name = "leecher"
+//! knows = ["seed"]
+//! ```
+
+mod draw;
+mod error;
+mod events;
+mod peers;
+mod plan;
+mod torrent;
+
+pub use draw::{Draw, Quantity};
+pub(crate) use error::Step;
+pub use error::{Place, Problem, ScenarioError};
+use reseed_sim::plan::Action;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A scenario. With a seed it makes a plan: [`Scenario::plan`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it is called: letters, digits, `-` and `_`.
+    pub name: String,
+    /// What it shows, in a sentence or two.
+    #[serde(default)]
+    pub about: String,
+    /// How often the next task is drawn at random instead of in turn, 0 to 1. By
+    /// default drawn from 0 to 0.5.
+    #[serde(default = "perturbation")]
+    pub perturbation: Draw<f64>,
+    /// Where a run ends at the latest.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is shared.
+    pub torrent: Torrent,
+    /// The tracker. Without this table there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracker: Option<Tracker>,
+    /// The peers, alone or in groups.
+    pub peers: Vec<Peers>,
+    /// What is done to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+}
+
+/// Where a run ends at the latest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Virtual time by which every download must be complete, seconds.
+    pub done_s: Draw<f64>,
+    /// Steps of the world (count).
+    pub steps: Draw<u64>,
+}
+
+/// What is shared: bytes made up from the seed, in this shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Torrent {
+    /// Name of the file, or of the folder.
+    #[serde(default = "content_name")]
+    pub name: String,
+    /// Bytes a piece; by default 32 KiB. Not necessarily a multiple of 16 KiB.
+    #[serde(default = "piece_length")]
+    pub piece_length: Draw<u32>,
+    /// Whether peers come from the tracker alone. BEP 27.
+    #[serde(default)]
+    pub private: bool,
+    /// Bytes of a single file. Either this or `files`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<Draw<u64>>,
+    /// The files in the folder. Either this or `length`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<File>>,
+}
+
+/// A file of the torrent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Its path below the torrent's folder, parts joined by `/`.
+    pub path: String,
+    /// Bytes; may be zero.
+    pub length: Draw<u64>,
+}
+
+/// The tracker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tracker {
+    /// Seconds that it tells peers to wait between announces.
+    pub interval_s: Draw<u32>,
+    /// Its link.
+    pub link: Link,
+}
+
+/// A peer, or a group of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// Its name, used in events, transcripts and evidence. With a `count` the
+    /// peers are called `name-1`, `name-2` and so on.
+    pub name: String,
+    /// How many there are; without it one, called just `name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Draw<u32>>,
+    /// When it starts, seconds of virtual time.
+    #[serde(default = "Draw::<f64>::zero")]
+    pub join_s: Draw<f64>,
+    /// What is on its disk when it first starts.
+    #[serde(default)]
+    pub has: Has,
+    /// Its access link.
+    #[serde(default)]
+    pub link: Link,
+    /// Exchange peers with peers. BEP 11.
+    #[serde(default = "yes")]
+    pub pex: bool,
+    /// Speak the fast extension. BEP 6.
+    #[serde(default = "yes")]
+    pub fast: bool,
+    /// Announce to the tracker; by default whenever there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announce: Option<bool>,
+    /// Peers that it knows from the start; the name of a group means all of it.
+    #[serde(default)]
+    pub knows: Vec<String>,
+    /// Peers that it unchokes at a time (count). BEP 3: 4.
+    #[serde(default = "upload_slots")]
+    pub upload_slots: Draw<u32>,
+    /// Bytes a second that its client sends at most; without it no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_limit: Option<Draw<u64>>,
+    /// Bytes a second that its client receives at most; without it no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download_limit: Option<Draw<u64>>,
+}
+
+/// What a peer has on its disk to begin with: `"nothing"`, `"everything"`,
+/// `{ pieces = [0, 3] }` or `{ share = 0.5 }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Has {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// All of the content.
+    Everything,
+    /// The pieces with these indices, from 0.
+    Pieces(Vec<u32>),
+    /// This share of the pieces, 0 to 1; which ones is drawn.
+    Share(Draw<f64>),
+}
+
+/// An access link, the same both ways. A packet goes up the sender's and down the
+/// receiver's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// One way, milliseconds.
+    pub latency_ms: Draw<f64>,
+    /// Up to this much more, drawn for each packet, milliseconds.
+    pub jitter_ms: Draw<f64>,
+    /// Bytes a second; without it no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Draw<u64>>,
+    /// Bytes that may wait while the link is busy; without it no limit. Needs a
+    /// `bandwidth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Draw<u64>>,
+}
+
+/// Something that is done to a peer, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// What other events call it in their `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The peer that it is done to.
+    pub peer: String,
+    /// What is done: `"leave"`, its user shuts it down; `"crash"`, it loses power;
+    /// `"start"`, it starts (again) from what is on its disk; `"wipe"`, its disk
+    /// is emptied.
+    #[schemars(with = "ActionNames")]
+    pub action: Action,
+    /// As soon as this holds.
+    pub when: When,
+    /// And this much later, seconds.
+    #[serde(default = "Draw::<f64>::zero")]
+    pub delay_s: Draw<f64>,
+}
+
+/// What an event waits for: `{ at_s = 10 }`, `{ verified = { share = 0.5 } }`,
+/// `{ copy_without = "seed" }` or `{ after = "power-cut" }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Virtual time, seconds.
+    AtS(Draw<f64>),
+    /// A peer has verified so many pieces.
+    Verified(Verified),
+    /// The live peers other than this one together have every piece.
+    CopyWithout(String),
+    /// The event of this name was carried out.
+    After(String),
+}
+
+/// How many pieces which peer has verified: either `pieces` or `share`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verified {
+    /// The peer; by default the one that the event is done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pieces: Option<Draw<u32>>,
+    /// Share of all pieces, 0 to 1, rounded up to whole ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Draw<f64>>,
+}
+
+impl Scenario {
+    /// The JSON Schema of the TOML format, for editors.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Scenario)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { done_s: Draw::Fixed(3600.0), steps: Draw::Fixed(100_000_000) }
+    }
+}
+
+impl Default for Tracker {
+    fn default() -> Tracker {
+        Tracker { interval_s: Draw::Fixed(60), link: Link::default() }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        Link {
+            latency_ms: Draw::Fixed(20.0),
+            jitter_ms: Draw::zero(),
+            bandwidth: None,
+            queue: None,
+        }
+    }
+}
+
+/// The names of [`Action`], for the schema alone.
+#[derive(JsonSchema)]
+#[schemars(rename = "Action", rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ActionNames {
+    Leave,
+    Crash,
+    Start,
+    Wipe,
+}
+
+fn perturbation() -> Draw<f64> {
+    Draw::Range { from: 0.0, to: 0.5 }
+}
+
+fn content_name() -> String {
+    "content".to_owned()
+}
+
+fn piece_length() -> Draw<u32> {
+    Draw::Fixed(32 * 1024)
+}
+
+fn upload_slots() -> Draw<u32> {
+    Draw::Fixed(4)
+}
+
+fn yes() -> bool {
+    true
+}

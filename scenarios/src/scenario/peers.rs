@@ -1,0 +1,220 @@
+//! Who is there, spelled out.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use rand::seq::SliceRandom;
+use reseed_sim::plan::{self, PeerPlan};
+
+use super::{
+    Draw, Has, Peers, Place, Problem, Scenario, ScenarioError,
+    plan::{Dice, at_most, check_name},
+};
+use crate::nearest::nearest;
+
+/// Addresses in a subnet of 256 that a host can have.
+const HOSTS_A_SUBNET: usize = 254;
+/// Subnets for peers: the last one, 10.0.255.0, is the tracker's.
+const SUBNETS: usize = 255;
+/// What no peer may be called, because the tracker is.
+const TRACKER: &str = "tracker";
+
+/// Everybody's name.
+pub(super) struct Roster<'a> {
+    groups: Vec<Group<'a>>,
+}
+
+struct Group<'a> {
+    peers: &'a Peers,
+    members: Vec<String>,
+}
+
+impl<'a> Roster<'a> {
+    pub(super) fn new(peers: &'a [Peers], dice: Dice<'_>) -> Result<Roster<'a>, ScenarioError> {
+        let place = Place::root().field("peers");
+        let mut taken = BTreeSet::from([TRACKER.to_owned()]);
+        let mut total = 0;
+        let mut groups = Vec::new();
+        for (index, peers) in peers.iter().enumerate() {
+            let at = |field| place.clone().index(index).field(field);
+            check_name(&peers.name, at("name"))?;
+            let subject = subject(&peers.name);
+            let count =
+                peers.count.map(|count| dice.of(&subject).number(count, &at("count")) as usize);
+            total += count.unwrap_or(1);
+            at_most(total as f64, (HOSTS_A_SUBNET * SUBNETS) as f64, "peers", at("count"))?;
+            let members = match count {
+                None => Vec::from([peers.name.clone()]),
+                Some(count) => (1..=count).map(|n| format!("{}-{n}", peers.name)).collect(),
+            };
+            let numbered = count.is_some();
+            for name in members.iter().chain(numbered.then_some(&peers.name)) {
+                if !taken.insert(name.clone()) {
+                    return Err(at("name").problem(Problem::NameTaken { name: name.clone() }));
+                }
+            }
+            groups.push(Group { peers, members });
+        }
+        if total == 0 {
+            return Err(place.problem(Problem::Zero { what: "peers" }));
+        }
+        Ok(Roster { groups })
+    }
+
+    /// The one peer called `name`.
+    pub(super) fn peer(&self, name: &str, place: Place) -> Result<String, ScenarioError> {
+        match self.find(name) {
+            Some(Found::Peer(name)) => Ok(name.to_owned()),
+            Some(Found::Group(members)) => {
+                Err(place.problem(Problem::Group { name: name.to_owned(), count: members.len() }))
+            }
+            None => Err(self.nobody(name, place)),
+        }
+    }
+
+    /// The peer called `name`, or everybody in the group of that name.
+    fn all(&self, name: &str, place: Place) -> Result<&[String], ScenarioError> {
+        match self.find(name) {
+            Some(Found::Peer(name)) => Ok(std::slice::from_ref(name)),
+            Some(Found::Group(members)) => Ok(members),
+            None => Err(self.nobody(name, place)),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<Found<'_>> {
+        self.groups.iter().find_map(|group| {
+            if group.peers.count.is_some() && group.peers.name == name {
+                return Some(Found::Group(&group.members));
+            }
+            group.members.iter().find(|member| *member == name).map(Found::Peer)
+        })
+    }
+
+    fn nobody(&self, name: &str, place: Place) -> ScenarioError {
+        let known = self.groups.iter().flat_map(|group| {
+            std::iter::once(&group.peers.name).chain(&group.members).map(String::as_str)
+        });
+        let nearest = nearest(name, &known.collect::<Vec<_>>()).map(str::to_owned);
+        place.problem(Problem::NoSuchPeer { name: name.to_owned(), nearest })
+    }
+}
+
+enum Found<'a> {
+    Peer(&'a String),
+    Group(&'a [String]),
+}
+
+pub(super) fn plan(
+    scenario: &Scenario,
+    roster: &Roster<'_>,
+    pieces: u32,
+    dice: Dice<'_>,
+) -> Result<Vec<PeerPlan>, ScenarioError> {
+    let mut plans = Vec::new();
+    for (index, group) in roster.groups.iter().enumerate() {
+        for name in &group.members {
+            let subject = subject(name);
+            let drafting = Drafting {
+                roster,
+                pieces,
+                has_tracker: scenario.tracker.is_some(),
+                dice: dice.of(&subject),
+                place: Place::root().field("peers").index(index),
+            };
+            plans.push(drafting.peer(group.peers, name, address(plans.len()))?);
+        }
+    }
+    Ok(plans)
+}
+
+/// What the plan of one peer needs to know.
+struct Drafting<'a> {
+    roster: &'a Roster<'a>,
+    pieces: u32,
+    has_tracker: bool,
+    dice: Dice<'a>,
+    place: Place,
+}
+
+impl Drafting<'_> {
+    fn peer(&self, peer: &Peers, name: &str, address: IpAddr) -> Result<PeerPlan, ScenarioError> {
+        let (dice, at) = (self.dice, |field| self.at(field));
+        if peer.announce == Some(true) && !self.has_tracker {
+            return Err(at("announce").problem(Problem::NoTracker));
+        }
+        Ok(PeerPlan {
+            name: name.to_owned(),
+            address,
+            join_ms: dice.millis(peer.join_s, at("join_s"))?,
+            has: self.has(&peer.has)?,
+            link: dice.link(&peer.link, at("link"))?,
+            pex: peer.pex,
+            fast: peer.fast,
+            announce: peer.announce.unwrap_or(self.has_tracker),
+            knows: self.knows(peer, name)?,
+            upload_slots: dice.number(peer.upload_slots, &at("upload_slots")) as usize,
+            upload_limit: dice.some_if(peer.upload_limit, RATE, at("upload_limit"))?,
+            download_limit: dice.some_if(peer.download_limit, RATE, at("download_limit"))?,
+        })
+    }
+
+    fn at(&self, field: &'static str) -> Place {
+        self.place.clone().field(field)
+    }
+
+    fn has(&self, has: &Has) -> Result<plan::Has, ScenarioError> {
+        Ok(match has {
+            Has::Nothing => plan::Has::Nothing,
+            Has::Everything => plan::Has::Everything,
+            Has::Pieces(pieces) => plan::Has::Pieces(self.listed(pieces)?),
+            Has::Share(share) => plan::Has::Pieces(self.drawn(*share)?),
+        })
+    }
+
+    fn listed(&self, pieces: &[u32]) -> Result<Vec<u32>, ScenarioError> {
+        let place = self.at("has").field("pieces");
+        for (index, &piece) in pieces.iter().enumerate() {
+            if piece >= self.pieces {
+                let problem = Problem::NoSuchPiece { piece, pieces: self.pieces };
+                return Err(place.index(index).problem(problem));
+            }
+        }
+        Ok(BTreeSet::from_iter(pieces.iter().copied()).into_iter().collect())
+    }
+
+    fn drawn(&self, share: Draw<f64>) -> Result<Vec<u32>, ScenarioError> {
+        let place = self.at("has").field("share");
+        let mut rng = self.dice.rng(&self.at("has").field("pieces"));
+        let share = self.dice.share(share, place)?;
+        let count = (share * f64::from(self.pieces)).round() as usize;
+        let mut all: Vec<u32> = (0..self.pieces).collect();
+        let (picked, _) = all.partial_shuffle(&mut rng, count);
+        picked.sort_unstable();
+        Ok(picked.to_vec())
+    }
+
+    fn knows(&self, peer: &Peers, name: &str) -> Result<Vec<String>, ScenarioError> {
+        let mut seen = BTreeSet::from([name]);
+        let mut known = Vec::new();
+        for (index, other) in peer.knows.iter().enumerate() {
+            let others = self.roster.all(other, self.at("knows").index(index))?;
+            known.extend(others.iter().filter(|other| seen.insert(other)).cloned());
+        }
+        Ok(known)
+    }
+}
+
+const RATE: &str = "bytes a second (leave it out for no limit)";
+
+fn subject(name: &str) -> String {
+    format!("peer {name}")
+}
+
+/// The address of the peer with this index: 10.0.0.1 and up.
+fn address(index: usize) -> IpAddr {
+    let subnet = u8::try_from(index / HOSTS_A_SUBNET).expect("the roster has no more than fit");
+    let host = (index % HOSTS_A_SUBNET) as u8 + 1;
+    Ipv4Addr::new(10, 0, subnet, host).into()
+}

@@ -1,0 +1,172 @@
+//! From a scenario and a seed to a plan.
+
+use std::net::Ipv4Addr;
+
+use rand_chacha::ChaCha8Rng;
+use reseed_protocol::Layout;
+use reseed_sim::{
+    Plan,
+    plan::{self, LinkPlan, TrackerPlan},
+};
+
+use super::{
+    Draw, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker, events, peers,
+    torrent,
+};
+use crate::substream;
+
+/// Where the tracker is.
+const TRACKER: Ipv4Addr = Ipv4Addr::new(10, 0, 255, 1);
+/// A year: more than that is a mistake, and would not fit a timer.
+const SECONDS_MAX: f64 = 31_536_000.0;
+
+impl Scenario {
+    /// What happens under `seed`. The same scenario and seed always make the same
+    /// plan, and every drawn number has a generator of its own, named after its
+    /// place: to add, remove or fix one leaves the others as they are.
+    pub fn plan(&self, seed: u64) -> Result<Plan, ScenarioError> {
+        check_name(&self.name, Place::root().field("name"))?;
+        let dice = Dice { seed, subject: "scenario" };
+        let torrent = torrent::plan(&self.torrent, dice)?;
+        let pieces = layout(&torrent).pieces();
+        let roster = peers::Roster::new(&self.peers, dice)?;
+        Ok(Plan {
+            scenario: self.name.clone(),
+            seed,
+            perturbation: dice.share(self.perturbation, Place::root().field("perturbation"))?,
+            limits: plan_limits(&self.limits, dice)?,
+            torrent,
+            tracker: self
+                .tracker
+                .as_ref()
+                .map(|tracker| plan_tracker(tracker, dice))
+                .transpose()?,
+            peers: peers::plan(self, &roster, pieces, dice)?,
+            events: events::plan(&self.events, &roster, pieces, dice)?,
+        })
+    }
+}
+
+/// The pieces of a torrent that was checked.
+pub(super) fn layout(torrent: &plan::TorrentPlan) -> Layout {
+    let length = torrent.files.iter().map(|file| file.length).sum();
+    Layout::new(torrent.piece_length, length)
+}
+
+/// Holds `name` to what can stand in a transcript and on a command line.
+pub(super) fn check_name(name: &str, place: Place) -> Result<(), ScenarioError> {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    if name.is_empty() || !name.chars().all(allowed) {
+        return Err(place.problem(Problem::Name { name: name.to_owned() }));
+    }
+    Ok(())
+}
+
+/// Holds a number to its bound.
+pub(super) fn at_most(
+    got: f64,
+    most: f64,
+    what: &'static str,
+    place: Place,
+) -> Result<f64, ScenarioError> {
+    if got > most {
+        return Err(place.problem(Problem::TooMuch { what, got, most }));
+    }
+    Ok(got)
+}
+
+fn plan_limits(limits: &Limits, dice: Dice<'_>) -> Result<plan::Limits, ScenarioError> {
+    let place = Place::root().field("limits");
+    Ok(plan::Limits {
+        done_ms: dice.millis(limits.done_s, place.clone().field("done_s"))?,
+        steps: dice.some(limits.steps, "steps", place.field("steps"))?,
+    })
+}
+
+fn plan_tracker(tracker: &Tracker, dice: Dice<'_>) -> Result<TrackerPlan, ScenarioError> {
+    let place = Place::root().field("tracker");
+    Ok(TrackerPlan {
+        address: TRACKER.into(),
+        interval_s: dice.some(tracker.interval_s, "seconds", place.clone().field("interval_s"))?,
+        link: dice.link(&tracker.link, place.field("link"))?,
+    })
+}
+
+/// The seed, as a source of numbers: a generator for each field of each subject.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dice<'a> {
+    seed: u64,
+    subject: &'a str,
+}
+
+impl<'a> Dice<'a> {
+    /// The same seed for the fields of `subject`, wherever that stands in the
+    /// scenario: to put another in front of it shifts nothing.
+    pub(super) fn of(self, subject: &'a str) -> Dice<'a> {
+        Dice { subject, ..self }
+    }
+
+    /// The generator for the field at `place`.
+    pub(super) fn rng(self, place: &Place) -> ChaCha8Rng {
+        substream(self.seed, &format!("plan/{}/{}", self.subject, place.within_subject()))
+    }
+
+    pub(super) fn number<T: Quantity>(self, draw: Draw<T>, place: &Place) -> T {
+        draw.sample(&mut self.rng(place))
+    }
+
+    /// A number that may not be zero.
+    pub(super) fn some<T: Quantity>(
+        self,
+        draw: Draw<T>,
+        what: &'static str,
+        place: Place,
+    ) -> Result<T, ScenarioError> {
+        let number = self.number(draw, &place);
+        if number == T::default() {
+            return Err(place.problem(Problem::Zero { what }));
+        }
+        Ok(number)
+    }
+
+    /// A number that is not zero, where there is one.
+    pub(super) fn some_if(
+        self,
+        draw: Option<Draw<u64>>,
+        what: &'static str,
+        place: Place,
+    ) -> Result<Option<u64>, ScenarioError> {
+        draw.map(|draw| self.some(draw, what, place)).transpose()
+    }
+
+    /// A share, 0 to 1.
+    pub(super) fn share(self, draw: Draw<f64>, place: Place) -> Result<f64, ScenarioError> {
+        at_most(self.number(draw, &place), 1.0, "as a share", place)
+    }
+
+    /// Seconds, as milliseconds.
+    pub(super) fn millis(self, draw: Draw<f64>, place: Place) -> Result<u64, ScenarioError> {
+        let seconds = at_most(self.number(draw, &place), SECONDS_MAX, "seconds", place)?;
+        Ok((seconds * 1000.0).round() as u64)
+    }
+
+    /// Milliseconds, as microseconds.
+    fn micros(self, draw: Draw<f64>, place: Place) -> Result<u64, ScenarioError> {
+        let most = SECONDS_MAX * 1000.0;
+        let millis = at_most(self.number(draw, &place), most, "milliseconds", place)?;
+        Ok((millis * 1000.0).round() as u64)
+    }
+
+    pub(super) fn link(self, link: &Link, place: Place) -> Result<LinkPlan, ScenarioError> {
+        let at = |field| place.clone().field(field);
+        if link.queue.is_some() && link.bandwidth.is_none() {
+            return Err(at("queue").problem(Problem::QueueWithoutBandwidth));
+        }
+        Ok(LinkPlan {
+            latency_us: self.micros(link.latency_ms, at("latency_ms"))?,
+            jitter_us: self.micros(link.jitter_ms, at("jitter_ms"))?,
+            bandwidth: self.some_if(link.bandwidth, "bytes a second", at("bandwidth"))?,
+            queue: self.some_if(link.queue, "bytes", at("queue"))?,
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! What is shared, spelled out.
+
+use std::collections::BTreeSet;
+
+use reseed_sim::plan::{FilePlan, TorrentPlan};
+
+use super::{
+    Draw, File, Place, Problem, ScenarioError, Torrent,
+    plan::{Dice, at_most},
+};
+
+/// Bytes of content (4 GiB): a run holds all of it in memory.
+const LENGTH_MAX: u64 = 1 << 32;
+/// Pieces (count): every peer has a bit for each, and one for each of everybody
+/// that it knows.
+const PIECES_MAX: u64 = 1 << 20;
+
+impl From<TorrentPlan> for Torrent {
+    /// A torrent that is already there, such as one from a `.torrent` file.
+    fn from(torrent: TorrentPlan) -> Torrent {
+        let file = |file: FilePlan| File { path: file.path, length: Draw::Fixed(file.length) };
+        Torrent {
+            name: torrent.name,
+            piece_length: Draw::Fixed(torrent.piece_length),
+            private: torrent.private,
+            length: None,
+            files: Some(torrent.files.into_iter().map(file).collect()),
+        }
+    }
+}
+
+pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, ScenarioError> {
+    let place = Place::root().field("torrent");
+    let at = |field| place.clone().field(field);
+    check_path(&torrent.name, at("name"))?;
+    if torrent.name.contains('/') {
+        return Err(at("name").problem(Problem::Path { path: torrent.name.clone() }));
+    }
+    let piece_length = dice.some(torrent.piece_length, "bytes a piece", at("piece_length"))?;
+    let files = match (torrent.length, &torrent.files) {
+        (Some(length), None) => {
+            let length = dice.some(length, "bytes", at("length"))?;
+            vec![FilePlan { path: torrent.name.clone(), length }]
+        }
+        (None, Some(files)) => plan_files(files, at("files"), dice)?,
+        _ => return Err(place.problem(Problem::LengthOrFiles)),
+    };
+    let whole = if torrent.files.is_some() { at("files") } else { at("length") };
+    let length = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.length));
+    at_most(length as f64, LENGTH_MAX as f64, "bytes", whole.clone())?;
+    if length == 0 {
+        return Err(whole.problem(Problem::Zero { what: "bytes" }));
+    }
+    let pieces = length.div_ceil(piece_length.into());
+    at_most(pieces as f64, PIECES_MAX as f64, "pieces", at("piece_length"))?;
+    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private: torrent.private, files })
+}
+
+fn plan_files(
+    files: &[File],
+    place: Place,
+    dice: Dice<'_>,
+) -> Result<Vec<FilePlan>, ScenarioError> {
+    let mut taken = BTreeSet::new();
+    let mut folders = BTreeSet::new();
+    let mut plans = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let place = place.clone().index(index);
+        check_path(&file.path, place.clone().field("path"))?;
+        let parents = || file.path.match_indices('/').map(|(at, _)| &file.path[..at]);
+        let clashes = folders.contains(file.path.as_str())
+            || parents().any(|folder| taken.contains(folder))
+            || !taken.insert(file.path.as_str());
+        if clashes {
+            let path = file.path.clone();
+            return Err(place.field("path").problem(Problem::PathTaken { path }));
+        }
+        folders.extend(parents());
+        let subject = format!("file {}", file.path);
+        let length = dice.of(&subject).number(file.length, &place.field("length"));
+        plans.push(FilePlan { path: file.path.clone(), length });
+    }
+    Ok(plans)
+}
+
+/// Holds a path to names below its folder.
+fn check_path(path: &str, place: Place) -> Result<(), ScenarioError> {
+    let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
+    if path.split('/').all(is_name) {
+        return Ok(());
+    }
+    Err(place.problem(Problem::Path { path: path.to_owned() }))
+}

@@ -1,0 +1,180 @@
+//! A plan, for a reader.
+
+use std::fmt::{self, Write};
+
+use comfy_table::{CellAlignment, Table, presets};
+use reseed_protocol::Layout;
+use reseed_sim::{
+    Plan,
+    plan::{Action, EventPlan, Has, LinkPlan, PeerPlan, When},
+};
+
+/// Peers that are shown one by one (count); of more there is only the number.
+const PEERS_SHOWN: usize = 32;
+
+/// What will happen, in a few lines: the torrent, the tracker, the limits, the
+/// peers and the events.
+pub fn summary(plan: &Plan) -> String {
+    let mut text = String::new();
+    write_summary(plan, &mut text).expect("a String takes whatever is written");
+    text
+}
+
+fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
+    writeln!(out, "  torrent  {}", torrent(plan))?;
+    if let Some(tracker) = &plan.tracker {
+        let (address, interval) = (tracker.address, tracker.interval_s);
+        writeln!(out, "  tracker  {address}, every {interval} s, {}", link(tracker.link))?;
+    }
+    let (done, steps) = (seconds(plan.limits.done_ms), plan.limits.steps);
+    writeln!(out, "  limits   all done after {done} of virtual time, {steps} steps")?;
+    writeln!(out, "  tasks    {:.1} % drawn out of turn", plan.perturbation * 100.0)?;
+    writeln!(out)?;
+    writeln!(out, "{}", indent(&peers(&plan.peers[..plan.peers.len().min(PEERS_SHOWN)])))?;
+    if plan.peers.len() > PEERS_SHOWN {
+        writeln!(out, "  … and {} more", plan.peers.len() - PEERS_SHOWN)?;
+    }
+    if !plan.events.is_empty() {
+        writeln!(out)?;
+    }
+    for (index, event) in plan.events.iter().enumerate() {
+        writeln!(out, "  event {index}: {}", sentence(event))?;
+    }
+    Ok(())
+}
+
+fn torrent(plan: &Plan) -> String {
+    let torrent = &plan.torrent;
+    let length: u64 = torrent.files.iter().map(|file| file.length).sum();
+    let pieces = Layout::new(torrent.piece_length, length).pieces();
+    let files = match torrent.files.len() {
+        1 => String::new(),
+        files => format!(" in {files} files"),
+    };
+    let private = if torrent.private { ", private" } else { "" };
+    format!(
+        "{}: {}{files}, {pieces} × {}{private}",
+        torrent.name,
+        bytes(length),
+        bytes(torrent.piece_length.into())
+    )
+}
+
+fn peers(peers: &[PeerPlan]) -> String {
+    let mut table = plain_table();
+    table.set_header(["peer", "address", "joins", "has", "link", "knows", "options"]);
+    for peer in peers {
+        table.add_row([
+            peer.name.clone(),
+            peer.address.to_string(),
+            seconds(peer.join_ms),
+            has(&peer.has),
+            link(peer.link),
+            knows(&peer.knows),
+            options(peer),
+        ]);
+    }
+    table.column_mut(2).expect("there are seven").set_cell_alignment(CellAlignment::Right);
+    table.trim_fmt()
+}
+
+/// A table without lines.
+pub fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn has(has: &Has) -> String {
+    match has {
+        Has::Nothing => "nothing".to_owned(),
+        Has::Everything => "everything".to_owned(),
+        Has::Pieces(pieces) if pieces.len() <= 4 => format!("pieces {pieces:?}"),
+        Has::Pieces(pieces) => format!("{} pieces", pieces.len()),
+    }
+}
+
+fn link(link: LinkPlan) -> String {
+    let mut text = millis(link.latency_us);
+    if link.jitter_us > 0 {
+        text += &format!(" + {}", millis(link.jitter_us));
+    }
+    if let Some(bandwidth) = link.bandwidth {
+        text += &format!(", {}/s", bytes(bandwidth));
+    }
+    if let Some(queue) = link.queue {
+        text += &format!(", queue {}", bytes(queue));
+    }
+    text
+}
+
+fn knows(known: &[String]) -> String {
+    match known.len() {
+        0 => "nobody".to_owned(),
+        1..=3 => known.join(", "),
+        more => format!("{more} peers"),
+    }
+}
+
+fn options(peer: &PeerPlan) -> String {
+    let mut options = vec![format!("{} slots", peer.upload_slots)];
+    let mut add = |there: bool, option: &str| {
+        if there {
+            options.push(option.to_owned());
+        }
+    };
+    add(peer.announce, "announce");
+    add(peer.pex, "pex");
+    add(peer.fast, "fast");
+    let limits = [("up", peer.upload_limit), ("down", peer.download_limit)];
+    for (way, limit) in limits {
+        if let Some(limit) = limit {
+            options.push(format!("{way} {}/s", bytes(limit)));
+        }
+    }
+    options.join(", ")
+}
+
+fn sentence(event: &EventPlan) -> String {
+    let peer = &event.peer;
+    let what = match event.action {
+        Action::Leave => format!("{peer} leaves"),
+        Action::Crash => format!("{peer} crashes"),
+        Action::Start => format!("{peer} starts"),
+        Action::Wipe => format!("the disk of {peer} is emptied"),
+    };
+    let once = match event.delay_ms {
+        0 => "once".to_owned(),
+        delay => format!("{} after", seconds(delay)),
+    };
+    match &event.when {
+        When::At(at) => format!("{what} at {}", seconds(at.saturating_add(event.delay_ms))),
+        When::Verified { peer, pieces } => {
+            format!("{what} {once} {peer} has verified {pieces} pieces")
+        }
+        When::CopyWithout { peer } => format!("{what} {once} there is a copy without {peer}"),
+        When::After(index) => format!("{what} {once} event {index} has happened"),
+    }
+}
+
+fn seconds(millis: u64) -> String {
+    format!("{} s", millis as f64 / 1000.0)
+}
+
+fn millis(micros: u64) -> String {
+    format!("{} ms", micros as f64 / 1000.0)
+}
+
+/// Whole KiB or MiB where it is a whole number of them.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.iter().find(|(unit, _)| count > 0 && count.is_multiple_of(*unit));
+    match unit {
+        Some((unit, name)) => format!("{} {name}", count / unit),
+        None => format!("{count} B"),
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {}", line.trim())).collect::<Vec<_>>().join("\n")
+}
