@@ -10,6 +10,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use command::{Status, Stop, list, replay, run};
+use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
 
 /// Runs BitTorrent scenarios in a simulated network, and replays them from their
@@ -34,6 +35,9 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log();
+    // A message stays in one piece, for whoever searches for it.
+    let handler = || MietteHandlerOpts::new().wrap_lines(false).build();
+    miette::set_hook(Box::new(move |_| Box::new(handler()))).expect("nobody else sets it");
     let outcome = match &cli.command {
         None => run::catalogue(),
         Some(Command::List(args)) => list::list(args),

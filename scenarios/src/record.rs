@@ -86,7 +86,7 @@ pub struct BadDigests(#[from] toml::de::Error);
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     runs: Vec<Run>,
 }
 
