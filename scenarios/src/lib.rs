@@ -4,6 +4,7 @@
 //! with a seed makes the [`Plan`](reseed_sim::Plan) that runs.
 
 mod catalogue;
+mod digests;
 mod nearest;
 mod record;
 pub mod scenario;
@@ -12,7 +13,8 @@ mod substream;
 mod summary;
 
 pub use catalogue::{Entry, NoSuchScenario, catalogue, find};
-pub use record::{BadDigests, Record, Recorded, RecordedDigests};
+pub use digests::{BadDigests, RecordedDigests};
+pub use record::Record;
 pub use scenario::{Scenario, ScenarioError};
 pub use source::{Misread, Source};
 pub use substream::substream;

@@ -4,7 +4,7 @@
 mod command;
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IsTerminal},
     process::ExitCode,
 };
 
@@ -63,6 +63,11 @@ fn main() -> ExitCode {
 /// Logs to standard error what `RUST_LOG` asks for, and without it nothing.
 fn log() {
     if let Ok(filter) = EnvFilter::try_from_default_env() {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        let ansi = io::stderr().is_terminal();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(ansi)
+            .init();
     }
 }

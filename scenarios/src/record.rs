@@ -1,9 +1,9 @@
-//! What is kept of a run: one line of JSON, and its digest.
+//! A run in one line of JSON.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use reseed_sim::{Digest, Engine, Plan, Report, Verdict};
-use serde::{Deserialize, Serialize};
+use reseed_sim::{Engine, Plan, Report, Verdict};
+use serde::Serialize;
 
 /// A run in one JSON object.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,117 +58,5 @@ impl Record {
             evidence: failure.map(|failure| failure.evidence.clone()),
             doubts: (report.verdict == Verdict::Unknown).then(|| report.doubts.clone()),
         }
-    }
-}
-
-/// Digests of runs that were looked at and found right: `snapshots/digests.toml`,
-/// as it was when the command was built.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RecordedDigests(BTreeMap<Recorded, String>);
-
-/// Which run a digest is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recorded {
-    /// The scenario's name.
-    pub scenario: String,
-    /// The seed.
-    pub seed: u64,
-    /// The engine's name.
-    pub engine: String,
-}
-
-/// A file of digests that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("these are no recorded digests: {0}")]
-pub struct BadDigests(#[from] toml::de::Error);
-
-#[derive(Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    runs: Vec<Run>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Run {
-    scenario: String,
-    seed: u64,
-    engine: String,
-    digest: String,
-}
-
-const HEADING: &str = "\
-# Digests of runs that were looked at and found right. To look at one and record it:
-#
-#     reseed replay NAME --seed N [--engine ENGINE] --record snapshots/digests.toml
-
-";
-
-impl RecordedDigests {
-    /// Those that were there when the command was built.
-    pub fn built_in() -> RecordedDigests {
-        RecordedDigests::read(include_str!("../../snapshots/digests.toml"))
-            .expect("a test reads this file")
-    }
-
-    /// Reads a file of them.
-    pub fn read(text: &str) -> Result<RecordedDigests, BadDigests> {
-        let file: File = toml::from_str(text)?;
-        let entry = |run: Run| {
-            let Run { scenario, seed, engine, digest } = run;
-            (Recorded { scenario, seed, engine }, digest)
-        };
-        Ok(RecordedDigests(file.runs.into_iter().map(entry).collect()))
-    }
-
-    /// The file's text, in order.
-    pub fn write(&self) -> String {
-        let run = |(run, digest): (&Recorded, &String)| Run {
-            scenario: run.scenario.clone(),
-            seed: run.seed,
-            engine: run.engine.clone(),
-            digest: digest.clone(),
-        };
-        let file = File { runs: self.0.iter().map(run).collect() };
-        HEADING.to_owned() + &toml::to_string(&file).expect("strings and numbers fit in TOML")
-    }
-
-    /// The digest of the run of `scenario` with `seed` on `engine`.
-    pub fn get(&self, scenario: &str, seed: u64, engine: Engine) -> Option<&str> {
-        self.0.get(&Recorded::of(scenario, seed, engine)).map(String::as_str)
-    }
-
-    /// Records one, in place of an older one.
-    pub fn set(&mut self, scenario: &str, seed: u64, engine: Engine, digest: Digest) {
-        self.0.insert(Recorded::of(scenario, seed, engine), digest.to_string());
-    }
-}
-
-impl Recorded {
-    fn of(scenario: &str, seed: u64, engine: Engine) -> Recorded {
-        Recorded { scenario: scenario.to_owned(), seed, engine: engine.to_string() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_built_in_digests_are_well_formed_and_in_order() {
-        let text = include_str!("../../snapshots/digests.toml");
-        assert_eq!(RecordedDigests::read(text).unwrap().write(), text);
-    }
-
-    #[test]
-    fn a_recorded_digest_is_found_again_under_its_run_alone() {
-        let mut digests = RecordedDigests::default();
-        digests.set("swarm", u64::MAX, Engine::Turmoil, Digest(0xab));
-        let read = RecordedDigests::read(&digests.write()).unwrap();
-        assert_eq!(read.get("swarm", u64::MAX, Engine::Turmoil), Some("00000000000000ab"));
-        assert_eq!(read.get("swarm", u64::MAX, Engine::TurmoilNet), None);
-        assert_eq!(read.get("swarm", 1, Engine::Turmoil), None);
     }
 }

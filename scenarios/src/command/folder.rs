@@ -76,6 +76,8 @@ impl Folder {
 struct Full<'a> {
     #[serde(flatten)]
     record: Record,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_at_seconds: Option<f64>,
     peers: Vec<Peer<'a>>,
     checks: BTreeMap<String, u64>,
 }
@@ -100,7 +102,9 @@ impl<'a> Full<'a> {
             uploaded: peer.uploaded,
         });
         let checks = report.checks.iter().map(|(code, count)| (code.to_string(), *count));
-        Full { record, peers: peers.collect(), checks: checks.collect() }
+        let failed_at = report.failure.as_ref().map(|failure| failure.at);
+        let failed_at_seconds = failed_at.map(|at| at.since_epoch().as_secs_f64());
+        Full { record, failed_at_seconds, peers: peers.collect(), checks: checks.collect() }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use miette::{Report, miette};
+use miette::{IntoDiagnostic, Report, miette};
 use reseed::{Source, catalogue, find};
 use reseed_sim::{Content, Engine, Plan};
 
@@ -42,7 +42,7 @@ impl World {
         let (Some(torrent), Some(content)) = (&self.torrent, &self.content) else {
             return Ok(None);
         };
-        Content::load(torrent, content).map(Some).map_err(Report::msg)
+        Content::load(torrent, content).map(Some).into_diagnostic()
     }
 
     /// The command that does `prepared` again.
