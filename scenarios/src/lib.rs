@@ -9,7 +9,6 @@ mod nearest;
 mod record;
 pub mod scenario;
 mod source;
-mod substream;
 mod summary;
 
 pub use catalogue::{Entry, NoSuchScenario, catalogue, find};
@@ -17,5 +16,4 @@ pub use digests::{BadDigests, RecordedDigests};
 pub use record::Record;
 pub use scenario::{Scenario, ScenarioError};
 pub use source::{Misread, Source};
-pub use substream::substream;
 pub use summary::{bytes, plain_table, summary};

@@ -186,7 +186,7 @@ pub enum When {
 }
 
 impl TrackerPlan {
-    /// The TCP port that it answers on.
+    /// The TCP port that it answers on: the one that is customary.
     pub const PORT: u16 = 6969;
 
     /// Where peers announce.

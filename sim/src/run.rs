@@ -48,7 +48,7 @@ pub trait Watch {
 /// Nobody looks on.
 impl Watch for () {}
 
-/// The tracker's name, as a host and in URLs.
+/// The tracker's name.
 const TRACKER: &str = "tracker";
 
 /// How long a peer may take to shut down: the tracker's five seconds, and some
@@ -251,11 +251,7 @@ impl<'a, S: Stage> Run<'a, S> {
             self.plan.peers[known].address
         };
         let mut metainfo = self.content.metainfo().clone();
-        metainfo.announce = self
-            .plan
-            .tracker
-            .as_ref()
-            .map(|_| format!("http://{TRACKER}:{}/announce", tracker::PORT));
+        metainfo.announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
         let setup = Setup::new(metainfo, plan, plan.knows.iter().map(address).collect());
         let (leave, word) = watch::channel(false);
         self.leave[peer] = Some(leave);

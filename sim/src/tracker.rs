@@ -22,8 +22,7 @@ use reseed_protocol::{
     tracker::{AnnounceRequest, AnnounceResponse, Event},
 };
 
-/// Where it listens. The port that trackers use by custom.
-pub(crate) const PORT: u16 = 6969;
+use crate::plan::TrackerPlan;
 
 /// Peers in an answer, if the peer does not say how many it wants (count).
 const PEERS_DEFAULT: u32 = 50;
@@ -48,7 +47,7 @@ pub(crate) async fn serve<N: Network, E: Env>(
     interval: Duration,
     announced: impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static,
 ) {
-    let at = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), PORT);
+    let at = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), TrackerPlan::PORT);
     let mut listener = network.listen(at).await.expect("nobody else listens on this host");
     let rng = env.rng("tracker");
     let tracker = Rc::new(RefCell::new(Tracker { interval, swarms: BTreeMap::new(), rng }));

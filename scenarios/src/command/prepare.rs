@@ -74,10 +74,9 @@ impl Prepared {
         Ok(Prepared { argument: argument.to_owned(), about: scenario.about, plan })
     }
 
-    /// Bytes made up from the seed.
-    pub fn generate(&self) -> Content {
-        let announce = self.plan.tracker.as_ref().map(|tracker| tracker.announce_url());
-        Content::generate(&self.plan.torrent, self.plan.seed, announce.as_deref())
+    /// Made-up bytes in the shape that the plan says.
+    pub fn generate(&self) -> miette::Result<Content> {
+        Content::generate(&self.plan.torrent).into_diagnostic()
     }
 }
 

@@ -46,12 +46,15 @@ pub fn replay(args: &Args) -> Result<Status, Stop> {
     let world = &args.world;
     let real = world.content()?;
     let prepared = Prepared::new(&args.scenario, args.seed, real.as_ref())?;
+    let content = match real {
+        Some(content) => content,
+        None => prepared.generate()?,
+    };
     let recording = args.record.as_deref().map(|file| Recording::open(file, args)).transpose()?;
     let folder = args.out.as_deref().map(Folder::open).transpose()?;
 
     let mut out = io::stdout().lock();
     print_plan(&prepared, world, &mut out)?;
-    let content = real.unwrap_or_else(|| prepared.generate());
     let mut transcript = Transcript { out, folder, failed: None };
     let outcome = Outcome::of(&prepared, world, &content, &mut transcript);
     let Transcript { mut out, folder, failed } = transcript;

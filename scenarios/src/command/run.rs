@@ -78,7 +78,7 @@ fn run_all(arguments: &[String], seed: u64, world: &World, style: Style) -> Resu
             }
             print_plan(prepared, world, &mut out)?;
         }
-        let outcome = run_one(prepared, real.as_ref(), world);
+        let outcome = run_one(prepared, real.as_ref(), world)?;
         match style {
             Style::Full => outcome.print(prepared, world, &mut out)?,
             Style::Json => {
@@ -108,14 +108,16 @@ fn run_all(arguments: &[String], seed: u64, world: &World, style: Style) -> Resu
     Ok(statuses.fold(Status::Pass, Status::and))
 }
 
-fn run_one(prepared: &Prepared, real: Option<&Content>, world: &World) -> Outcome {
-    let mut line = ProgressLine::new(&prepared.plan.scenario);
-    let outcome = match real {
-        Some(content) => Outcome::of(prepared, world, content, &mut line),
-        None => Outcome::of(prepared, world, &prepared.generate(), &mut line),
+fn run_one(prepared: &Prepared, real: Option<&Content>, world: &World) -> miette::Result<Outcome> {
+    let generated = match real {
+        Some(_) => None,
+        None => Some(prepared.generate()?),
     };
+    let content = real.or(generated.as_ref()).expect("there is one or the other");
+    let mut line = ProgressLine::new(&prepared.plan.scenario);
+    let outcome = Outcome::of(prepared, world, content, &mut line);
     line.bar.finish_and_clear();
-    outcome
+    Ok(outcome)
 }
 
 fn verdicts<'a>(runs: impl Iterator<Item = (&'a Prepared, &'a Outcome)>, world: &World) -> Table {

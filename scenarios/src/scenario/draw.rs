@@ -206,8 +206,9 @@ impl<T: JsonSchema> JsonSchema for Draw<T> {
 
 #[cfg(test)]
 mod tests {
+    use reseed_sim::Substreams;
+
     use super::*;
-    use crate::substream;
 
     #[derive(Debug, Deserialize)]
     struct Document {
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_range_are_drawn() {
-        let mut rng = substream(1, "test");
+        let mut rng = Substreams::new(1).stream("test");
         let range = Draw::Range { from: 3u32, to: 5 };
         let drawn: std::collections::BTreeSet<u32> =
             (0..100).map(|_| range.sample(&mut rng)).collect();

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Layout;
 use reseed_sim::{
-    Plan,
+    Plan, Substreams,
     plan::{self, LinkPlan, TrackerPlan},
 };
 
@@ -13,7 +13,6 @@ use super::{
     Draw, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker, events, peers,
     torrent,
 };
-use crate::substream;
 
 /// Where the tracker is.
 const TRACKER: Ipv4Addr = Ipv4Addr::new(10, 0, 255, 1);
@@ -108,7 +107,11 @@ impl<'a> Dice<'a> {
 
     /// The generator for the field at `place`.
     pub(super) fn rng(self, place: &Place) -> ChaCha8Rng {
-        substream(self.seed, &format!("plan/{}/{}", self.subject, place.within_subject()))
+        Substreams::new(self.seed).stream(&format!(
+            "plan/{}/{}",
+            self.subject,
+            place.within_subject()
+        ))
     }
 
     pub(super) fn number<T: Quantity>(self, draw: Draw<T>, place: &Place) -> T {
