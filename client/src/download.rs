@@ -33,8 +33,9 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long it may take to answer `stopped`. libtorrent: 5 s.
 const ANNOUNCE_TIMEOUT_STOPPING: Duration = Duration::from_secs(5);
 
-/// How often resume data is saved while pieces come in.
-const SAVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often resume data is saved while pieces come in, and with it their bytes
+/// are made safe from a loss of power: what that may cost of the download.
+const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A download's settings.
 #[derive(Debug, Clone)]
