@@ -510,29 +510,35 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
     }
 
     fn happened(&mut self, event: Event) {
+        self.log(&event);
         match &event {
-            Event::Disconnected { connection, .. } => {
-                self.peers.remove(connection);
-                tracing::debug!(?event);
-            }
+            Event::Disconnected { connection, .. } => _ = self.peers.remove(connection),
             Event::PieceVerified { .. } => {
                 self.save_due.get_or_insert(self.driver.env.now() + SAVE_INTERVAL);
             }
+            Event::AnnounceFailed { .. } => self.announce_failing = true,
+            Event::Announced => self.announce_failing = false,
+            _ => {}
+        }
+        self.driver.env.happened(&self.torrent, &event);
+    }
+
+    /// A tracker that fails is logged when it begins to, not at every retry.
+    fn log(&self, event: &Event) {
+        match event {
+            Event::AnnounceFailed { .. } if self.announce_failing => {}
+            Event::AnnounceFailed { reason } => {
+                tracing::warn!(%reason, "the tracker does not answer; trying on");
+            }
+            Event::Announced if self.announce_failing => {
+                tracing::info!("the tracker answers again");
+            }
+            Event::TrackerWarning { warning } => tracing::warn!(%warning, "the tracker warns"),
             Event::PieceFailed { piece, blamed } => {
                 tracing::warn!(piece, ?blamed, "a piece has a wrong hash");
             }
-            Event::AnnounceFailed { reason } if !self.announce_failing => {
-                tracing::warn!(%reason, "the tracker does not answer; trying on");
-            }
-            Event::TrackerWarning { warning } => tracing::warn!(%warning, "the tracker warns"),
             _ => tracing::debug!(?event),
         }
-        self.announce_failing = match &event {
-            Event::AnnounceFailed { .. } => true,
-            Event::Announced => false,
-            _ => self.announce_failing,
-        };
-        self.driver.env.happened(&self.torrent, &event);
     }
 
     /// Tells the user's handles where the download stands, if that changed.
