@@ -69,7 +69,7 @@ impl Stage for World {
             .iter()
             .map(|it| {
                 let (name, task, panic) = (self.name(it.host), &it.task, &it.panic);
-                format!("at {} s task {task:?} of {name} panicked: {panic}", it.at)
+                format!("at {} s task {task:?} of {name} {panic}", it.at)
             })
             .collect()
     }

@@ -29,6 +29,7 @@ mod segment;
 mod software;
 mod stage;
 mod tap;
+mod ticked;
 mod timer;
 mod trace;
 mod tracker;

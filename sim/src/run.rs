@@ -15,6 +15,7 @@ use crate::{
     plan::{Action, Has, LinkPlan, Plan, TrackerPlan, When},
     software::{self, Setup},
     stage::{Paused, Place, Stage},
+    ticked::{TickedOptions, TickedStage},
     tracker,
 };
 
@@ -73,22 +74,31 @@ const PROGRESS_EACH: Duration = Duration::from_secs(1);
 pub fn run(plan: &Plan, content: &Content, engine: Engine, watch: &mut dyn Watch) -> Report {
     let content = Rc::new(content.clone());
     let lab = Lab::new(plan, &content, watch.wants_lines());
+    let limits = Limits {
+        steps: plan.limits.steps,
+        polls_at_instant: POLLS_AT_INSTANT_MAX,
+        ..Limits::default()
+    };
     match engine {
         Engine::TurmoilNet => {
             let mut world = World::new(WorldOptions {
                 seed: plan.seed,
                 perturbation: plan.perturbation,
-                limits: Limits {
-                    steps: plan.limits.steps,
-                    polls_at_instant: POLLS_AT_INSTANT_MAX,
-                    ..Limits::default()
-                },
+                limits,
                 ..WorldOptions::default()
             });
             world.set_recorder(lab.clone());
             Run::new(plan, &content, &lab, world, watch).run(engine)
         }
-        Engine::Turmoil => unimplemented!("the second engine"),
+        Engine::Turmoil => {
+            let stage = TickedStage::new(TickedOptions {
+                seed: plan.seed,
+                shuffle_hosts: plan.perturbation > 0.0,
+                limits,
+                ..TickedOptions::default()
+            });
+            Run::new(plan, &content, &lab, stage, watch).run(engine)
+        }
     }
 }
 

@@ -1,0 +1,200 @@
+//! The catalogue, run for real on both engines, and what reviewed runs look like.
+
+use std::{
+    env,
+    fmt::Write as _,
+    process::{Command, Stdio},
+};
+
+use reseed::{bytes, catalogue, find};
+use reseed_protocol::Time;
+use reseed_sim::{Content, Engine, Plan, Report, Verdict, Watch, run};
+
+const ENGINES: [Engine; 2] = [Engine::TurmoilNet, Engine::Turmoil];
+
+fn plan(scenario: &str, seed: u64) -> Plan {
+    let source = find(scenario).unwrap().source();
+    source.read().unwrap().plan(seed).unwrap()
+}
+
+fn run_at(scenario: &str, seed: u64, engine: Engine, watch: &mut dyn Watch) -> Report {
+    let plan = plan(scenario, seed);
+    let content = Content::generate(&plan.torrent).unwrap();
+    run(&plan, &content, engine, watch)
+}
+
+/// Runs one entry at `seeds` on both engines: each must pass.
+fn passes(scenario: &str, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        for engine in ENGINES {
+            let report = run_at(scenario, seed, engine, &mut ());
+            assert_eq!(
+                report.verdict,
+                Verdict::Pass,
+                "{scenario}, seed {seed}, on {engine}: {:?} {:?}",
+                report.failure,
+                report.doubts,
+            );
+        }
+    }
+}
+
+#[test]
+fn two_peers_passes_at_several_seeds_on_both_engines() {
+    passes("two-peers", 1..9);
+}
+
+#[test]
+fn swarm_passes_at_several_seeds_on_both_engines() {
+    passes("swarm", 1..4);
+}
+
+#[test]
+fn late_seed_passes_at_several_seeds_on_both_engines() {
+    passes("late-seed", 1..4);
+}
+
+#[test]
+fn crash_and_resume_passes_at_several_seeds_on_both_engines() {
+    passes("crash-and-resume", 1..4);
+}
+
+#[test]
+fn multi_file_passes_at_several_seeds_on_both_engines() {
+    passes("multi-file", 1..6);
+}
+
+/// A transcript, as `reseed replay` prints it.
+#[derive(Default)]
+struct Transcript(String);
+
+impl Watch for Transcript {
+    fn wants_lines(&self) -> bool {
+        true
+    }
+
+    fn line(&mut self, at: Time, line: &str) {
+        writeln!(self.0, "{at:>12} {line}").unwrap();
+    }
+}
+
+#[test]
+fn what_a_run_said_does_not_depend_on_whether_anybody_listens() {
+    let mut transcript = Transcript::default();
+    let heard = run_at("swarm", 5, Engine::TurmoilNet, &mut transcript);
+    let unheard = run_at("swarm", 5, Engine::TurmoilNet, &mut ());
+    assert!(transcript.0.lines().count() > 1000);
+    assert_eq!((heard.digest, heard.events), (unheard.digest, unheard.events));
+}
+
+#[test]
+fn a_seed_gives_one_digest_a_hundred_times_in_one_process() {
+    for (scenario, times) in [("two-peers", 100), ("crash-and-resume", 5)] {
+        let first = run_at(scenario, 7, Engine::TurmoilNet, &mut ());
+        for time in 1..times {
+            let again = run_at(scenario, 7, Engine::TurmoilNet, &mut ());
+            assert_eq!(again.digest, first.digest, "{scenario}, seed 7, run {time}");
+        }
+    }
+    let first = run_at("two-peers", 7, Engine::Turmoil, &mut ());
+    for time in 1..10 {
+        let again = run_at("two-peers", 7, Engine::Turmoil, &mut ());
+        assert_eq!(again.digest, first.digest, "two-peers on turmoil, seed 7, run {time}");
+    }
+}
+
+#[test]
+fn seeds_give_different_runs() {
+    let digest = |seed| run_at("two-peers", seed, Engine::TurmoilNet, &mut ()).digest;
+    let digests: std::collections::BTreeSet<_> = (1..9).map(digest).collect();
+    assert_eq!(digests.len(), 8);
+}
+
+#[test]
+fn another_process_gives_the_same_digest_with_every_log_line_on_and_with_none() {
+    let process = |log: Option<&str>, engine: Engine| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
+        command.args(["run", "crash-and-resume", "--seed", "7", "--json"]);
+        command.args(["--engine", &engine.to_string()]);
+        command.env_remove("RUST_LOG").stderr(Stdio::null());
+        log.map(|level| command.env("RUST_LOG", level));
+        let output = command.output().unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        record["digest"].as_str().unwrap().to_owned()
+    };
+    for engine in ENGINES {
+        let here = run_at("crash-and-resume", 7, engine, &mut ()).digest.to_string();
+        assert_eq!(process(None, engine), here, "on {engine}, without a log");
+        assert_eq!(process(Some("trace"), engine), here, "on {engine}, with RUST_LOG=trace");
+    }
+}
+
+#[test]
+fn a_leecher_that_lost_its_power_goes_on_from_what_was_safe_on_its_disk() {
+    for seed in 1..4 {
+        let mut transcript = Transcript::default();
+        let report = run_at("crash-and-resume", seed, Engine::TurmoilNet, &mut transcript);
+        assert_eq!(report.verdict, Verdict::Pass, "seed {seed}");
+        let (before, after) = transcript.0.split_once("leecher-1 loses power").unwrap();
+        assert!(before.contains("leecher-1 has verified piece"), "seed {seed}");
+        assert!(after.contains("leecher-1 → seed  bitfield"), "seed {seed}: nothing was kept");
+    }
+}
+
+#[test]
+fn the_seed_that_leaves_late_leaves_nobody_complete_behind() {
+    for seed in 1..4 {
+        let mut transcript = Transcript::default();
+        run_at("late-seed", seed, Engine::TurmoilNet, &mut transcript);
+        let (before, after) = transcript.0.split_once("seed has left").unwrap();
+        assert!(!before.contains("is complete"), "seed {seed}: it left too late to matter");
+        assert_eq!(after.matches("is complete").count(), 5, "seed {seed}");
+    }
+}
+
+fn snapshots() -> insta::internals::SettingsBindDropGuard {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind_to_scope()
+}
+
+/// A run in words, but for what any change to anything changes: its digest.
+fn summary(report: &Report) -> String {
+    let mut words = format!(
+        "{} after {} s, {} useful\n",
+        report.verdict,
+        report.ended,
+        bytes(report.useful_bytes)
+    );
+    for peer in &report.peers {
+        let completed = match peer.completed {
+            Some(at) => format!("complete at {at} s"),
+            None => "complete from the start".to_owned(),
+        };
+        let (down, up) = (bytes(peer.downloaded), bytes(peer.uploaded));
+        writeln!(words, "{}: {completed}, {down} down, {up} up", peer.name).unwrap();
+    }
+    for (oracle, checks) in &report.checks {
+        writeln!(words, "{oracle} checked {checks} times").unwrap();
+    }
+    words
+}
+
+#[test]
+fn a_summary_of_each_entry_at_seed_1() {
+    let _settings = snapshots();
+    for entry in catalogue() {
+        let report = run_at(entry.name, 1, Engine::TurmoilNet, &mut ());
+        insta::assert_snapshot!(format!("run-{}", entry.name), summary(&report));
+    }
+}
+
+#[test]
+fn the_whole_transcript_of_two_peers_at_seed_1() {
+    let _settings = snapshots();
+    let mut transcript = Transcript::default();
+    run_at("two-peers", 1, Engine::TurmoilNet, &mut transcript);
+    insta::assert_snapshot!("transcript-two-peers", transcript.0);
+}
