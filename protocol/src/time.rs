@@ -61,6 +61,6 @@ impl Sub<Time> for Time {
 impl fmt::Display for Time {
     /// Seconds with microseconds, as in `12.345678`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:06}", self.0.as_secs(), self.0.subsec_micros())
+        f.pad(&format!("{}.{:06}", self.0.as_secs(), self.0.subsec_micros()))
     }
 }

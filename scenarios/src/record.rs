@@ -49,8 +49,8 @@ impl Record {
             engine,
             verdict: report.verdict,
             digest: report.digest.to_string(),
-            sim_seconds: report.ended.since_epoch().as_secs_f64(),
-            wall_seconds: wall.as_secs_f64(),
+            sim_seconds: seconds(report.ended.since_epoch()),
+            wall_seconds: seconds(wall),
             events: report.events,
             hosts: report.hosts,
             useful_bytes: report.useful_bytes,
@@ -59,4 +59,9 @@ impl Record {
             doubts: (report.verdict == Verdict::Unknown).then(|| report.doubts.clone()),
         }
     }
+}
+
+/// Whole microseconds, in seconds: the nearest `f64` prints as short as they do.
+fn seconds(span: Duration) -> f64 {
+    span.as_micros() as f64 / 1e6
 }

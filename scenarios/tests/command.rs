@@ -2,8 +2,11 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Output},
 };
+
+use reseed_protocol::metainfo::{Content, Draft, Metainfo};
 
 fn reseed(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_reseed")).args(args).env_remove("RUST_LOG").output().unwrap()
@@ -90,4 +93,120 @@ fn only_runs_of_the_catalogue_are_recorded_and_only_in_a_file_of_digests() {
     let args = ["replay", "two-peers", "--seed", "1", "--record", file];
     refuses(&args, "these are no recorded digests");
     assert_eq!(fs::read_to_string(file).unwrap(), "no digests");
+}
+
+/// A torrent of two files in `folder`, with its content; `change` may spoil the
+/// .torrent file.
+fn torrent(folder: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> [String; 2] {
+    let part = |length: u64, seed: u8| -> Vec<u8> {
+        (0..length).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 8) as u8 ^ seed).collect()
+    };
+    let (first, second) = (part(100_001, 1), part(40_000, 2));
+    let draft = Draft {
+        name: "music".to_owned(),
+        piece_length: 20_000,
+        private: false,
+        announce: Some("http://tracker.invalid/announce".to_owned()),
+        content: Content::Folder(vec![
+            (vec!["a.ogg".to_owned()], first.len() as u64),
+            (vec!["more".to_owned(), "b.ogg".to_owned()], second.len() as u64),
+        ]),
+    };
+    let all = [first.as_slice(), &second].concat();
+    let (_, bytes) = Metainfo::create(&draft, all.as_slice()).unwrap();
+    let content = folder.join("music");
+    fs::create_dir_all(content.join("more")).unwrap();
+    fs::write(content.join("a.ogg"), first).unwrap();
+    fs::write(content.join("more/b.ogg"), second).unwrap();
+    let torrent = folder.join("music.torrent");
+    fs::write(&torrent, change(bytes)).unwrap();
+    [torrent, content].map(|path| path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_real_torrent_is_shared_with_its_real_content_on_both_engines() {
+    let folder = tempfile::tempdir().unwrap();
+    let [torrent, content] = torrent(folder.path(), |bytes| bytes);
+    for engine in ["turmoil-net", "turmoil"] {
+        let shared = ["--torrent", &torrent, "--content", &content, "--engine", engine, "--json"];
+        let output = reseed(&[&["run", "swarm"], &shared[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(record["verdict"], "pass");
+        assert_eq!(record["useful_bytes"], 8 * 140_001, "eight leechers got all of it");
+    }
+}
+
+#[test]
+fn a_torrent_that_is_none_is_refused_with_what_is_wrong_with_it() {
+    let replace = |bytes: &[u8], from: &str, to: &str| -> Vec<u8> {
+        let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+        [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()
+    };
+    type Change<'a> = Box<dyn FnOnce(Vec<u8>) -> Vec<u8> + 'a>;
+    let cases: [(Change<'_>, &str); 3] = [
+        (Box::new(|bytes| bytes[..bytes.len() / 2].to_vec()), "is no torrent"),
+        (Box::new(|bytes| replace(&bytes, "4:more5:b.ogg", "2:..5:b.ogg")), "\"..\""),
+        (Box::new(|bytes| replace(&bytes, "lengthi20000e", "lengthi10000e")), "hashes"),
+    ];
+    for (change, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let [torrent, content] = torrent(folder.path(), change);
+        refuses(&["run", "swarm", "--torrent", &torrent, "--content", &content], expected);
+    }
+}
+
+#[test]
+fn content_that_is_not_the_torrents_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [torrent, content] = torrent(folder.path(), |bytes| bytes);
+    let args = ["replay", "swarm", "--seed", "1", "--torrent", &torrent, "--content", &content];
+    let file = folder.path().join("music/a.ogg");
+    let mut spoilt = fs::read(&file).unwrap();
+    spoilt[25_000] ^= 1;
+    fs::write(&file, &spoilt).unwrap();
+    refuses(&args, "piece 1 of");
+    fs::write(&file, &spoilt[1..]).unwrap();
+    refuses(&args, "has 100000 bytes where the torrent says 100001");
+    fs::remove_file(&file).unwrap();
+    refuses(&args, "cannot read");
+}
+
+#[test]
+fn a_run_prints_its_seed_and_plan_before_its_verdict() {
+    let output = reseed(&["run", "two-peers", "--seed", "3"]);
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let at = |words: &str| stdout.find(words).unwrap_or_else(|| panic!("{words:?} in {stdout}"));
+    assert!(at("seed 3") < at("leecher  10.0.0.2"));
+    assert!(at("leecher  10.0.0.2") < at("pass  digest"));
+}
+
+#[test]
+fn a_bare_command_runs_the_whole_catalogue_and_prints_a_table() {
+    let output = reseed(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    for entry in reseed::catalogue() {
+        let mut lines = stdout.lines().filter(|line| line.starts_with(entry.name));
+        assert!(lines.any(|line| line.contains("pass")), "{} in {stdout}", entry.name);
+    }
+}
+
+#[test]
+fn a_replay_prints_and_keeps_the_transcript() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let output = reseed(&["replay", "two-peers", "--seed", "2", "--out", kept.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let transcript = fs::read_to_string(kept.join("transcript.txt")).unwrap();
+    assert!(transcript.lines().count() > 30);
+    assert!(transcript.lines().all(|line| stdout.contains(line)));
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(kept.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["verdict"], "pass");
+    let plan: reseed_sim::Plan =
+        toml::from_str(&fs::read_to_string(kept.join("plan.toml")).unwrap()).unwrap();
+    assert_eq!(plan.seed, 2);
 }

@@ -30,7 +30,7 @@ pub struct Content {
 #[non_exhaustive]
 pub enum ContentError {
     /// A file cannot be read.
-    #[error("reading {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum ContentError {
         source: io::Error,
     },
     /// The torrent is none.
-    #[error("{path} is no torrent: {source}")]
+    #[error("{path} is no torrent")]
     Torrent {
         /// The file.
         path: PathBuf,

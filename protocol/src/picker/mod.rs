@@ -315,6 +315,11 @@ impl Picker {
         })
     }
 
+    /// Blocks that are wanted and asked of nobody (count).
+    pub fn free_count(&self) -> u64 {
+        self.free
+    }
+
     /// Blocks in flight (count), one asked of several connections counted once.
     pub fn in_flight_count(&self) -> usize {
         self.in_flight

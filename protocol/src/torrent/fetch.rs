@@ -131,10 +131,16 @@ impl Torrent {
             true => 1,
             false => connection.pipeline.target(rate, connection.remote_reqq),
         };
-        let Some(room) = target.checked_sub(connection.requested.len()).filter(|room| *room > 0)
-        else {
-            return;
+        let waiting = connection.requested.len();
+        let room = match self.picker.is_endgame() {
+            // What comes twice is wasted, so that only who is idle asks again, for a
+            // block at a time. libtorrent: `strict_end_game_mode`.
+            true => usize::from(waiting == 0),
+            false => target.saturating_sub(waiting).min(self.picker.free_count() as usize),
         };
+        if room == 0 {
+            return;
+        }
         let blocks = self.picker.pick(id, &connection.remote_pieces, room, only, rng);
         if blocks.is_empty() {
             return;

@@ -69,6 +69,8 @@ pub struct Torrent {
     unsent: BTreeSet<ConnectionId>,
     /// Blocks became free since connections were last asked to request more.
     refill: bool,
+    /// Whether no block was free when that was last looked at.
+    endgame: bool,
     /// Somebody's interest changed, or an unchoked peer left.
     rechoke: bool,
     /// Never later than the first thing due; see `timers`.
@@ -121,6 +123,7 @@ impl Torrent {
             outputs: VecDeque::new(),
             unsent: BTreeSet::new(),
             refill: false,
+            endgame: false,
             rechoke: false,
             wake: Some(now),
         }
@@ -246,11 +249,13 @@ impl Torrent {
         if std::mem::take(&mut self.rechoke) {
             self.rechoke(now, rng);
         }
+        self.refill |= self.begins_endgame();
         while std::mem::take(&mut self.refill) {
             let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
             for id in ids {
                 self.request_more(id, now, rng);
             }
+            self.refill |= self.begins_endgame();
         }
         self.drop_who_does_not_read(now);
         if self.config.transcript {
@@ -266,6 +271,13 @@ impl Torrent {
         for (by, frame) in connection.spoken.iter_mut().flat_map(std::mem::take) {
             self.outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
         }
+    }
+
+    /// Whether the endgame has begun since the last call: now those who had nothing
+    /// left to ask for may ask for what others are asked for.
+    fn begins_endgame(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.endgame, self.picker.is_endgame());
+        self.endgame && !before
     }
 
     /// A remote that takes nothing while it makes us answer may not make us hold
