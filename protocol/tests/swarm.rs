@@ -431,3 +431,37 @@ fn any_bytes_cost_at_most_the_connection_that_they_came_on() {
         prop_assert!(swarm.closed(leecher).len() <= 2);
     });
 }
+
+/// A remote without the fast extension that is connected to `node`, unchoked.
+fn plain_remote(swarm: &mut Swarm, node: usize) -> ConnectionId {
+    let from = "10.9.9.9:999".parse().unwrap();
+    let connection = swarm.nodes[node].torrent.accept(from, swarm.now).unwrap();
+    let mut bytes = BytesMut::new();
+    let hello = reseed_protocol::wire::Handshake::new(InfoHash([7; 20]), PeerId([b'x'; 20]));
+    bytes.extend_from_slice(&hello.encode());
+    Message::Interested.encode(&mut bytes);
+    swarm.input(node, Input::Received { connection, bytes });
+    swarm.run_until(swarm.now + Duration::from_secs(1));
+    assert!(!swarm.nodes[node].torrent.connection(connection).unwrap().is_choking());
+    connection
+}
+
+#[test]
+fn a_request_that_is_cancelled_while_its_block_is_read_gets_no_piece() {
+    let mut swarm = Swarm::new(layout());
+    let seed = swarm.seed();
+    let connection = plain_remote(&mut swarm, seed);
+    let block = layout().block(3, 1);
+    let mut bytes = BytesMut::new();
+    Message::Request(block).encode(&mut bytes);
+    Message::Cancel(block).encode(&mut bytes);
+    swarm.input(seed, Input::Received { connection, bytes });
+    swarm.run_until(swarm.now + Duration::from_secs(5));
+    assert_eq!(swarm.said(seed, |message| matches!(message, Message::Piece { .. })), 0);
+
+    let mut again = BytesMut::new();
+    Message::Request(block).encode(&mut again);
+    swarm.input(seed, Input::Received { connection, bytes: again });
+    swarm.run_until(swarm.now + Duration::from_secs(5));
+    assert_eq!(swarm.said(seed, |message| matches!(message, Message::Piece { .. })), 1);
+}

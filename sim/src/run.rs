@@ -314,6 +314,7 @@ impl<'a, S: Stage> Run<'a, S> {
                 self.lab.ended(peer, now, "loses power");
             }
             Action::Start if !up => {
+                self.joined[peer] = true;
                 self.stage.revive(Place(peer));
                 self.start(peer);
             }

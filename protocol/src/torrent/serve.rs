@@ -61,11 +61,14 @@ impl Torrent {
             connection.uploads.drain(..).partition(|block| granted.contains(&block.piece));
         connection.granted_fast = granted;
         connection.uploads.extend(keep);
-        // What is being read goes out still, so it is no longer anybody's to drop.
+        // With the fast extension every request has its answer, and what is being
+        // read goes out still; without it a choke drops them all. BEP 3, BEP 6.
         if connection.fast {
             for block in drop {
                 self.send(id, &Message::Reject(block), now);
             }
+        } else {
+            connection.reading.clear();
         }
     }
 
@@ -97,10 +100,11 @@ impl Torrent {
 
     pub(super) fn cancelled(&mut self, id: ConnectionId, block: Block, now: Time) {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
-        let before = connection.uploads.len();
+        let before = connection.uploads_waiting();
         connection.uploads.retain(|upload| *upload != block);
+        connection.reading.retain(|reading| *reading != block);
         // With the fast extension a cancelled request still has an answer. BEP 6.
-        if connection.uploads.len() < before && connection.fast {
+        if connection.uploads_waiting() < before && connection.fast {
             self.send(id, &Message::Reject(block), now);
         }
     }
@@ -123,8 +127,9 @@ impl Torrent {
         now: Time,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        // It may have been cancelled meanwhile.
         let at = connection.reading.iter().position(|reading| *reading == block);
-        let at = at.expect("what was read was being read");
+        let Some(at) = at else { return };
         connection.reading.remove(at);
         match data {
             Some(data) => {
