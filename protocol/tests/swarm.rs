@@ -465,3 +465,23 @@ fn a_request_that_is_cancelled_while_its_block_is_read_gets_no_piece() {
     swarm.run_until(swarm.now + Duration::from_secs(5));
     assert_eq!(swarm.said(seed, |message| matches!(message, Message::Piece { .. })), 1);
 }
+
+#[test]
+fn at_its_limit_of_connections_a_torrent_waits_for_one_to_end_and_not_for_the_clock() {
+    let mut swarm = Swarm::new(layout());
+    let (a, b) = (swarm.leecher(), swarm.leecher());
+    let full = swarm.add(Bitfield::empty(layout().pieces()), |config| config.connections_max = 1);
+    swarm.introduce(full, a);
+    swarm.introduce(full, b);
+    swarm.run_until(secs(5));
+    assert_eq!(swarm.established(full), 1);
+    for second in 5..200 {
+        swarm.run_until(secs(second));
+        let next = swarm.nodes[full].torrent.poll_timeout();
+        assert!(next.is_some_and(|at| at > swarm.now), "{second}: it would spin");
+    }
+    let connected = if swarm.established(a) == 1 { a } else { b };
+    swarm.input(connected, Input::Stop);
+    swarm.run_until(secs(210));
+    assert_eq!(swarm.established(full), 1, "the other one has been dialled");
+}

@@ -48,7 +48,8 @@ impl Torrent {
         Ok(id)
     }
 
-    /// Dials who may be dialled, as far as the limits go.
+    /// Dials who may be dialled, as far as the limits go. At a limit it is not the
+    /// time that lets it go on, but a connection that comes to something or ends.
     pub(super) fn dial(&mut self, now: Time, rng: &mut impl Rng) {
         if self.stopping {
             return;
@@ -61,7 +62,12 @@ impl Torrent {
         while half_open < self.config.half_open_max
             && self.connections.len() < self.config.connections_max
         {
-            let Some(addr) = self.peers.next_dial(now, rng) else { return };
+            let Some(addr) = self.peers.next_dial(now, rng) else {
+                if let Some(at) = self.peers.poll_timeout() {
+                    self.wake_by(at);
+                }
+                return;
+            };
             let connection = self.open(addr, Direction::Outbound, now);
             self.outputs.push_back(Output::Dial { connection, addr });
             self.wake_by(now + self.config.dial_timeout);
@@ -72,7 +78,8 @@ impl Torrent {
     pub(super) fn dialled(&mut self, id: ConnectionId, now: Time) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.phase = Phase::Handshaking { since: now };
-        self.wake_by(now + self.config.handshake_timeout);
+        // Another may be dialled now.
+        self.wake = Some(now);
         self.send_handshake(id, now);
     }
 

@@ -29,11 +29,6 @@ impl Torrent {
         self.exchange_peers(now);
         self.announce(now);
         self.dial(now, rng);
-        if !self.stopping
-            && let Some(at) = self.peers.poll_timeout()
-        {
-            self.wake_by(at);
-        }
     }
 
     /// Closes connections that took too long, and keeps the others alive.
