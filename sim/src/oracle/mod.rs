@@ -1,6 +1,6 @@
 //! What runs are checked against.
 //!
-//! An [`Oracle`] is a statement that must hold at every step. It is shown what
+//! An oracle is a statement that must hold at every step. It is shown what
 //! each torrent does, and keeps its own record beside it, made from what was said
 //! on the wire and from the true content, never from what the peer believes of
 //! itself. It counts what it checked: one that never had occasion to check
