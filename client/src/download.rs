@@ -9,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    ConnectionId, InfoHash, PeerId, Time,
+    ConnectionId, Defect, Defects, InfoHash, PeerId, Time,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse},
@@ -52,6 +52,8 @@ pub struct DownloadOptions {
     pub upload_slots: usize,
     /// Connections at a time (count).
     pub connections_max: usize,
+    /// Bugs written back in.
+    pub defects: Defects,
 }
 
 impl Default for DownloadOptions {
@@ -63,6 +65,7 @@ impl Default for DownloadOptions {
             peers: Vec::new(),
             upload_slots: 8,
             connections_max: 50,
+            defects: Defects::NONE,
         }
     }
 }
@@ -255,6 +258,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             upload_slots: self.options.upload_slots,
             connections_max: self.options.connections_max,
             transcript: self.env.listens(),
+            defects: self.options.defects,
             ..Config::new(PeerId::generate(&mut self.rng), self.port)
         };
         let start = Start {
@@ -267,6 +271,14 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         };
         let now = self.env.now();
         let torrent = Torrent::new(config, start, now, &mut self.rng);
+        if self.options.defects.has(Defect::TaskWithoutOwner) {
+            let env = self.env.clone();
+            self.env.spawn("saver", async move {
+                loop {
+                    env.sleep_until(env.now() + SAVE_INTERVAL).await;
+                }
+            });
+        }
         let (inputs, received) = mpsc::channel(INPUTS_MAX);
         let mut running = Running {
             torrent,

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use reseed_protocol::Defect;
 use serde::{Deserialize, Serialize};
 
 /// All of a run that is decided before it starts.
@@ -18,6 +19,9 @@ pub struct Plan {
     pub seed: u64,
     /// How often the next task is drawn at random instead of in turn, 0 to 1.
     pub perturbation: f64,
+    /// Bugs that are written back into every peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "defects")]
+    pub defects: Vec<Defect>,
     /// Where the run ends at the latest.
     pub limits: Limits,
     /// What is shared.
@@ -183,6 +187,21 @@ pub enum When {
     },
     /// The event with this index in the plan was carried out.
     After(usize),
+}
+
+/// Defects by their names.
+mod defects {
+    use reseed_protocol::Defect;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(defects: &[Defect], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(defects.iter().map(|defect| defect.name()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Defect>, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        names.iter().map(|name| name.parse().map_err(D::Error::custom)).collect()
+    }
 }
 
 impl TrackerPlan {

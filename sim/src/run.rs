@@ -262,7 +262,7 @@ impl<'a, S: Stage> Run<'a, S> {
         };
         let mut metainfo = self.content.metainfo().clone();
         metainfo.announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
-        let setup = Setup::new(metainfo, plan, plan.knows.iter().map(address).collect());
+        let setup = Setup::new(metainfo, self.plan, plan, plan.knows.iter().map(address).collect());
         let (leave, word) = watch::channel(false);
         self.leave[peer] = Some(leave);
         let place = Place(peer);

@@ -6,10 +6,10 @@ use std::{
 };
 
 use reseed_client::{Disk, DownloadOptions, Env, Network, Session, SessionOptions};
-use reseed_protocol::Metainfo;
+use reseed_protocol::{Defects, Metainfo};
 use tokio::sync::watch;
 
-use crate::plan::PeerPlan;
+use crate::plan::{PeerPlan, Plan};
 
 /// Where peers listen. BEP 3 suggests it.
 pub(crate) const PEER_PORT: u16 = 6881;
@@ -22,8 +22,13 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The settings that `peer` has in a plan, where it knows of peers at `knows`.
-    pub(crate) fn new(metainfo: Metainfo, peer: &PeerPlan, knows: Vec<IpAddr>) -> Setup {
+    /// The settings that `peer` has in `plan`, where it knows of peers at `knows`.
+    pub(crate) fn new(
+        metainfo: Metainfo,
+        plan: &Plan,
+        peer: &PeerPlan,
+        knows: Vec<IpAddr>,
+    ) -> Setup {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         Setup {
             metainfo,
@@ -38,6 +43,7 @@ impl Setup {
                 announce: peer.announce,
                 peers: knows.into_iter().map(|ip| SocketAddr::new(ip, PEER_PORT)).collect(),
                 upload_slots: peer.upload_slots,
+                defects: Defects::from_iter(plan.defects.iter().copied()),
                 ..DownloadOptions::default()
             },
         }

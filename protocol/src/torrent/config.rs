@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::PeerId;
+use crate::{Defects, PeerId};
 
 /// A peer's settings in one torrent. The times are waits on a remote; each is
 /// what the named client uses where BEP 3 gives no figure.
@@ -43,6 +43,8 @@ pub struct Config {
     /// given to others, and it counts as snubbing us. BEP 3 §anti-snubbing: a
     /// minute.
     pub request_timeout: Duration,
+    /// Bugs written back in.
+    pub defects: Defects,
 }
 
 impl Config {
@@ -63,6 +65,7 @@ impl Config {
             keepalive_interval: Duration::from_secs(100),
             idle_timeout: Duration::from_secs(180),
             request_timeout: Duration::from_secs(60),
+            defects: Defects::NONE,
         }
     }
 }

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{CloseReason, Event, Frame, Output, Speaker, Torrent};
 use crate::{
-    ALLOWED_FAST_PIECES, ConnectionId, PeerId, Time, allowed_fast_set,
+    ALLOWED_FAST_PIECES, ConnectionId, Defect, PeerId, Time, allowed_fast_set,
     connection::{Connection, Direction, Phase},
     wire::{Handshake, Message},
 };
@@ -192,8 +192,9 @@ impl Torrent {
         let other = self
             .established()
             .find(|other| other.id != id && other.remote_id == Some(remote_id))?;
-        let favoured =
-            if self.config.peer_id > remote_id { Direction::Outbound } else { Direction::Inbound };
+        let ours_stays =
+            self.config.peer_id > remote_id || self.config.defects.has(Defect::KeepsOwnDial);
+        let favoured = if ours_stays { Direction::Outbound } else { Direction::Inbound };
         let (other, other_direction) = (other.id, other.direction);
         if other_direction == direction || other_direction == favoured {
             return Some(other);
@@ -240,7 +241,7 @@ impl Torrent {
         self.unsent.remove(&id);
         self.picker.release_all(id);
         self.picker.peer_gone(&connection.remote_pieces);
-        self.refill = true;
+        self.refill |= !self.config.defects.has(Defect::DisconnectWakesNobody);
         self.rechoke |= !connection.am_choking;
         self.forget_peer(&connection, &reason, now);
         if reason != CloseReason::Lost {

@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
-    ConnectionId, Source, Time,
+    ConnectionId, Defect, Source, Time,
     connection::{Connection, Direction},
     extension::{
         Extension, ExtensionHandshake,
@@ -94,6 +94,10 @@ impl Torrent {
                 continue;
             }
             let current = self.contacts_for(id);
+            if current.is_empty() && self.config.defects.has(Defect::TimerInThePast) {
+                self.wake_by(self.connections[&id].pex_sender.poll_timeout());
+                continue;
+            }
             let connection = self.connections.get_mut(&id).expect("it is established");
             let message = connection.pex_sender.message(now, &current);
             let next = connection.pex_sender.poll_timeout();

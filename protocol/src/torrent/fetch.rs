@@ -5,7 +5,7 @@ use rand::Rng;
 
 use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
-    Bitfield, Block, ConnectionId, Pipeline, Receipt, Time,
+    Bitfield, Block, ConnectionId, Defect, Pipeline, Receipt, Time,
     connection::{Connection, Request},
     wire::Message,
 };
@@ -38,6 +38,9 @@ impl Torrent {
             return Ok(());
         }
         self.picker.peer_has(piece);
+        if self.config.defects.has(Defect::HaveCountedTwice) {
+            self.picker.peer_has(piece);
+        }
         self.update_interest(id, now);
         self.request_more(id, now, rng);
         self.check_purpose(id)
@@ -119,7 +122,9 @@ impl Torrent {
     /// Requests from a remote as many blocks as its pipeline has room for.
     pub(super) fn request_more(&mut self, id: ConnectionId, now: Time, rng: &mut impl Rng) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let only = connection.peer_choking.then_some(&connection.allowed_fast);
+        let choked =
+            connection.peer_choking && !self.config.defects.has(Defect::RequestWhileChoked);
+        let only = choked.then_some(&connection.allowed_fast);
         let may_request = connection.am_interested
             && connection.rejections < Connection::REJECTIONS_MAX
             && only.is_none_or(|only| !only.is_empty());
@@ -186,6 +191,9 @@ impl Torrent {
                 for other in also_requested {
                     self.withdraw(other, block, now);
                 }
+                if piece_complete && self.config.defects.has(Defect::HaveBeforeCheck) {
+                    self.announce_piece(block.piece, now);
+                }
                 self.outputs.push_back(Output::WriteBlock { block, data });
                 if piece_complete {
                     self.outputs.push_back(Output::CheckPiece { piece: block.piece });
@@ -201,7 +209,9 @@ impl Torrent {
     /// Takes back a request whose block came from somebody else.
     fn withdraw(&mut self, id: ConnectionId, block: Block, now: Time) {
         let connection = self.connections.get_mut(&id).expect("the picker knows live ones only");
-        connection.requested.retain(|request| request.block != block);
+        if !self.config.defects.has(Defect::CancelKeepsRequest) {
+            connection.requested.retain(|request| request.block != block);
+        }
         connection.abandon(block);
         self.send(id, &Message::Cancel(block), now);
         self.refill = true;
@@ -267,6 +277,15 @@ impl Torrent {
         }
         if self.is_complete() {
             self.completed(now);
+        }
+    }
+
+    /// Tells everybody of a piece that may not be here yet, as
+    /// [`Defect::HaveBeforeCheck`] does.
+    fn announce_piece(&mut self, piece: u32, now: Time) {
+        for id in self.established_ids() {
+            self.send(id, &Message::Have { piece }, now);
+            self.put_out_spoken(id);
         }
     }
 

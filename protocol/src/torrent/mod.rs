@@ -19,7 +19,7 @@ use std::{
 use rand::Rng;
 
 use crate::{
-    Bitfield, Choker, ChokerOptions, ConnectionId, InfoHash, Layout, PeerTable, Picker,
+    Bitfield, Choker, ChokerOptions, ConnectionId, Defect, InfoHash, Layout, PeerTable, Picker,
     PickerOptions, Source, Time,
     connection::{Connection, Direction, Phase},
     extension::{Extension, Registry},
@@ -283,6 +283,9 @@ impl Torrent {
     /// A remote that takes nothing while it makes us answer may not make us hold
     /// more than [`BACKLOG_LIMIT`].
     fn drop_who_does_not_read(&mut self, now: Time) {
+        if self.config.defects.has(Defect::UnboundedBacklog) {
+            return;
+        }
         let stuck: Vec<ConnectionId> = self
             .unsent
             .iter()
@@ -298,8 +301,9 @@ impl Torrent {
     fn open(&mut self, addr: SocketAddr, direction: Direction, now: Time) -> ConnectionId {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
+        let forbidden = self.private && !self.config.defects.has(Defect::PexInPrivate);
         let offered: &[Extension] =
-            if self.config.pex && !self.private { &[Extension::Pex] } else { &[] };
+            if self.config.pex && !forbidden { &[Extension::Pex] } else { &[] };
         let pieces = self.layout.pieces();
         let mut connection = Connection::new(
             id,

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{CloseReason, Output, Torrent, dispatch::violation};
 use crate::{
-    Block, ConnectionId, Contender, Time,
+    Block, ConnectionId, Contender, Defect, Time,
     connection::{Connection, Phase},
     wire::Message,
 };
@@ -45,7 +45,9 @@ impl Torrent {
                     self.connections.get_mut(&id).expect("it is established").am_choking = false;
                     self.send(id, &Message::Unchoke, now);
                 }
-                (false, false) => self.choke(id, now),
+                (false, false) if !self.config.defects.has(Defect::LoserStaysUnchoked) => {
+                    self.choke(id, now);
+                }
                 _ => {}
             }
         }
@@ -103,6 +105,10 @@ impl Torrent {
         let before = connection.uploads_waiting();
         connection.uploads.retain(|upload| *upload != block);
         connection.reading.retain(|reading| *reading != block);
+        let was_late = connection.uploads_waiting() == before;
+        if was_late && self.config.defects.has(Defect::LateCancelPanics) {
+            panic!("{block:?} is cancelled, but was never requested");
+        }
         // With the fast extension a cancelled request still has an answer. BEP 6.
         if connection.uploads_waiting() < before && connection.fast {
             self.send(id, &Message::Reject(block), now);
@@ -112,7 +118,8 @@ impl Torrent {
     /// Has blocks read for a remote until enough is on its way.
     fn read_more(&mut self, id: ConnectionId) {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
-        while on_the_way(connection) < BACKLOG_MAX {
+        let unbounded = self.config.defects.has(Defect::UnboundedBacklog);
+        while unbounded || on_the_way(connection) < BACKLOG_MAX {
             let Some(block) = connection.uploads.pop_front() else { return };
             connection.reading.push_back(block);
             self.outputs.push_back(Output::ReadBlock { connection: id, block });

@@ -33,6 +33,7 @@ impl Scenario {
             scenario: self.name.clone(),
             seed,
             perturbation: dice.share(self.perturbation, Place::root().field("perturbation"))?,
+            defects: Vec::new(),
             limits: plan_limits(&self.limits, dice)?,
             torrent,
             tracker: self

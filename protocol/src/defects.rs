@@ -1,0 +1,257 @@
+//! Bugs that can be written back into a peer, to show that they would be found.
+//!
+//! Each is a few lines at the place where such a bug would be, behind
+//! [`Defects::has`]. Without the cargo feature `defects` nothing can be put into
+//! [`Defects`], and the compiler drops those lines.
+
+use std::{fmt, str::FromStr};
+
+/// A bug, and the oracle that finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Defect {
+    /// A cancelled request stays in the connection's queue (I-BLK).
+    CancelKeepsRequest,
+    /// Who leaves frees blocks that nobody else is then asked for (I-DONE).
+    DisconnectWakesNobody,
+    /// A piece is announced before it is hashed and written (I-HAVE).
+    HaveBeforeCheck,
+    /// A remote's HAVE counts twice in the availability (I-AVAIL).
+    HaveCountedTwice,
+    /// Of two connections to one peer each end keeps the one that it dialled, and
+    /// so closes the one that the other keeps (I-ONE).
+    KeepsOwnDial,
+    /// A CANCEL that crossed its block brings the peer down (I-ROBUST).
+    LateCancelPanics,
+    /// Who loses its upload slot is not choked (I-SLOT).
+    LoserStaysUnchoked,
+    /// Peer exchange is offered in a private torrent (I-PRIV).
+    PexInPrivate,
+    /// Requests go out as if the remote had unchoked us (I-WIRE).
+    RequestWhileChoked,
+    /// A task belongs to no owner and outlives its download (I-STOP).
+    TaskWithoutOwner,
+    /// A timer that found nothing to do is set to the time that it was due (I-SPIN).
+    TimerInThePast,
+    /// All that a remote asks for is read at once, however slowly it takes it
+    /// (I-MEM).
+    UnboundedBacklog,
+}
+
+impl Defect {
+    /// All of them, by name.
+    pub const ALL: [Defect; 12] = [
+        Defect::CancelKeepsRequest,
+        Defect::DisconnectWakesNobody,
+        Defect::HaveBeforeCheck,
+        Defect::HaveCountedTwice,
+        Defect::KeepsOwnDial,
+        Defect::LateCancelPanics,
+        Defect::LoserStaysUnchoked,
+        Defect::PexInPrivate,
+        Defect::RequestWhileChoked,
+        Defect::TaskWithoutOwner,
+        Defect::TimerInThePast,
+        Defect::UnboundedBacklog,
+    ];
+
+    /// Its name in plans.
+    pub const fn name(self) -> &'static str {
+        self.entry().0
+    }
+
+    /// The code of the oracle that must find it.
+    pub const fn oracle(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// What a peer with it does wrong, in a sentence.
+    pub const fn summary(self) -> &'static str {
+        self.entry().2
+    }
+
+    const fn entry(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Defect::CancelKeepsRequest => (
+                "cancel-keeps-request",
+                "I-BLK",
+                "A cancelled request stays in the connection's queue.",
+            ),
+            Defect::DisconnectWakesNobody => (
+                "disconnect-wakes-nobody",
+                "I-DONE",
+                "Who leaves frees blocks that nobody else is then asked for.",
+            ),
+            Defect::HaveBeforeCheck => (
+                "have-before-check",
+                "I-HAVE",
+                "A piece is announced before it is hashed and written.",
+            ),
+            Defect::HaveCountedTwice => (
+                "have-counted-twice",
+                "I-AVAIL",
+                "A remote's HAVE counts twice in the availability.",
+            ),
+            Defect::KeepsOwnDial => (
+                "keeps-own-dial",
+                "I-ONE",
+                "Of two connections to one peer each end keeps the one that it dialled.",
+            ),
+            Defect::LateCancelPanics => (
+                "late-cancel-panics",
+                "I-ROBUST",
+                "A CANCEL that crossed its block brings the peer down.",
+            ),
+            Defect::LoserStaysUnchoked => {
+                ("loser-stays-unchoked", "I-SLOT", "Who loses its upload slot is not choked.")
+            }
+            Defect::PexInPrivate => {
+                ("pex-in-private", "I-PRIV", "Peer exchange is offered in a private torrent.")
+            }
+            Defect::RequestWhileChoked => (
+                "request-while-choked",
+                "I-WIRE",
+                "Requests go out as if the remote had unchoked us.",
+            ),
+            Defect::TaskWithoutOwner => (
+                "task-without-owner",
+                "I-STOP",
+                "A task belongs to no owner and outlives its download.",
+            ),
+            Defect::TimerInThePast => (
+                "timer-in-the-past",
+                "I-SPIN",
+                "A timer that found nothing to do is set to the time that it was due.",
+            ),
+            Defect::UnboundedBacklog => (
+                "unbounded-backlog",
+                "I-MEM",
+                "All that a remote asks for is read at once, however slowly it takes it.",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that no defect has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no defect {name:?}; expected one of {}", Defect::ALL.map(Defect::name).join(", "))]
+pub struct UnknownDefect {
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for Defect {
+    type Err = UnknownDefect;
+
+    fn from_str(name: &str) -> Result<Defect, UnknownDefect> {
+        let named = Defect::ALL.into_iter().find(|defect| defect.name() == name);
+        named.ok_or_else(|| UnknownDefect { name: name.to_owned() })
+    }
+}
+
+/// The defects that a peer has. Without the cargo feature `defects` it takes no
+/// space and is always empty.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Defects {
+    #[cfg(feature = "defects")]
+    bits: u16,
+}
+
+#[cfg(not(feature = "defects"))]
+const _: () = assert!(size_of::<Defects>() == 0, "nothing of a defect is shipped");
+#[cfg(feature = "defects")]
+const _: () = assert!(Defect::ALL.len() <= u16::BITS as usize, "each has its bit");
+
+impl Defects {
+    /// Not one.
+    #[cfg(not(feature = "defects"))]
+    pub const NONE: Defects = Defects {};
+    /// Not one.
+    #[cfg(feature = "defects")]
+    pub const NONE: Defects = Defects { bits: 0 };
+
+    /// Whether `defect` is among them.
+    #[cfg(not(feature = "defects"))]
+    #[inline]
+    pub const fn has(self, _defect: Defect) -> bool {
+        false
+    }
+
+    /// Whether `defect` is among them.
+    #[cfg(feature = "defects")]
+    #[inline]
+    pub const fn has(self, defect: Defect) -> bool {
+        self.bits & (1 << defect as u16) != 0
+    }
+
+    /// These and `defect`.
+    #[cfg(feature = "defects")]
+    #[must_use]
+    pub const fn with(self, defect: Defect) -> Defects {
+        Defects { bits: self.bits | 1 << defect as u16 }
+    }
+}
+
+#[cfg(feature = "defects")]
+impl FromIterator<Defect> for Defects {
+    fn from_iter<I: IntoIterator<Item = Defect>>(defects: I) -> Defects {
+        defects.into_iter().fold(Defects::NONE, Defects::with)
+    }
+}
+
+impl fmt::Debug for Defects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(Defect::ALL.into_iter().filter(|defect| self.has(*defect))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_defect_is_listed_once_and_found_by_its_name() {
+        for (at, defect) in Defect::ALL.into_iter().enumerate() {
+            assert_eq!(defect as usize, at, "{defect} stands where its bit is");
+            assert_eq!(defect.to_string().parse(), Ok(defect));
+        }
+        assert!(Defect::ALL.is_sorted_by_key(|defect| defect.name()));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_answered_with_those_that_are() {
+        let error = "have-before-chek".parse::<Defect>().unwrap_err().to_string();
+        assert!(error.contains("\"have-before-chek\""), "{error}");
+        assert!(error.contains("have-before-check, have-counted-twice"), "{error}");
+    }
+
+    #[test]
+    fn without_the_feature_a_set_of_defects_takes_no_space() {
+        let bytes = if cfg!(feature = "defects") { 2 } else { 0 };
+        assert_eq!(size_of::<Defects>(), bytes);
+    }
+
+    #[test]
+    fn nothing_is_in_an_empty_set() {
+        assert!(Defect::ALL.iter().all(|defect| !Defects::NONE.has(*defect)));
+        assert_eq!(Defects::default(), Defects::NONE);
+    }
+
+    #[cfg(feature = "defects")]
+    #[test]
+    fn a_set_holds_what_was_put_into_it_and_nothing_else() {
+        for defect in Defect::ALL {
+            let set = Defects::NONE.with(defect);
+            assert!(Defect::ALL.iter().all(|other| set.has(*other) == (*other == defect)));
+            assert_eq!(format!("{set:?}"), format!("{{{defect:?}}}"));
+        }
+        let all = Defects::from_iter(Defect::ALL);
+        assert!(Defect::ALL.iter().all(|defect| all.has(*defect)));
+    }
+}

@@ -1,0 +1,84 @@
+//! Small plans, built in Rust.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use reseed_sim::{
+    Plan,
+    plan::{Action, EventPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan, TorrentPlan, When},
+};
+
+/// Two blocks.
+const PIECE_LENGTH: u32 = 32 * 1024;
+
+/// `pieces` pieces of two blocks each, and these peers at 10.0.0.1 and up, 10 ms
+/// from each other.
+pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
+    let length = u64::from(pieces) * u64::from(PIECE_LENGTH);
+    let placed = |(index, peer): (u32, PeerPlan)| PeerPlan {
+        address: Ipv4Addr::from_bits(0x0a00_0001 + index).into(),
+        ..peer
+    };
+    Plan {
+        scenario: "test".to_owned(),
+        seed: 7,
+        perturbation: 0.0,
+        defects: Vec::new(),
+        limits: Limits { done_ms: 600_000, steps: 10_000_000 },
+        torrent: TorrentPlan {
+            name: "content".to_owned(),
+            piece_length: PIECE_LENGTH,
+            private: false,
+            files: vec![FilePlan { path: "content".to_owned(), length }],
+        },
+        tracker: None,
+        peers: (0..).zip(peers).map(placed).collect(),
+        events: Vec::new(),
+    }
+}
+
+/// A peer that has everything and knows nobody.
+pub fn seed(name: &str) -> PeerPlan {
+    PeerPlan { has: Has::Everything, ..leecher(name, &[]) }
+}
+
+/// A peer that has nothing and knows these.
+pub fn leecher(name: &str, knows: &[&str]) -> PeerPlan {
+    PeerPlan {
+        name: name.to_owned(),
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        join_ms: 0,
+        has: Has::Nothing,
+        link: link(),
+        pex: true,
+        fast: true,
+        announce: false,
+        knows: knows.iter().map(|name| (*name).to_owned()).collect(),
+        upload_slots: 4,
+        upload_limit: None,
+        download_limit: None,
+    }
+}
+
+/// The same plan for a private torrent. BEP 27.
+pub fn private(mut plan: Plan) -> Plan {
+    plan.torrent.private = true;
+    plan
+}
+
+/// The same plan, and what is done to its peers.
+pub fn with_events<'a>(
+    mut plan: Plan,
+    events: impl IntoIterator<Item = (&'a str, Action, When)>,
+) -> Plan {
+    plan.events.extend(events.into_iter().map(|(peer, action, when)| EventPlan {
+        peer: peer.to_owned(),
+        action,
+        when,
+        delay_ms: 0,
+    }));
+    plan
+}
+
+fn link() -> LinkPlan {
+    LinkPlan { latency_us: 5_000, jitter_us: 0, bandwidth: None, queue: None }
+}
