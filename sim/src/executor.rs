@@ -49,10 +49,18 @@ pub(crate) struct Executor {
     order: RefCell<ChaCha8Rng>,
     polls: Cell<u64>,
     polls_by_host: RefCell<Vec<InstantPolls>>,
-    /// Sleeps that were over at once, in the poll that is running.
-    short_sleeps: Cell<u32>,
+    /// Sleeps that are over at once and may still complete in the poll that is
+    /// running (count).
+    short_sleeps_left: Cell<u32>,
     next_task: Cell<u64>,
 }
+
+/// Sleeps that are over at once and may complete in one poll (count).
+const SHORT_SLEEPS_PER_POLL: u32 = 64;
+
+/// Polls of a host without the time moving, after which each sleep takes a poll
+/// (count): who spins, spins on sleeps that are over, and is to be caught soon.
+const POLLS_BEFORE_SPIN: u64 = 5_000;
 
 impl Executor {
     /// With probability `perturbation` (0..=1) the next task is drawn from all
@@ -67,7 +75,7 @@ impl Executor {
             order: RefCell::new(order),
             polls: Cell::new(0),
             polls_by_host: RefCell::default(),
-            short_sleeps: Cell::new(0),
+            short_sleeps_left: Cell::new(0),
             next_task: Cell::new(0),
         }
     }
@@ -137,8 +145,8 @@ impl Executor {
                 break (slot, id, task.host, body);
             }
         };
-        self.count_poll(host);
-        self.short_sleeps.set(0);
+        let spins = self.count_poll(host) > POLLS_BEFORE_SPIN;
+        self.short_sleeps_left.set(if spins { 0 } else { SHORT_SLEEPS_PER_POLL });
         enter(host);
         let outcome =
             panics::catch(|| body.future.as_mut().poll(&mut Context::from_waker(&body.waker)));
@@ -208,10 +216,9 @@ impl Executor {
     /// Whether one more sleep that is over already may complete within this
     /// poll. A loop around such a sleep would otherwise never leave its poll.
     pub(crate) fn may_skip_sleep(&self) -> bool {
-        const SHORT_SLEEPS_PER_POLL: u32 = 64;
-        let count = self.short_sleeps.get() + 1;
-        self.short_sleeps.set(count);
-        count <= SHORT_SLEEPS_PER_POLL
+        let left = self.short_sleeps_left.get();
+        self.short_sleeps_left.set(left.saturating_sub(1));
+        left > 0
     }
 
     fn pop_ready(&self) -> Option<(usize, TaskId)> {
@@ -226,7 +233,8 @@ impl Executor {
         ready.pop_front()
     }
 
-    fn count_poll(&self, host: HostId) {
+    /// Returns how many polls `host` has had since the time last moved.
+    fn count_poll(&self, host: HostId) -> u64 {
         self.polls.set(self.polls.get() + 1);
         let mut by_host = self.polls_by_host.borrow_mut();
         if by_host.len() <= host.index() {
@@ -237,6 +245,7 @@ impl Executor {
             *polls = InstantPolls { at: self.now.get(), count: 0 };
         }
         polls.count += 1;
+        polls.count
     }
 }
 

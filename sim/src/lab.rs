@@ -84,7 +84,7 @@ impl Lab {
         Rc::new(Lab {
             inner: RefCell::new(Inner {
                 trace: Trace::new(),
-                oracles: oracle::all(plan.peers.len(), content),
+                oracles: oracle::all(plan, content),
                 peers: plan.peers.iter().map(peer).collect(),
                 names,
                 streams: BTreeMap::new(),

@@ -153,6 +153,7 @@ impl<'a, S: Stage> Run<'a, S> {
         }
         self.lab.end(self.stage.now());
         self.shut_down();
+        self.look_for_panics();
         self.pass_lines();
         self.report()
     }
@@ -192,9 +193,7 @@ impl<'a, S: Stage> Run<'a, S> {
             let now = self.stage.now();
             self.join(now);
             self.carry_out(now);
-            for panic in self.stage.panics() {
-                self.lab.fail(now, Code::Robust, panic);
-            }
+            self.look_for_panics();
             if self.lab.failure().is_some() || now >= limit {
                 return false;
             }
@@ -235,6 +234,12 @@ impl<'a, S: Stage> Run<'a, S> {
                 }
                 Paused::Limit(which) => return self.doubts.push(which),
             }
+        }
+    }
+
+    fn look_for_panics(&self) {
+        for panic in self.stage.panics() {
+            self.lab.fail(self.stage.now(), Code::Robust, panic);
         }
     }
 
@@ -422,10 +427,10 @@ impl<'a, S: Stage> Run<'a, S> {
         for peer in &up {
             self.tell_to_leave(*peer);
         }
-        self.await_stop(&up);
+        let stopped = self.await_stop(&up);
         let timers = up.iter().map(|peer| self.stage.leftovers(Place(*peer)).timers).max();
         let timers = timers.unwrap_or_default();
-        if timers > 0 && self.lab.failure().is_none() {
+        if stopped && timers > 0 && self.lab.failure().is_none() {
             let evidence = format!("{timers} timers are left after everybody has shut down");
             self.lab.fail(self.stage.now(), Code::Stop, evidence);
         }
@@ -437,8 +442,9 @@ impl<'a, S: Stage> Run<'a, S> {
         }
     }
 
-    /// Waits until nothing of these peers' processes is left (I-STOP).
-    fn await_stop(&mut self, peers: &[usize]) {
+    /// Waits until nothing of these peers' processes is left (I-STOP); returns
+    /// whether it came to that.
+    fn await_stop(&mut self, peers: &[usize]) -> bool {
         let deadline = self.stage.now() + STOP_WITHIN;
         let left = |stage: &S, lab: &Lab| -> Vec<String> {
             peers.iter().flat_map(|peer| leftovers(stage, lab, self.plan, *peer)).collect()
@@ -452,15 +458,24 @@ impl<'a, S: Stage> Run<'a, S> {
                     left(&self.stage, self.lab).join("; ")
                 );
                 self.lab.fail(now, Code::Stop, evidence);
-                return;
+                return false;
             }
             let next = (now + Duration::from_millis(10)).min(deadline);
             match self.stage.run_until(next, &|| false) {
-                Paused::Spin(evidence) => return self.lab.fail(now, Code::Spin, evidence),
-                Paused::Limit(which) => return self.doubts.push(which),
                 Paused::Time | Paused::Attention => {}
+                Paused::Spin(evidence) => {
+                    self.lab.fail(now, Code::Spin, evidence);
+                    return false;
+                }
+                Paused::Limit(which) => {
+                    if !self.doubts.contains(&which) {
+                        self.doubts.push(which);
+                    }
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// A complete copy must be a true one (I-DONE).

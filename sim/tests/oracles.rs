@@ -5,7 +5,7 @@ mod plans;
 
 use std::collections::BTreeSet;
 
-use plans::{leecher, plan, private, seed, with_events};
+use plans::{leecher, link_ms, plan, private, seed, with_events};
 use reseed_protocol::Defect;
 use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
@@ -13,38 +13,49 @@ use reseed_sim::{
     plan::{Action, Has, PeerPlan, When},
 };
 
-/// A plan in which a defect shows, and how.
-struct Canary {
-    plan: Plan,
-    /// Whom the evidence names.
-    peer: &'static str,
-    /// What it says.
-    says: &'static str,
-}
-
-fn canary(defect: Defect) -> Canary {
-    let (plan, peer, says) = match defect {
+/// A plan in which a defect shows, and what the evidence then says: of whom, and what.
+fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
+    match defect {
         Defect::CancelKeepsRequest => {
-            (two_seeds(), "leecher", "waits in the queue of #2, but is not in flight from it")
+            (two_seeds(), ["leecher: Block {", "waits in the queue of #1, but is not in flight"])
         }
-        Defect::DisconnectWakesNobody => {
-            (three_leave_and_one_stays(), "leecher", "has 0 of 1 pieces")
+        Defect::DisconnectWakesNobody => (
+            three_leave_and_one_stays(),
+            ["leecher has 0 of 1 pieces after 600", "late: has 1 pieces, wanted, 0 requests wait"],
+        ),
+        Defect::HaveBeforeCheck => {
+            (in_a_row(), ["a: it claims piece ", ", which is not whole on its disk"])
         }
-        Defect::HaveBeforeCheck => (in_a_row(), "a", "which is not whole on its disk"),
-        Defect::HaveCountedTwice => (in_a_row(), "b", "but 1 connections have it"),
-        Defect::KeepsOwnDial => (halves(), "a", "each closed the other's connection"),
-        Defect::LateCancelPanics => (two_seeds(), "seed", "is cancelled, but was never requested"),
+        Defect::HaveCountedTwice => {
+            (in_a_row(), ["seed: availability of piece ", " is 2, but 1 connections have it"])
+        }
+        Defect::KeepsOwnDial => {
+            (halves(), ["b and a each closed the other's connection", "none is left"])
+        }
+        Defect::LateCancelPanics => (
+            two_seeds(),
+            ["of seed panicked at protocol/", "is cancelled, but was never requested"],
+        ),
         Defect::LoserStaysUnchoked => {
-            (two_for_one_slot(), "seed", "2 upload slots in use; the limit is 1")
+            (two_for_one_slot(), ["seed: 2 upload slots in use", "the limit is 1"])
         }
-        Defect::PexInPrivate => (private(two_seeds()), "leecher", "it offers ut_pex as 1"),
-        Defect::RequestWhileChoked => (one_to_one(20), "leecher", "the remote chokes us"),
-        Defect::TaskWithoutOwner => (one_to_one(5), "seed", "there is left: seed: task \"saver\""),
-        Defect::TimerInThePast => (one_to_one(5), "seed", "times at 0.0"),
-        Defect::UnboundedBacklog => (slow_seed(), "seed", "bytes; "),
+        Defect::PexInPrivate => {
+            (private(two_seeds()), ["seed: it offers ut_pex", "private torrent"])
+        }
+        Defect::RequestWhileChoked => {
+            (one_to_one(20), ["leecher: `request ", "` to 10.0.0.1:6881: the remote chokes us"])
+        }
+        Defect::TaskWithoutOwner => {
+            (one_to_one(5), ["30 s after its shutdown there is left: ", "leecher: task \"saver\""])
+        }
+        Defect::TimerInThePast => {
+            (one_to_one(5), ["leecher was polled ", " times at 0.040000 s and is not done"])
+        }
+        Defect::UnboundedBacklog => {
+            (slow_seed(), ["seed: #1 to 10.0.0.2:", " bytes; 4194304 are allowed"])
+        }
         _ => panic!("{defect} has no plan to show itself in"),
-    };
-    Canary { plan, peer, says }
+    }
 }
 
 /// A seed, and one who has nothing.
@@ -52,9 +63,13 @@ fn one_to_one(pieces: u32) -> Plan {
     plan(pieces, [seed("seed"), leecher("leecher", &["seed"])])
 }
 
-/// Two seeds give the same blocks in the endgame.
 fn two_seeds() -> Plan {
-    plan(8, [seed("seed"), seed("other"), leecher("leecher", &["seed", "other"])])
+    two_seeds_of(8)
+}
+
+/// Two seeds are asked for the same blocks in the endgame.
+fn two_seeds_of(pieces: u32) -> Plan {
+    plan(pieces, [seed("seed"), seed("other"), leecher("leecher", &["seed", "other"])])
 }
 
 /// The seed knows `a`'s dial only, and `b` gets everything from `a`.
@@ -81,13 +96,14 @@ fn slow_seed() -> Plan {
     plan(400, [seed, leecher("leecher", &["seed"])])
 }
 
-/// Every block is asked of three seeds, the most that the endgame asks; before one
-/// comes they leave, and a fourth, of which nothing was asked, stays.
+/// Three seeds far away unchoke the leecher and leave. Between the two it asks each
+/// of them for everything, and nobody is asked a fourth time in the endgame: so
+/// nothing is asked of the seed that has just come, until the others are gone.
 fn three_leave_and_one_stays() -> Plan {
-    let slow = |name| PeerPlan { upload_limit: Some(1_000), ..seed(name) };
-    let late = PeerPlan { join_ms: 1_000, knows: vec!["leecher".to_owned()], ..seed("late") };
-    let leave = |name| (name, Action::Leave, When::At(3_000));
-    let peers = [slow("x"), slow("y"), slow("z"), late, leecher("leecher", &["x", "y", "z"])];
+    let far = |name| PeerPlan { link: link_ms(1_000), ..seed(name) };
+    let late = PeerPlan { join_ms: 6_040, knows: vec!["leecher".to_owned()], ..seed("late") };
+    let leave = |name| (name, Action::Leave, When::At(5_500));
+    let peers = [far("x"), far("y"), far("z"), late, leecher("leecher", &["x", "y", "z"])];
     with_events(plan(1, peers), [leave("x"), leave("y"), leave("z")])
 }
 
@@ -96,26 +112,25 @@ fn run(plan: &Plan) -> Report {
     reseed_sim::run(plan, &content, Engine::TurmoilNet, &mut ())
 }
 
+fn outcome(plan: &Plan, report: &Report) -> String {
+    let Report { verdict, failure, doubts, .. } = report;
+    format!("{verdict}: {failure:#?}\n{doubts:?}\nof {plan:?}")
+}
+
 #[test]
-fn every_defect_is_found_by_its_oracle_with_evidence_that_names_the_peer() {
+fn every_defect_is_found_by_its_oracle_with_evidence_for_a_reader() {
     let mut wrong = Vec::new();
     for defect in Defect::ALL {
-        let Canary { plan, peer, says } = canary(defect);
-        let report = run(&Plan { defects: vec![defect], ..plan });
+        let (plan, says) = canary(defect);
+        let plan = Plan { defects: vec![defect], ..plan };
+        let report = run(&plan);
         let found = report.failure.as_ref().is_some_and(|failure| {
-            let evidence = &failure.evidence;
             failure.oracle.to_string() == defect.oracle()
-                && evidence.contains(peer)
-                && evidence.contains(says)
+                && says.iter().all(|words| failure.evidence.contains(words))
         });
         if report.verdict != Verdict::Fail || !found {
-            wrong.push(format!(
-                "{defect}: {} expected, of {peer}, with {says:?}; got {} {:#?} {:?}",
-                defect.oracle(),
-                report.verdict,
-                report.failure,
-                report.doubts,
-            ));
+            let got = outcome(&plan, &report);
+            wrong.push(format!("expected {} with {says:?}, got {got}", defect.oracle()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -125,13 +140,69 @@ fn every_defect_is_found_by_its_oracle_with_evidence_that_names_the_peer() {
 fn without_its_defect_each_plan_passes() {
     let mut wrong = Vec::new();
     for defect in Defect::ALL {
-        let report = run(&canary(defect).plan);
+        let (plan, _) = canary(defect);
+        let report = run(&plan);
         if report.verdict != Verdict::Pass {
-            let (verdict, failure) = (report.verdict, report.failure);
-            wrong.push(format!("{defect}: {verdict} {failure:#?} {:?}", report.doubts));
+            wrong.push(format!("for {defect}, expected pass, got {}", outcome(&plan, &report)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_panic_after_the_last_download_is_found_too() {
+    let late = two_seeds_of(1);
+    let report = run(&Plan { defects: vec![Defect::LateCancelPanics], ..late });
+    let failure = report.failure.expect("a cancel comes when the last block has been sent");
+    assert_eq!(failure.oracle, Code::Robust);
+    assert!(failure.at > report.peers[2].completed.expect("it finished before"), "{failure:?}");
+}
+
+#[test]
+fn an_event_that_never_comes_to_pass_leaves_the_verdict_unknown() {
+    let never = When::Verified { peer: "leecher".to_owned(), pieces: 6 };
+    let report = run(&with_events(one_to_one(5), [("seed", Action::Crash, never)]));
+    assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None));
+    assert_eq!(report.doubts, ["Crash of seed never came to pass"]);
+}
+
+#[test]
+fn an_event_that_finds_nothing_to_do_leaves_the_verdict_unknown() {
+    let at_once = ("leecher", Action::Start, When::At(0));
+    let report = run(&with_events(one_to_one(5), [at_once]));
+    assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None));
+    assert_eq!(report.doubts, ["Start of leecher came when it could do nothing"]);
+}
+
+#[test]
+fn a_run_cut_off_by_its_step_limit_shows_nothing() {
+    let mut plan = one_to_one(5);
+    let steps =
+        |report: &Report| report.checks.iter().find(|(code, _)| *code == Code::Spin).unwrap().1;
+    let whole = steps(&run(&plan));
+    for cut in [1, whole / 2, whole - 1] {
+        plan.limits.steps = cut;
+        let report = run(&plan);
+        assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None), "after {cut} steps");
+        let says = format!("stopping the run after {cut} steps, its limit");
+        assert!(report.doubts.contains(&says), "{:?}", report.doubts);
+        assert_eq!(report.doubts.iter().filter(|doubt| **doubt == says).count(), 1);
+    }
+}
+
+#[test]
+fn an_oracle_with_nothing_to_check_leaves_the_verdict_unknown() {
+    let report = run(&plan(5, [seed("seed")]));
+    assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None));
+    let idle = ["I-AVAIL", "I-BLK", "I-DONE", "I-HAVE", "I-MEM", "I-ONE", "I-SLOT", "I-WIRE"];
+    assert_eq!(report.doubts, idle.map(|code| format!("{code} had nothing to check")));
+}
+
+#[test]
+fn privacy_is_checked_in_private_torrents_only() {
+    let checks = |plan| run(&plan).checks.iter().any(|(code, _)| *code == Code::Priv);
+    assert!(!checks(one_to_one(5)));
+    assert!(checks(private(one_to_one(5))));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use reseed_protocol::{
     torrent::{Event, Spoken},
 };
 
-use crate::{Content, SimDisk};
+use crate::{Content, Plan, SimDisk};
 
 mod availability;
 mod blocks;
@@ -118,14 +118,16 @@ pub(crate) trait Oracle {
     }
 }
 
-/// All oracles that check every step of a run of `peers` peers.
-pub(crate) fn all(peers: usize, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
+/// All oracles that check every step of a run of `plan`.
+pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
+    let peers = plan.peers.len();
+    let names = plan.peers.iter().map(|peer| peer.name.clone());
     let mut oracles: Vec<Box<dyn Oracle>> = vec![
         Box::new(availability::Availability::new(peers)),
         Box::new(blocks::Blocks::new(peers)),
         Box::new(have::Have::new(peers, content.clone())),
         Box::new(memory::Memory::default()),
-        Box::new(one::One::new(peers)),
+        Box::new(one::One::new(names)),
         Box::new(slots::Slots::default()),
         Box::new(wire::Wire::new(peers)),
     ];

@@ -21,6 +21,7 @@ pub(super) struct One {
 
 #[derive(Default)]
 struct Ends {
+    name: String,
     id: Option<PeerId>,
     remotes: BTreeMap<ConnectionId, PeerId>,
     /// Remotes whose last connection ended by no duplicate's doing, and when.
@@ -37,29 +38,33 @@ struct Settling {
 const SETTLE: Duration = Duration::from_secs(5);
 
 impl One {
-    pub(super) fn new(peers: usize) -> One {
-        One { peers: (0..peers).map(|_| Ends::default()).collect(), pending: Vec::new(), checks: 0 }
+    /// For the peers with these names, in the plan's order.
+    pub(super) fn new(names: impl Iterator<Item = String>) -> One {
+        let ends = |name| Ends { name, ..Ends::default() };
+        One { peers: names.map(ends).collect(), pending: Vec::new(), checks: 0 }
     }
 
     fn settle(&mut self, now: Time) -> Finding {
-        let peers = &self.peers;
-        let lost = |settling: &Settling| {
-            let [a, b] = settling.between;
-            let end = |id: PeerId| peers.iter().find(|ends| ends.id == Some(id));
-            let (Some(at_a), Some(at_b)) = (end(a), end(b)) else { return false };
-            let connected = |ends: &Ends, to: PeerId| ends.remotes.values().any(|id| *id == to);
-            let parted = |ends: &Ends, from: PeerId| {
-                ends.parted.get(&from).is_some_and(|at| *at >= settling.since)
-            };
-            !connected(at_a, b) && !connected(at_b, a) && !parted(at_a, b) && !parted(at_b, a)
-        };
-        let due = self.pending.iter().position(|settling| settling.due <= now && lost(settling));
-        if let Some(at) = due {
-            let [a, b] = self.pending[at].between;
+        let due = self.pending.iter().filter(|settling| settling.due <= now);
+        if let Some([a, b]) = due.filter_map(|settling| self.lost(settling)).next() {
             return Err(format!("{a} and {b} each closed the other's connection; none is left"));
         }
         self.pending.retain(|settling| settling.due > now);
         Ok(())
+    }
+
+    /// Between whom no connection is left, though neither wanted to part.
+    fn lost(&self, settling: &Settling) -> Option<[&str; 2]> {
+        let [a, b] = settling.between;
+        let end = |id: PeerId| self.peers.iter().find(|ends| ends.id == Some(id));
+        let (at_a, at_b) = (end(a)?, end(b)?);
+        let connected = |ends: &Ends, to: PeerId| ends.remotes.values().any(|id| *id == to);
+        let parted = |ends: &Ends, from: PeerId| {
+            ends.parted.get(&from).is_some_and(|at| *at >= settling.since)
+        };
+        let together = |ends: &Ends, other| connected(ends, other) || parted(ends, other);
+        let lost = !together(at_a, b) && !together(at_b, a);
+        lost.then_some([&at_a.name, &at_b.name])
     }
 }
 
@@ -73,7 +78,8 @@ impl Oracle for One {
     }
 
     fn started(&mut self, peer: usize) {
-        self.peers[peer] = Ends::default();
+        let name = std::mem::take(&mut self.peers[peer].name);
+        self.peers[peer] = Ends { name, ..Ends::default() };
     }
 
     fn happened(&mut self, scene: Scene<'_>, torrent: &Torrent, event: &Event) -> Finding {

@@ -85,27 +85,14 @@ impl Oracle for Wire {
     fn spoke(&mut self, scene: Scene<'_>, torrent: &Torrent, spoken: &Spoken) -> Finding {
         let dialogue = self.peers[scene.peer].entry(spoken.connection).or_default();
         let layout = torrent.layout();
-        match (spoken.by, &spoken.frame) {
-            (Speaker::Us, Frame::Handshake(handshake)) => {
+        match spoken.by {
+            Speaker::Us => {
                 self.checks += 1;
-                if dialogue.said.handshake.replace(*handshake).is_some() {
-                    return Err(format!("a second handshake on {}", spoken.connection));
-                }
-                Ok(())
+                let wrong = |why| format!("`{}` to {}: {why}", spoken.frame, spoken.addr);
+                dialogue.say(&spoken.frame, layout).map_err(wrong)
             }
-            (Speaker::Remote, Frame::Handshake(handshake)) => {
-                dialogue.heard.handshake = Some(*handshake);
-                Ok(())
-            }
-            (Speaker::Us, Frame::Message(message)) => {
-                self.checks += 1;
-                let wrong = |why| format!("`{message}` to {}: {why}", spoken.addr);
-                dialogue.may_say(message, layout).map_err(wrong)?;
-                dialogue.note(Speaker::Us, message, layout);
-                Ok(())
-            }
-            (Speaker::Remote, Frame::Message(message)) => {
-                dialogue.note(Speaker::Remote, message, layout);
+            Speaker::Remote => {
+                dialogue.hear(&spoken.frame, layout);
                 Ok(())
             }
         }
@@ -120,6 +107,29 @@ impl Oracle for Wire {
 }
 
 impl Dialogue {
+    /// We say `frame`, if we may.
+    fn say(&mut self, frame: &Frame, layout: Layout) -> Result<(), &'static str> {
+        match frame {
+            Frame::Handshake(handshake) => {
+                let earlier = self.said.handshake.replace(*handshake);
+                demand(earlier.is_none(), "a handshake was sent before it")
+            }
+            Frame::Message(message) => {
+                self.may_say(message, layout)?;
+                self.note(Speaker::Us, message, layout);
+                Ok(())
+            }
+        }
+    }
+
+    /// The remote says `frame`; whether it may is not for us to judge.
+    fn hear(&mut self, frame: &Frame, layout: Layout) {
+        match frame {
+            Frame::Handshake(handshake) => self.heard.handshake = Some(*handshake),
+            Frame::Message(message) => self.note(Speaker::Remote, message, layout),
+        }
+    }
+
     fn both(&self, supports: impl Fn(&Handshake) -> bool) -> bool {
         [&self.said, &self.heard].iter().all(|side| side.handshake.as_ref().is_some_and(&supports))
     }
@@ -134,10 +144,14 @@ impl Dialogue {
         demand(said.handshake.is_some(), "no handshake was sent before it")?;
         let fast = self.is_fast();
         match message {
-            Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
-                demand(said.messages == 0, "only the first message may say what one has")?;
-                let needs_fast = !matches!(message, Message::Bitfield(_));
-                demand(!needs_fast || fast, "the fast extension was not agreed on")
+            Message::Bitfield(bytes) => {
+                demand(said.messages == 0, NOT_FIRST)?;
+                let bitfield = Bitfield::from_wire(bytes, layout.pieces());
+                demand(bitfield.is_ok(), "not of as many bits as there are pieces")
+            }
+            Message::HaveAll | Message::HaveNone => {
+                demand(said.messages == 0, NOT_FIRST)?;
+                demand(fast, NOT_FAST)
             }
             Message::Request(block) => {
                 demand(layout.contains(*block), "not within a piece, or longer than 16 KiB")?;
@@ -148,18 +162,20 @@ impl Dialogue {
                 demand(!heard.choking || allowed, "the remote chokes us")
             }
             Message::Cancel(block) => {
-                demand(heard.requests.contains(block), "it was not requested")
+                demand(heard.requests.contains(block), "it was not requested")?;
+                demand(!heard.cancelled.contains(block), "it was cancelled before")
             }
             Message::Piece { piece, begin, data } => {
                 let block = Block { piece: *piece, begin: *begin, length: data.len() as u32 };
-                demand(said.requests.contains(&block), "the remote did not request it")
+                demand(said.requests.contains(&block), UNREQUESTED)
             }
             Message::Reject(block) => {
-                demand(fast, "the fast extension was not agreed on")?;
-                demand(said.requests.contains(block), "the remote did not request it")
+                demand(fast, NOT_FAST)?;
+                demand(said.requests.contains(block), UNREQUESTED)
             }
-            Message::Suggest { .. } | Message::AllowedFast { .. } => {
-                demand(fast, "the fast extension was not agreed on")
+            Message::Suggest { piece } | Message::AllowedFast { piece } => {
+                demand(fast, NOT_FAST)?;
+                demand(*piece < layout.pieces(), NO_PIECE)
             }
             Message::Extended { id: 0, .. } => {
                 demand(self.both(Handshake::supports_extensions), "extensions were not agreed on")
@@ -168,7 +184,7 @@ impl Dialogue {
                 heard.extensions.values().any(|declared| declared == id),
                 "the remote declared no such extension",
             ),
-            Message::Have { piece } => demand(*piece < layout.pieces(), "there is no such piece"),
+            Message::Have { piece } => demand(*piece < layout.pieces(), NO_PIECE),
             _ => Ok(()),
         }
     }
@@ -223,6 +239,14 @@ impl Dialogue {
     }
 }
 
+const NOT_FIRST: &str = "only the first message may say what one has";
+const NOT_FAST: &str = "the fast extension was not agreed on";
+const UNREQUESTED: &str = "the remote did not request it";
+const NO_PIECE: &str = "there is no such piece";
+
 fn demand(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(otherwise) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ pub fn leecher(name: &str, knows: &[&str]) -> PeerPlan {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         join_ms: 0,
         has: Has::Nothing,
-        link: link(),
+        link: link_ms(5),
         pex: true,
         fast: true,
         announce: false,
@@ -79,6 +79,7 @@ pub fn with_events<'a>(
     plan
 }
 
-fn link() -> LinkPlan {
-    LinkPlan { latency_us: 5_000, jitter_us: 0, bandwidth: None, queue: None }
+/// A link of this latency each way, without bounds.
+pub fn link_ms(latency: u64) -> LinkPlan {
+    LinkPlan { latency_us: latency * 1_000, jitter_us: 0, bandwidth: None, queue: None }
 }
