@@ -227,3 +227,29 @@ impl Plan {
         links.into_iter().any(|link| link.bandwidth.is_some() || link.queue.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Written {
+        #[serde(default, with = "defects")]
+        defects: Vec<Defect>,
+    }
+
+    #[test]
+    fn defects_are_written_by_their_names() {
+        let plan = Written { defects: vec![Defect::PexInPrivate, Defect::HaveBeforeCheck] };
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(json, r#"{"defects":["pex-in-private","have-before-check"]}"#);
+        assert_eq!(serde_json::from_str::<Written>(&json).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_need_not_speak_of_defects_and_may_not_make_them_up() {
+        assert_eq!(serde_json::from_str::<Written>("{}").unwrap(), Written { defects: vec![] });
+        let error = serde_json::from_str::<Written>(r#"{"defects":["rust"]}"#).unwrap_err();
+        assert!(error.to_string().contains("there is no defect \"rust\""), "{error}");
+    }
+}

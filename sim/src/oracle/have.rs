@@ -79,3 +79,45 @@ impl Oracle for Have {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{super::stage, *};
+    use crate::{SimDisk, plan::Has};
+
+    /// What is found when a peer with the first two of three pieces says `message`.
+    fn finding(message: Message) -> Finding {
+        let (content, disk) = (stage::content(), SimDisk::new());
+        content.put(&Has::Pieces(vec![0, 1]), &disk).expect("there is room");
+        let torrent = stage::torrent(stage::id(1));
+        Have::new(1, content).spoke(stage::scene(0, 0, &disk), &torrent, &stage::said(message))
+    }
+
+    fn claimed(piece: u32) -> Finding {
+        Err(format!("it claims piece {piece}, which is not whole on its disk"))
+    }
+
+    #[test]
+    fn whichever_way_a_piece_is_claimed_it_is_on_the_disk() {
+        assert_eq!(finding(Message::Have { piece: 1 }), Ok(()));
+        assert_eq!(finding(Message::Have { piece: 2 }), claimed(2));
+        assert_eq!(finding(Message::Bitfield(vec![0b1100_0000].into())), Ok(()));
+        assert_eq!(finding(Message::Bitfield(vec![0b0110_0000].into())), claimed(2));
+        assert_eq!(finding(Message::HaveAll), claimed(2));
+        assert_eq!(finding(Message::HaveNone), Ok(()));
+    }
+
+    #[test]
+    fn what_is_served_is_true_to_the_last_byte() {
+        let block = Block { piece: 1, begin: 0, length: 16 * 1024 };
+        let served =
+            |data: Vec<u8>| finding(Message::Piece { piece: 1, begin: 0, data: Bytes::from(data) });
+        let mut data = stage::content().block(block).to_vec();
+        assert_eq!(served(data.clone()), Ok(()));
+        *data.last_mut().unwrap() ^= 1;
+        let words = format!("it serves {block:?} with other bytes than the true ones");
+        assert_eq!(served(data), Err(words));
+    }
+}

@@ -136,3 +136,59 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     }
     oracles
 }
+
+/// What tests of oracles show them.
+#[cfg(test)]
+mod stage {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use reseed_protocol::{
+        Bitfield, ConnectionId, PeerId,
+        torrent::{Config, Frame, Speaker, Start},
+        wire::Message,
+    };
+
+    use super::*;
+    use crate::plan::{FilePlan, TorrentPlan};
+
+    /// Three pieces of one block.
+    pub(super) fn content() -> Rc<Content> {
+        let file = FilePlan { path: "content".to_owned(), length: 3 * 16 * 1024 };
+        let torrent = TorrentPlan {
+            name: file.path.clone(),
+            piece_length: 16 * 1024,
+            private: true,
+            files: vec![file],
+        };
+        Rc::new(Content::generate(&torrent).expect("it can be made"))
+    }
+
+    /// The torrent of [`content`] as the peer called `id` has it, with no connection.
+    pub(super) fn torrent(id: PeerId) -> Torrent {
+        let content = content();
+        let start = Start {
+            info_hash: content.metainfo().info_hash,
+            layout: content.layout(),
+            private: true,
+            have: Bitfield::empty(content.layout().pieces()),
+            announce: false,
+            totals: (0, 0),
+        };
+        let rng = &mut ChaCha8Rng::seed_from_u64(0);
+        Torrent::new(Config::new(id, 6881), start, Time::ZERO, rng)
+    }
+
+    pub(super) fn id(number: u8) -> PeerId {
+        PeerId([number; 20])
+    }
+
+    pub(super) fn scene(peer: usize, seconds: u64, disk: &SimDisk) -> Scene<'_> {
+        Scene { now: Time::from_secs(seconds), peer, disk }
+    }
+
+    /// We say `message`.
+    pub(super) fn said(message: Message) -> Spoken {
+        let (connection, addr) = (ConnectionId(1), ([10, 0, 0, 2], 6881).into());
+        Spoken { connection, addr, by: Speaker::Us, frame: Frame::Message(message) }
+    }
+}

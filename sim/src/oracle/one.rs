@@ -121,3 +121,94 @@ impl Oracle for One {
         self.settle(self.pending.iter().map(|settling| settling.due).max().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::stage, *};
+    use crate::SimDisk;
+
+    /// Two peers, `a` and `b`, as the oracle sees them.
+    struct Pair {
+        one: One,
+        disk: SimDisk,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let names = ["a", "b"].map(str::to_owned);
+            Pair { one: One::new(names.into_iter()), disk: SimDisk::new() }
+        }
+
+        fn happens(&mut self, peer: usize, seconds: u64, event: Event) -> Finding {
+            let scene = stage::scene(peer, seconds, &self.disk);
+            self.one.happened(scene, &stage::torrent(stage::id(peer as u8)), &event)
+        }
+
+        fn connects(&mut self, peer: usize, seconds: u64, connection: u64, to: u8) -> Finding {
+            let event = Event::Connected {
+                connection: ConnectionId(connection),
+                addr: ([10, 0, 0, 1], 6881).into(),
+                peer_id: stage::id(to),
+            };
+            self.happens(peer, seconds, event)
+        }
+
+        fn parts(&mut self, peer: usize, connection: u64, reason: CloseReason) {
+            let event = Event::Disconnected {
+                connection: ConnectionId(connection),
+                addr: ([10, 0, 0, 1], 6881).into(),
+                reason,
+            };
+            self.happens(peer, 1, event).expect("nothing is settled yet");
+        }
+
+        /// Both have connection 1; then `a` closes it as a duplicate, and `b` loses it.
+        fn with_a_duplicate_closed() -> Pair {
+            let mut pair = Pair::new();
+            pair.connects(0, 0, 1, 1).expect("it is the first");
+            pair.connects(1, 0, 1, 0).expect("it is the first");
+            pair.parts(0, 1, CloseReason::Duplicate { kept: ConnectionId(2) });
+            pair.parts(1, 1, CloseReason::Lost);
+            pair
+        }
+    }
+
+    #[test]
+    fn nobody_is_connected_to_itself() {
+        let found = Pair::new().connects(0, 0, 1, 0);
+        assert_eq!(found, Err("it is connected to itself, at 10.0.0.1:6881".to_owned()));
+    }
+
+    #[test]
+    fn of_two_connections_to_one_peer_the_second_is_found() {
+        let mut pair = Pair::new();
+        pair.connects(0, 0, 1, 1).expect("it is the first");
+        let found = pair.connects(0, 0, 2, 1).unwrap_err();
+        assert!(found.starts_with("#2 and #1 both lead to "), "{found}");
+    }
+
+    #[test]
+    fn a_duplicate_may_be_closed_if_another_connection_stays() {
+        let mut pair = Pair::with_a_duplicate_closed();
+        pair.connects(0, 2, 2, 1).expect("the other is gone");
+        assert_eq!(pair.one.ended(), Ok(()));
+    }
+
+    #[test]
+    fn if_none_stays_both_are_named() {
+        let words = "a and b each closed the other's connection; none is left";
+        assert_eq!(Pair::with_a_duplicate_closed().one.ended(), Err(words.to_owned()));
+        let later = Pair::with_a_duplicate_closed().happens(0, 7, Event::Announced);
+        assert_eq!(later, Err(words.to_owned()));
+        let too_soon = Pair::with_a_duplicate_closed().happens(0, 3, Event::Announced);
+        assert_eq!(too_soon, Ok(()), "they may be settling");
+    }
+
+    #[test]
+    fn who_parts_for_another_reason_need_not_be_connected() {
+        let mut pair = Pair::with_a_duplicate_closed();
+        pair.connects(0, 1, 2, 1).expect("the other is gone");
+        pair.parts(0, 2, CloseReason::BothComplete);
+        assert_eq!(pair.one.ended(), Ok(()));
+    }
+}

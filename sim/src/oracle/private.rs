@@ -42,3 +42,34 @@ impl Oracle for Private {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{super::stage, *};
+
+    fn finding(id: u8, m: &[(&str, u8)]) -> Finding {
+        let m: BTreeMap<String, u8> = m.iter().map(|(name, id)| ((*name).into(), *id)).collect();
+        let payload = ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode();
+        let spoken = stage::said(Message::Extended { id, payload });
+        let (disk, torrent) = (crate::SimDisk::new(), stage::torrent(stage::id(1)));
+        Private::default().spoke(stage::scene(0, 0, &disk), &torrent, &spoken)
+    }
+
+    #[test]
+    fn peer_exchange_may_be_named_only_to_switch_it_off() {
+        assert_eq!(finding(0, &[]), Ok(()));
+        assert_eq!(finding(0, &[("ut_pex", 0)]), Ok(()));
+        assert_eq!(
+            finding(0, &[("ut_pex", 2)]),
+            Err("it offers ut_pex as 2 in a private torrent".to_owned())
+        );
+    }
+
+    #[test]
+    fn no_extended_message_is_sent_at_all() {
+        let expected = "it sends extended message 1 in a private torrent";
+        assert_eq!(finding(1, &[]), Err(expected.to_owned()));
+    }
+}
