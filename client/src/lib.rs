@@ -1,5 +1,17 @@
 //! A BitTorrent peer, running: tasks, sockets, files and timers around the state
 //! machines of `reseed-protocol`, over any network.
+//!
+//! Start at [`Session`]: one listening port, many [`Download`]s. Its surroundings
+//! are three traits, so that the same code runs on a machine and in a simulation:
+//!
+//! - [`Network`]: connects and listens; the machine's is [`TokioNetwork`]
+//! - [`Env`]: clock, timers, tasks, randomness; the machine's is [`TokioEnv`]
+//! - [`Disk`]: files; the machine's is [`FileDisk`], and [`MemoryDisk`] has none
+//!
+//! What else may be of use alone: [`Storage`] keeps a torrent's content, and
+//! [`ResumeData`] what is known of it; [`Tasks`] owns tasks, and leaves none behind;
+//! [`race!`] waits for the first of several futures, in the order written;
+//! [`RateLimiter`] shares a rate; [`announce`](announce()) asks a tracker.
 
 mod announce;
 mod disk;

@@ -1,9 +1,26 @@
 //! A BitTorrent peer as pure state machines: bytes and time in, actions out.
 //!
 //! Nothing here reads a clock, opens a socket, starts a thread or keeps global
-//! state. Each machine has the one contract of sans-IO code: call `handle` with
-//! an input and the time, drain `poll_output`, sleep until `poll_timeout`.
-//! Randomness is a generator that the caller passes in.
+//! state. Randomness is a generator that the caller passes in.
+//!
+//! Start at [`Torrent`]: one torrent as one peer lives it. It has the contract of
+//! sans-IO code: call [`handle`](Torrent::handle) with an input and the time, drain
+//! [`poll_output`](Torrent::poll_output), sleep until
+//! [`poll_timeout`](Torrent::poll_timeout). What it decides with, each to be used
+//! alone as well:
+//!
+//! - [`Picker`]: where every block stands, and which to ask for next
+//! - [`Choker`]: who may download from us
+//! - [`Pipeline`]: how many requests to keep open
+//! - [`PeerTable`]: which addresses there are, and when to dial them
+//! - [`tracker::Announcer`]: when to tell the tracker what
+//!
+//! And what it reads and writes:
+//!
+//! - [`metainfo`]: .torrent files
+//! - [`wire`]: the handshake, the messages, and the decoder that finds them
+//! - [`extension`]: the extension handshake and peer exchange
+//! - [`tracker`]: announces and their answers
 
 mod bencode;
 mod bitfield;

@@ -72,7 +72,7 @@ pub struct Limits {
     pub steps: Draw<u64>,
 }
 
-/// What is shared: bytes made up from the seed, in this shape.
+/// What is shared: made-up bytes in this shape, the same under every seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Torrent {

@@ -1,8 +1,15 @@
 //! The world that a peer runs in.
 //!
-//! A [`World`] has hosts with access links and disks, one virtual clock, and one
-//! seed that every random choice comes from; the same seed gives the same run.
-//! Start with [`World::new`], [`World::add_host`] and [`HostHandle::spawn`].
+//! Start at [`run`](run()): it takes a [`Plan`], which says all that is to happen,
+//! and the [`Content`] to share, runs real peers on an [`Engine`], and gives a
+//! [`Report`]: a verdict with its evidence, and a digest over every event. The same
+//! plan gives the same report. [`oracle`] says what is checked on the way.
+//!
+//! Below that is the [`World`], for other software than peers: hosts with access
+//! links and disks, one virtual clock, and one seed that every random choice comes
+//! from. Start there with [`World::new`], [`World::add_host`] and
+//! [`HostHandle::spawn`]; apply faults between [`World::run_until`]s; and look on as
+//! a [`Recorder`] of packets or a [`Tap`] of streams.
 
 mod content;
 mod core;
