@@ -7,7 +7,7 @@ use crate::bencode::BencodeError;
 #[non_exhaustive]
 pub enum MetainfoError {
     /// Not canonical bencode, or a field that is missing or has an impossible value.
-    #[error(transparent)]
+    #[error("metainfo: {0}")]
     Bencode(#[from] BencodeError),
     /// A name that must not become part of a path on disk.
     #[error("metainfo: the name {name:?} {problem}")]
