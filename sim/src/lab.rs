@@ -346,6 +346,9 @@ impl<E: Env> Env for Probed<E> {
 impl Recorder for Lab {
     fn record(&self, at: Time, event: &crate::Event<'_>) {
         self.inner.borrow_mut().trace.world(at, event);
+        if matches!(event, crate::Event::Panicked { .. }) {
+            self.attention.set(true);
+        }
     }
 }
 
