@@ -35,6 +35,7 @@ mod run;
 mod segment;
 mod software;
 mod stage;
+mod stall;
 mod tap;
 mod ticked;
 mod timer;

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use reseed_client::Env;
-use reseed_protocol::{Bitfield, Time};
+use reseed_protocol::Time;
 use tokio::sync::watch;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     plan::{Action, Has, LinkPlan, Plan, TrackerPlan, When},
     software::{self, Setup},
     stage::{Paused, Place, Stage},
+    stall,
     ticked::{TickedOptions, TickedStage},
     tracker,
 };
@@ -344,12 +345,9 @@ impl<'a, S: Stage> Run<'a, S> {
             When::CopyWithout { peer } => {
                 let left_out = index(peer);
                 self.lab.with_peers(|peers| {
-                    let mut copy = Bitfield::empty(self.content.layout().pieces());
                     let others = peers.iter().enumerate().filter(|(at, _)| *at != left_out);
-                    for (_, other) in others.filter(|(_, other)| other.up) {
-                        other.verified.iter().for_each(|piece| _ = copy.insert(piece));
-                    }
-                    copy.is_full()
+                    let others = others.map(|(_, other)| other);
+                    stall::together(others, self.content.layout().pieces()).is_full()
                 })
             }
             When::After(event) => self.done[*event],
@@ -388,36 +386,12 @@ impl<'a, S: Stage> Run<'a, S> {
         self.lab.explain();
         // A limit hit meanwhile only makes the explanation shorter.
         let _ = self.stage.run_until(at + EXPLAIN_FOR, &|| false);
-        let evidence = self.lab.with_peers(|peers| {
-            let all = self.content.layout().pieces();
-            let mut available = Bitfield::empty(all);
-            for peer in peers.iter().filter(|peer| peer.up) {
-                peer.verified.iter().for_each(|piece| _ = available.insert(piece));
-            }
-            let mut lines = Vec::new();
-            for peer in peers.iter().filter(|peer| peer.up && !peer.verified.is_full()) {
-                let full = Bitfield::full(all);
-                let missing: Vec<u32> = full.difference(&peer.verified).collect();
-                let nowhere = missing.iter().filter(|piece| !available.contains(**piece)).count();
-                lines.push(format!(
-                    "{} has {} of {all} pieces after {at} s; it lacks {}{}",
-                    peer.name,
-                    peer.verified.count(),
-                    some(&missing),
-                    if nowhere > 0 {
-                        format!(", {nowhere} of which nobody has")
-                    } else {
-                        String::new()
-                    },
-                ));
-                if peer.connections.is_empty() {
-                    lines.push("  it is connected to nobody".to_owned());
-                }
-                lines.extend(peer.connections.iter().map(|line| format!("  {line}")));
-            }
-            lines.join("\n")
-        });
-        self.lab.fail(at, Code::Done, evidence);
+        let pieces = self.content.layout().pieces();
+        let stall = self.lab.with_peers(|peers| stall::explain(peers, pieces, at));
+        match stall.could_finish {
+            true => self.lab.fail(at, Code::Done, stall.words),
+            false => self.doubts.push(format!("nobody could finish:\n{}", stall.words)),
+        }
     }
 
     /// Everybody is told to leave; whoever is not gone in time has not stopped.
@@ -517,6 +491,7 @@ impl<'a, S: Stage> Run<'a, S> {
         let downloads = self.plan.peers.iter().filter(|peer| peer.has != Has::Everything).count();
         let mut checks = self.lab.checks();
         checks.push((Code::Done, downloads as u64));
+        checks.push((Code::Robust, self.stage.steps()));
         checks.push((Code::Spin, self.stage.steps()));
         checks.push((Code::Stop, self.joined.iter().filter(|joined| **joined).count() as u64));
         checks.sort_unstable();
@@ -571,13 +546,4 @@ fn link(plan: LinkPlan) -> HostLink {
         bandwidth: plan.bandwidth,
         queue: plan.queue,
     })
-}
-
-/// The first few of `pieces`, and how many there are.
-fn some(pieces: &[u32]) -> String {
-    let first: Vec<String> = pieces.iter().take(5).map(u32::to_string).collect();
-    match pieces.len() {
-        0..=5 => first.join(", "),
-        more => format!("{}, … ({more} in all)", first.join(", ")),
-    }
 }

@@ -67,7 +67,7 @@ impl Outcome {
             }
         }
         for doubt in &self.report.doubts {
-            writeln!(out, "  doubt: {doubt}")?;
+            writeln!(out, "  doubt: {}", doubt.replace('\n', "\n    "))?;
         }
         if self.report.verdict != Verdict::Pass {
             writeln!(out, "  again: {}", world.replay_command(prepared))?;

@@ -1,0 +1,56 @@
+//! What is said of a run that did not come to its end.
+
+use reseed_protocol::{Bitfield, Time};
+
+use crate::lab::Peer;
+
+/// Why downloads are not complete.
+pub(crate) struct Stall {
+    /// Who lacks what, and how its connections stand, a line each.
+    pub(crate) words: String,
+    /// Whether the live peers together have every piece, so that all of them could
+    /// have been complete (I-DONE).
+    pub(crate) could_finish: bool,
+}
+
+/// Looks at `peers` after they had until `at`, to share a torrent of `pieces`.
+pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
+    let together = together(peers.iter(), pieces);
+    let mut lines = Vec::new();
+    for peer in peers.iter().filter(|peer| peer.up && !peer.verified.is_full()) {
+        let missing: Vec<u32> = Bitfield::full(pieces).difference(&peer.verified).collect();
+        let nowhere = missing.iter().filter(|piece| !together.contains(**piece)).count();
+        let mut line = format!(
+            "{} has {} of {pieces} pieces after {at} s; it lacks {}",
+            peer.name,
+            peer.verified.count(),
+            first_few(&missing),
+        );
+        if nowhere > 0 {
+            line += &format!(", {nowhere} of which nobody has");
+        }
+        lines.push(line);
+        if peer.connections.is_empty() {
+            lines.push("  it is connected to nobody".to_owned());
+        }
+        lines.extend(peer.connections.iter().map(|connection| format!("  {connection}")));
+    }
+    Stall { words: lines.join("\n"), could_finish: together.is_full() }
+}
+
+/// The pieces that those of `peers` that are up have together.
+pub(crate) fn together<'a>(peers: impl Iterator<Item = &'a Peer>, pieces: u32) -> Bitfield {
+    let mut together = Bitfield::empty(pieces);
+    for peer in peers.filter(|peer| peer.up) {
+        peer.verified.iter().for_each(|piece| _ = together.insert(piece));
+    }
+    together
+}
+
+fn first_few(pieces: &[u32]) -> String {
+    let first: Vec<String> = pieces.iter().take(5).map(u32::to_string).collect();
+    match pieces.len() {
+        0..=5 => first.join(", "),
+        more => format!("{}, … ({more} in all)", first.join(", ")),
+    }
+}
