@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use reseed::{bytes, catalogue, find};
+use reseed::{RecordedDigests, bytes, catalogue, find};
 use reseed_protocol::Time;
 use reseed_sim::{Content, Engine, Plan, Report, Verdict, Watch, run};
 
@@ -100,6 +100,20 @@ fn a_seed_gives_one_digest_two_hundred_times_in_one_process() {
     for time in 1..10 {
         let again = run_at("two-peers", 7, Engine::Turmoil, &mut ());
         assert_eq!(again.digest, first.digest, "two-peers on turmoil, seed 7, run {time}");
+    }
+}
+
+/// They were recorded from a release build, by another process.
+#[test]
+fn the_recorded_digests_are_those_that_runs_give() {
+    let recorded = RecordedDigests::built_in();
+    for entry in catalogue() {
+        for engine in ENGINES {
+            let expected = recorded.get(entry.name, 1, engine);
+            let expected = expected.unwrap_or_else(|| panic!("{} on {engine}", entry.name));
+            let report = run_at(entry.name, 1, engine, &mut ());
+            assert_eq!(report.digest.to_string(), expected, "{} on {engine}", entry.name);
+        }
     }
 }
 
