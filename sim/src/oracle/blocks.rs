@@ -5,18 +5,17 @@ use reseed_protocol::{Block, ConnectionId, Torrent, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene};
 
-/// Every step compares how many requests there are in all with how many blocks
-/// the picker counts, and each block if these differ, as they may in the endgame;
-/// every [`WHOLE_EACH`]th, and whenever a connection ends or a piece is decided,
-/// each block is compared anyway, and the picker audits itself.
+/// Every step compares the set of blocks in flight with the set of requests that
+/// wait, by the sums of their fingerprints; where these differ, block by block. The
+/// picker's audit of itself looks at every piece, so that it is made every
+/// [`AUDIT_EACH`]th step, and whenever a connection ends or a piece is decided.
 pub(super) struct Blocks {
     steps: Vec<u64>,
     checks: u64,
 }
 
-/// Steps from one whole comparison to the next (count): it costs as much as there
-/// are requests, so that it may not be made for each of them.
-const WHOLE_EACH: u64 = 64;
+/// Steps from one audit to the next (count).
+const AUDIT_EACH: u64 = 64;
 
 impl Blocks {
     pub(super) fn new(peers: usize) -> Blocks {
@@ -45,21 +44,34 @@ impl Oracle for Blocks {
     }
 
     fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
-        let queued: usize =
-            torrent.connections().map(|connection| connection.requested().len()).sum();
         let steps = &mut self.steps[scene.peer];
-        let whole = steps.is_multiple_of(WHOLE_EACH);
-        *steps += 1;
-        self.checks += u64::from(queued > 0);
-        if whole {
+        if steps.is_multiple_of(AUDIT_EACH) {
             torrent.picker().check()?;
         }
-        // A block in flight from three connections counts thrice in the queues.
-        match whole || queued != torrent.picker().in_flight_count() {
-            true => compare(torrent),
-            false => Ok(()),
+        *steps += 1;
+        let queued = torrent.connections().flat_map(|connection| {
+            connection.requested().map(|block| fingerprint(block, connection.id()))
+        });
+        let in_flight = torrent.picker().in_flight().flat_map(|(block, from)| {
+            from.iter().map(move |connection| fingerprint(block, *connection))
+        });
+        let queued = queued.fold(0, u128::wrapping_add);
+        self.checks += u64::from(queued != 0);
+        match queued == in_flight.fold(0, u128::wrapping_add) {
+            true => Ok(()),
+            false => compare(torrent),
         }
     }
+}
+
+/// A number that no other request has, nearly: two sets of them with one sum are the
+/// same set, but for one chance in 2^64 or so.
+fn fingerprint(block: Block, connection: ConnectionId) -> u128 {
+    let place = u64::from(block.piece) << 32 | u64::from(block.begin);
+    let mixed = (place ^ connection.0.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed =
+        (mixed ^ (mixed >> 29) ^ u64::from(block.length)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    u128::from(mixed ^ (mixed >> 32)) + 1
 }
 
 fn compare(torrent: &Torrent) -> Finding {
