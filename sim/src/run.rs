@@ -1,6 +1,9 @@
 //! Running a plan: start the hosts, let events happen when they are due, watch for
 //! the end, shut everybody down, and give a verdict.
 
+mod events;
+mod stop;
+
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use reseed_client::Env;
@@ -12,7 +15,7 @@ use crate::{
     WorldOptions,
     lab::{Lab, Probed},
     oracle::Code,
-    plan::{Action, Has, LinkPlan, Plan, TrackerPlan, When},
+    plan::{Has, LinkPlan, Plan, TrackerPlan},
     software::{self, Setup},
     stage::{Paused, Place, Stage},
     stall,
@@ -52,10 +55,6 @@ impl Watch for () {}
 
 /// The tracker's name.
 const TRACKER: &str = "tracker";
-
-/// How long a peer may take to shut down: the tracker's five seconds, and some
-/// round trips (I-STOP).
-const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// For how long a stalled run is watched to explain the stall: longer than a
 /// choker's round, in which every peer with a connection takes a step.
@@ -285,75 +284,6 @@ impl<'a, S: Stage> Run<'a, S> {
         }
     }
 
-    /// Carries out the events that are due; each may make others due.
-    fn carry_out(&mut self, now: Time) {
-        for index in 0..self.plan.events.len() {
-            let event = &self.plan.events[index];
-            if self.due[index].is_none() && self.holds(&event.when, now) {
-                self.due[index] = Some(now + Duration::from_millis(event.delay_ms));
-            }
-        }
-        let due = |due: &Option<Time>| due.is_some_and(|due| due <= now);
-        let Some(index) =
-            (0..self.due.len()).find(|index| !self.done[*index] && due(&self.due[*index]))
-        else {
-            return;
-        };
-        self.done[index] = true;
-        let event = &self.plan.events[index];
-        let peer = self.plan.peer(&event.peer).expect("a plan's events name its peers");
-        self.act(peer, event.action);
-        self.carry_out(now);
-    }
-
-    fn act(&mut self, peer: usize, action: Action) {
-        let up = self.lab.peer(peer).up;
-        let now = self.stage.now();
-        match action {
-            Action::Leave if up => {
-                self.tell_to_leave(peer);
-                self.await_stop(&[peer]);
-                self.lab.ended(peer, self.stage.now(), "has left");
-            }
-            Action::Crash if up => {
-                self.stage.crash(Place(peer));
-                self.lab.ended(peer, now, "loses power");
-            }
-            Action::Start if !up => {
-                self.joined[peer] = true;
-                self.stage.revive(Place(peer));
-                self.start(peer);
-            }
-            Action::Wipe => {
-                self.stage.disk(Place(peer)).wipe();
-                self.lab.note(now, format!("{}'s disk is wiped", self.plan.peers[peer].name));
-            }
-            Action::Leave | Action::Crash | Action::Start => {
-                let name = &self.plan.peers[peer].name;
-                self.doubts.push(format!("{action:?} of {name} came when it could do nothing"));
-            }
-        }
-    }
-
-    fn holds(&self, when: &When, now: Time) -> bool {
-        let index = |name: &str| self.plan.peer(name).expect("a plan's events name its peers");
-        match when {
-            When::At(at_ms) => Duration::from_millis(*at_ms) <= now.since_epoch(),
-            When::Verified { peer, pieces } => {
-                self.lab.with_peers(|peers| peers[index(peer)].verified.count() >= *pieces)
-            }
-            When::CopyWithout { peer } => {
-                let left_out = index(peer);
-                self.lab.with_peers(|peers| {
-                    let others = peers.iter().enumerate().filter(|(at, _)| *at != left_out);
-                    let others = others.map(|(_, other)| other);
-                    stall::together(others, self.content.layout().pieces()).is_full()
-                })
-            }
-            When::After(event) => self.done[*event],
-        }
-    }
-
     /// Whether every event was carried out, and every peer that is up is complete.
     fn is_done(&self) -> bool {
         let everybody = self.joined.iter().all(|joined| *joined);
@@ -391,79 +321,6 @@ impl<'a, S: Stage> Run<'a, S> {
         match stall.could_finish {
             true => self.lab.fail(at, Code::Done, stall.words),
             false => self.doubts.push(format!("nobody could finish:\n{}", stall.words)),
-        }
-    }
-
-    /// Everybody is told to leave; whoever is not gone in time has not stopped.
-    fn shut_down(&mut self) {
-        let up: Vec<usize> =
-            (0..self.plan.peers.len()).filter(|peer| self.lab.peer(*peer).up).collect();
-        for peer in &up {
-            self.tell_to_leave(*peer);
-        }
-        let stopped = self.await_stop(&up);
-        let timers = up.iter().map(|peer| self.stage.leftovers(Place(*peer)).timers).max();
-        let timers = timers.unwrap_or_default();
-        if stopped && timers > 0 && self.lab.failure().is_none() {
-            let evidence = format!("{timers} timers are left after everybody has shut down");
-            self.lab.fail(self.stage.now(), Code::Stop, evidence);
-        }
-        for peer in up {
-            self.lab.ended(peer, self.stage.now(), "has left");
-            if self.lab.failure().is_none() {
-                self.compare_content(peer);
-            }
-        }
-    }
-
-    /// Waits until nothing of these peers' processes is left (I-STOP); returns
-    /// whether it came to that.
-    fn await_stop(&mut self, peers: &[usize]) -> bool {
-        let deadline = self.stage.now() + STOP_WITHIN;
-        let left = |stage: &S, lab: &Lab| -> Vec<String> {
-            peers.iter().flat_map(|peer| leftovers(stage, lab, self.plan, *peer)).collect()
-        };
-        while !left(&self.stage, self.lab).is_empty() {
-            let now = self.stage.now();
-            if now >= deadline {
-                let evidence = format!(
-                    "{} s after its shutdown there is left: {}",
-                    STOP_WITHIN.as_secs(),
-                    left(&self.stage, self.lab).join("; ")
-                );
-                self.lab.fail(now, Code::Stop, evidence);
-                return false;
-            }
-            let next = (now + Duration::from_millis(10)).min(deadline);
-            match self.stage.run_until(next, &|| false) {
-                Paused::Time | Paused::Attention => {}
-                Paused::Spin(evidence) => {
-                    self.lab.fail(now, Code::Spin, evidence);
-                    return false;
-                }
-                Paused::Limit(which) => {
-                    if !self.doubts.contains(&which) {
-                        self.doubts.push(which);
-                    }
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// A complete copy must be a true one (I-DONE).
-    fn compare_content(&mut self, peer: usize) {
-        if !self.lab.peer(peer).verified.is_full() {
-            return;
-        }
-        let disk = self.stage.disk(Place(peer));
-        let wrong =
-            (0..self.content.layout().pieces()).find(|piece| !self.content.is_on(&disk, *piece));
-        if let Some(piece) = wrong {
-            let name = &self.plan.peers[peer].name;
-            let evidence = format!("{name} is complete, but piece {piece} on its disk is not true");
-            self.lab.fail(self.stage.now(), Code::Done, evidence);
         }
     }
 
@@ -528,15 +385,6 @@ impl<'a, S: Stage> Run<'a, S> {
             peers,
         }
     }
-}
-
-/// What is left of a peer's processes, in words.
-fn leftovers<S: Stage>(stage: &S, lab: &Lab, plan: &Plan, peer: usize) -> Vec<String> {
-    let left = stage.leftovers(Place(peer));
-    let tasks = left.tasks.into_iter().map(|task| format!("task {task:?}"));
-    let streams = lab.open_streams(plan.peers[peer].address);
-    let all = tasks.chain(left.sockets).chain(streams);
-    all.map(|what| format!("{}: {what}", plan.peers[peer].name)).collect()
 }
 
 fn link(plan: LinkPlan) -> HostLink {

@@ -1,0 +1,83 @@
+//! What is done to peers, and when.
+
+use std::time::Duration;
+
+use reseed_protocol::Time;
+
+use super::Run;
+use crate::{
+    plan::{Action, When},
+    stage::{Place, Stage},
+    stall,
+};
+
+impl<S: Stage> Run<'_, S> {
+    /// Carries out the events that are due; each may make others due.
+    pub(super) fn carry_out(&mut self, now: Time) {
+        for index in 0..self.plan.events.len() {
+            let event = &self.plan.events[index];
+            if self.due[index].is_none() && self.holds(&event.when, now) {
+                self.due[index] = Some(now + Duration::from_millis(event.delay_ms));
+            }
+        }
+        let due = |due: &Option<Time>| due.is_some_and(|due| due <= now);
+        let Some(index) =
+            (0..self.due.len()).find(|index| !self.done[*index] && due(&self.due[*index]))
+        else {
+            return;
+        };
+        self.done[index] = true;
+        let event = &self.plan.events[index];
+        let peer = self.plan.peer(&event.peer).expect("a plan's events name its peers");
+        self.act(peer, event.action);
+        self.carry_out(now);
+    }
+
+    fn act(&mut self, peer: usize, action: Action) {
+        let up = self.lab.peer(peer).up;
+        let now = self.stage.now();
+        match action {
+            Action::Leave if up => {
+                self.tell_to_leave(peer);
+                self.await_stop(&[peer]);
+                self.lab.ended(peer, self.stage.now(), "has left");
+            }
+            Action::Crash if up => {
+                self.stage.crash(Place(peer));
+                self.lab.ended(peer, now, "loses power");
+            }
+            Action::Start if !up => {
+                self.joined[peer] = true;
+                self.stage.revive(Place(peer));
+                self.start(peer);
+            }
+            Action::Wipe => {
+                self.stage.disk(Place(peer)).wipe();
+                self.lab.note(now, format!("{}'s disk is wiped", self.plan.peers[peer].name));
+            }
+            Action::Leave | Action::Crash | Action::Start => {
+                let name = &self.plan.peers[peer].name;
+                self.doubts.push(format!("{action:?} of {name} came when it could do nothing"));
+            }
+        }
+    }
+
+    fn holds(&self, when: &When, now: Time) -> bool {
+        let index = |name: &str| self.plan.peer(name).expect("a plan's events name its peers");
+        match when {
+            When::At(at_ms) => Duration::from_millis(*at_ms) <= now.since_epoch(),
+            When::Verified { peer, pieces } => {
+                self.lab.with_peers(|peers| peers[index(peer)].verified.count() >= *pieces)
+            }
+            When::CopyWithout { peer } => {
+                let left_out = index(peer);
+                self.lab.with_peers(|peers| {
+                    let others = peers.iter().enumerate().filter(|(at, _)| *at != left_out);
+                    let others = others.map(|(_, other)| other);
+                    stall::together(others, self.content.layout().pieces()).is_full()
+                })
+            }
+            When::After(event) => self.done[*event],
+        }
+    }
+}
