@@ -6,55 +6,58 @@
 
 use std::{fmt, str::FromStr};
 
-/// A bug, and the oracle that finds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Defect {
-    /// A cancelled request stays in the connection's queue (I-BLK).
-    CancelKeepsRequest,
-    /// Who leaves frees blocks that nobody else is then asked for (I-DONE).
-    DisconnectWakesNobody,
-    /// A piece is announced before it is hashed and written (I-HAVE).
-    HaveBeforeCheck,
-    /// A remote's HAVE counts twice in the availability (I-AVAIL).
-    HaveCountedTwice,
-    /// Of two connections to one peer each end keeps the one that it dialled, and
-    /// so closes the one that the other keeps (I-ONE).
-    KeepsOwnDial,
-    /// A CANCEL that crossed its block brings the peer down (I-ROBUST).
-    LateCancelPanics,
-    /// Who loses its upload slot is not choked (I-SLOT).
-    LoserStaysUnchoked,
-    /// Peer exchange is offered in a private torrent (I-PRIV).
-    PexInPrivate,
-    /// Requests go out as if the remote had unchoked us (I-WIRE).
-    RequestWhileChoked,
-    /// A task belongs to no owner and outlives its download (I-STOP).
-    TaskWithoutOwner,
-    /// A timer that found nothing to do is set to the time that it was due (I-SPIN).
-    TimerInThePast,
-    /// All that a remote asks for is read at once, however slowly it takes it
-    /// (I-MEM).
-    UnboundedBacklog,
+/// Lists the defects: each variant with its name in plans, the oracle that must
+/// find it, and what a peer with it does wrong.
+macro_rules! defects {
+    ($($variant:ident, $name:literal, $oracle:literal, $summary:literal;)*) => {
+        /// A bug, and the oracle that finds it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Defect {
+            $(#[doc = $summary] #[doc = concat!("Found by ", $oracle, ".")] $variant,)*
+        }
+
+        impl Defect {
+            /// All of them, by name.
+            pub const ALL: [Defect; [$(Defect::$variant),*].len()] = [$(Defect::$variant),*];
+
+            const fn entry(self) -> (&'static str, &'static str, &'static str) {
+                match self {
+                    $(Defect::$variant => ($name, $oracle, $summary),)*
+                }
+            }
+        }
+    };
+}
+
+defects! {
+    CancelKeepsRequest, "cancel-keeps-request", "I-BLK",
+        "A cancelled request stays in the connection's queue.";
+    DisconnectWakesNobody, "disconnect-wakes-nobody", "I-DONE",
+        "Who leaves frees blocks that nobody else is then asked for.";
+    HaveBeforeCheck, "have-before-check", "I-HAVE",
+        "A piece is announced before it is hashed and written.";
+    HaveCountedTwice, "have-counted-twice", "I-AVAIL",
+        "A remote's HAVE counts twice in the availability.";
+    KeepsOwnDial, "keeps-own-dial", "I-ONE",
+        "Of two connections to one peer each end keeps the one that it dialled, and so closes the one that the other keeps.";
+    LateCancelPanics, "late-cancel-panics", "I-ROBUST",
+        "A CANCEL that crossed its block brings the peer down.";
+    LoserStaysUnchoked, "loser-stays-unchoked", "I-SLOT",
+        "Who loses its upload slot is not choked.";
+    PexInPrivate, "pex-in-private", "I-PRIV",
+        "Peer exchange is offered in a private torrent.";
+    RequestWhileChoked, "request-while-choked", "I-WIRE",
+        "Requests go out as if the remote had unchoked us.";
+    TaskWithoutOwner, "task-without-owner", "I-STOP",
+        "A task belongs to no owner and outlives its download.";
+    TimerInThePast, "timer-in-the-past", "I-SPIN",
+        "A timer that found nothing to do is set to the time that it was due.";
+    UnboundedBacklog, "unbounded-backlog", "I-MEM",
+        "All that a remote asks for is read at once, however slowly it takes it.";
 }
 
 impl Defect {
-    /// All of them, by name.
-    pub const ALL: [Defect; 12] = [
-        Defect::CancelKeepsRequest,
-        Defect::DisconnectWakesNobody,
-        Defect::HaveBeforeCheck,
-        Defect::HaveCountedTwice,
-        Defect::KeepsOwnDial,
-        Defect::LateCancelPanics,
-        Defect::LoserStaysUnchoked,
-        Defect::PexInPrivate,
-        Defect::RequestWhileChoked,
-        Defect::TaskWithoutOwner,
-        Defect::TimerInThePast,
-        Defect::UnboundedBacklog,
-    ];
-
     /// Its name in plans.
     pub const fn name(self) -> &'static str {
         self.entry().0
@@ -68,67 +71,6 @@ impl Defect {
     /// What a peer with it does wrong, in a sentence.
     pub const fn summary(self) -> &'static str {
         self.entry().2
-    }
-
-    const fn entry(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Defect::CancelKeepsRequest => (
-                "cancel-keeps-request",
-                "I-BLK",
-                "A cancelled request stays in the connection's queue.",
-            ),
-            Defect::DisconnectWakesNobody => (
-                "disconnect-wakes-nobody",
-                "I-DONE",
-                "Who leaves frees blocks that nobody else is then asked for.",
-            ),
-            Defect::HaveBeforeCheck => (
-                "have-before-check",
-                "I-HAVE",
-                "A piece is announced before it is hashed and written.",
-            ),
-            Defect::HaveCountedTwice => (
-                "have-counted-twice",
-                "I-AVAIL",
-                "A remote's HAVE counts twice in the availability.",
-            ),
-            Defect::KeepsOwnDial => (
-                "keeps-own-dial",
-                "I-ONE",
-                "Of two connections to one peer each end keeps the one that it dialled.",
-            ),
-            Defect::LateCancelPanics => (
-                "late-cancel-panics",
-                "I-ROBUST",
-                "A CANCEL that crossed its block brings the peer down.",
-            ),
-            Defect::LoserStaysUnchoked => {
-                ("loser-stays-unchoked", "I-SLOT", "Who loses its upload slot is not choked.")
-            }
-            Defect::PexInPrivate => {
-                ("pex-in-private", "I-PRIV", "Peer exchange is offered in a private torrent.")
-            }
-            Defect::RequestWhileChoked => (
-                "request-while-choked",
-                "I-WIRE",
-                "Requests go out as if the remote had unchoked us.",
-            ),
-            Defect::TaskWithoutOwner => (
-                "task-without-owner",
-                "I-STOP",
-                "A task belongs to no owner and outlives its download.",
-            ),
-            Defect::TimerInThePast => (
-                "timer-in-the-past",
-                "I-SPIN",
-                "A timer that found nothing to do is set to the time that it was due.",
-            ),
-            Defect::UnboundedBacklog => (
-                "unbounded-backlog",
-                "I-MEM",
-                "All that a remote asks for is read at once, however slowly it takes it.",
-            ),
-        }
     }
 }
 
@@ -160,13 +102,13 @@ impl FromStr for Defect {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Defects {
     #[cfg(feature = "defects")]
-    bits: u16,
+    bits: u64,
 }
 
 #[cfg(not(feature = "defects"))]
 const _: () = assert!(size_of::<Defects>() == 0, "nothing of a defect is shipped");
 #[cfg(feature = "defects")]
-const _: () = assert!(Defect::ALL.len() <= u16::BITS as usize, "each has its bit");
+const _: () = assert!(Defect::ALL.len() <= u64::BITS as usize, "each has its bit");
 
 impl Defects {
     /// Not one.
@@ -187,14 +129,14 @@ impl Defects {
     #[cfg(feature = "defects")]
     #[inline]
     pub const fn has(self, defect: Defect) -> bool {
-        self.bits & (1 << defect as u16) != 0
+        self.bits & (1 << defect as u64) != 0
     }
 
     /// These and `defect`.
     #[cfg(feature = "defects")]
     #[must_use]
     pub const fn with(self, defect: Defect) -> Defects {
-        Defects { bits: self.bits | 1 << defect as u16 }
+        Defects { bits: self.bits | 1 << defect as u64 }
     }
 }
 
@@ -233,7 +175,7 @@ mod tests {
 
     #[test]
     fn without_the_feature_a_set_of_defects_takes_no_space() {
-        let bytes = if cfg!(feature = "defects") { 2 } else { 0 };
+        let bytes = if cfg!(feature = "defects") { 8 } else { 0 };
         assert_eq!(size_of::<Defects>(), bytes);
     }
 
