@@ -3,7 +3,7 @@
 //! A scenario and a seed make a plan; the plan alone is what runs. It can be
 //! saved, edited and run again, and the same plan always gives the same run.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use reseed_protocol::Defect;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,27 @@ pub struct PeerPlan {
     pub upload_limit: Option<u64>,
     /// Bytes a second that its client receives at most.
     pub download_limit: Option<u64>,
+}
+
+impl PeerPlan {
+    /// A peer that starts at once, with nothing, on a link without latency or bounds,
+    /// that knows nobody; to be placed and adorned.
+    pub fn new(name: &str) -> PeerPlan {
+        PeerPlan {
+            name: name.to_owned(),
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            join_ms: 0,
+            has: Has::Nothing,
+            link: LinkPlan { latency_us: 0, jitter_us: 0, bandwidth: None, queue: None },
+            pex: true,
+            fast: true,
+            announce: false,
+            knows: Vec::new(),
+            upload_slots: 4,
+            upload_limit: None,
+            download_limit: None,
+        }
+    }
 }
 
 /// What a peer has on its disk to begin with.

@@ -1,6 +1,6 @@
 //! Small plans, built in Rust.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use reseed_sim::{
     Plan,
@@ -44,18 +44,9 @@ pub fn seed(name: &str) -> PeerPlan {
 /// A peer that has nothing and knows these.
 pub fn leecher(name: &str, knows: &[&str]) -> PeerPlan {
     PeerPlan {
-        name: name.to_owned(),
-        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        join_ms: 0,
-        has: Has::Nothing,
         link: link_ms(5),
-        pex: true,
-        fast: true,
-        announce: false,
         knows: knows.iter().map(|name| (*name).to_owned()).collect(),
-        upload_slots: 4,
-        upload_limit: None,
-        download_limit: None,
+        ..PeerPlan::new(name)
     }
 }
 
