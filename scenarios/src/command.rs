@@ -1,11 +1,14 @@
 //! What the command does, a module for each of its verbs.
 
+mod campaign;
+pub mod explain;
 mod folder;
 pub mod list;
 mod outcome;
 mod prepare;
 pub mod replay;
 pub mod run;
+mod seeds;
 
 use std::{io, process::ExitCode};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use command::{Status, Stop, list, replay, run};
+use command::{Status, Stop, explain, list, replay, run};
 use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     List(list::Args),
+    Explain(explain::Args),
     Run(run::Args),
     Replay(replay::Args),
 }
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         None => run::catalogue(),
         Some(Command::List(args)) => list::list(args),
+        Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::replay(args),
     };

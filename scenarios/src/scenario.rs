@@ -23,6 +23,8 @@
 mod draw;
 mod error;
 mod events;
+mod flag;
+mod history;
 mod peers;
 mod plan;
 mod torrent;
@@ -30,6 +32,8 @@ mod torrent;
 pub use draw::{Draw, Quantity};
 pub(crate) use error::Step;
 pub use error::{Place, Problem, ScenarioError};
+pub use flag::Flag;
+pub use history::{History, KnownDefect};
 use reseed_sim::plan::Action;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +47,12 @@ pub struct Scenario {
     /// What it shows, in a sentence or two.
     #[serde(default)]
     pub about: String,
+    /// The problem that it replays, if it replays one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<History>,
+    /// The bugs that it shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defects: Vec<KnownDefect>,
     /// How often the next task is drawn at random instead of in turn, 0 to 1. By
     /// default drawn from 0 to 0.5.
     #[serde(default = "perturbation")]
@@ -83,8 +93,8 @@ pub struct Torrent {
     #[serde(default = "piece_length")]
     pub piece_length: Draw<u32>,
     /// Whether peers come from the tracker alone. BEP 27.
-    #[serde(default)]
-    pub private: bool,
+    #[serde(default = "no")]
+    pub private: Flag,
     /// Bytes of a single file. Either this or `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Draw<u64>>,
@@ -134,13 +144,13 @@ pub struct Peers {
     pub link: Link,
     /// Exchange peers with peers. BEP 11.
     #[serde(default = "yes")]
-    pub pex: bool,
+    pub pex: Flag,
     /// Speak the fast extension. BEP 6.
     #[serde(default = "yes")]
-    pub fast: bool,
+    pub fast: Flag,
     /// Announce to the tracker; by default whenever there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub announce: Option<bool>,
+    pub announce: Option<Flag>,
     /// Peers that it knows from the start; the name of a group means all of it.
     #[serde(default)]
     pub knows: Vec<String>,
@@ -156,7 +166,7 @@ pub struct Peers {
 }
 
 /// What a peer has on its disk to begin with: `"nothing"`, `"everything"`,
-/// `{ pieces = [0, 3] }` or `{ share = 0.5 }`.
+/// `{ pieces = [0, 3] }`, `{ share = 0.5 }`, or `{ one_of = ["nothing", "everything"] }`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Has {
@@ -169,6 +179,9 @@ pub enum Has {
     Pieces(Vec<u32>),
     /// This share of the pieces, 0 to 1; which ones is drawn.
     Share(Draw<f64>),
+    /// One of these, each as likely as any other.
+    #[serde(rename = "one_of")]
+    OneOf(Vec<Has>),
 }
 
 /// An access link, the same both ways. A packet goes up the sender's and down the
@@ -297,6 +310,10 @@ fn upload_slots() -> Draw<u32> {
     Draw::Fixed(4)
 }
 
-fn yes() -> bool {
-    true
+fn yes() -> Flag {
+    Flag::Fixed(true)
+}
+
+fn no() -> Flag {
+    Flag::Fixed(false)
 }

@@ -10,7 +10,7 @@ use super::{Status, Stop};
 /// Lists the scenarios of the catalogue
 #[derive(clap::Args)]
 pub struct Args {
-    /// One JSON object a line: name, about
+    /// One JSON object a line: name, about, defects
     #[arg(long)]
     json: bool,
 }
@@ -19,6 +19,14 @@ pub struct Args {
 struct Line<'a> {
     name: &'a str,
     about: &'a str,
+    defects: Vec<&'static str>,
+}
+
+impl<'a> From<&'a Scenario> for Line<'a> {
+    fn from(scenario: &'a Scenario) -> Line<'a> {
+        let defects = scenario.defects.iter().map(|known| known.name.name()).collect();
+        Line { name: &scenario.name, about: &scenario.about, defects }
+    }
 }
 
 /// Prints the catalogue.
@@ -29,8 +37,8 @@ pub fn list(args: &Args) -> Result<Status, Stop> {
     }
     let mut out = io::stdout().lock();
     if args.json {
-        for Scenario { name, about, .. } in &scenarios {
-            serde_json::to_writer(&mut out, &Line { name, about }).map_err(io::Error::from)?;
+        for scenario in &scenarios {
+            serde_json::to_writer(&mut out, &Line::from(scenario)).map_err(io::Error::from)?;
             writeln!(out)?;
         }
     } else {

@@ -37,7 +37,7 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Put the digest of this run into that file of recorded ones, instead of
     /// comparing it: snapshots/digests.toml in a checkout
-    #[arg(long, value_name = "FILE", conflicts_with = "torrent")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["torrent", "defects"])]
     record: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ pub struct Args {
 pub fn replay(args: &Args) -> Result<Status, Stop> {
     let world = &args.world;
     let real = world.content()?;
-    let prepared = Prepared::new(&args.scenario, args.seed, real.as_ref())?;
+    let prepared = Prepared::new(&args.scenario, args.seed, world, real.as_ref())?;
     let content = match real {
         Some(content) => content,
         None => prepared.generate()?,
@@ -74,7 +74,7 @@ pub fn replay(args: &Args) -> Result<Status, Stop> {
             recording.finish(&prepared, world, &outcome)?;
             Ok(status)
         }
-        None if is_file(&args.scenario) || world.torrent.is_some() => Ok(status),
+        None if is_file(&args.scenario) || world.is_altered() => Ok(status),
         None => Ok(status.and(compare(&prepared, world, &outcome, &mut out)?)),
     }
 }

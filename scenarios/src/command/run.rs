@@ -9,8 +9,10 @@ use reseed_sim::{Content, Progress, Watch};
 
 use super::{
     Status, Stop,
+    campaign::Campaign,
     outcome::{Outcome, print_plan},
     prepare::{Prepared, World},
+    seeds::Seeds,
 };
 
 /// The seed of a run that was given none: always the same, so that a run without
@@ -26,6 +28,13 @@ pub struct Args {
     /// What all that is random in the run is drawn from
     #[arg(long, value_name = "N", default_value_t = SEED)]
     seed: u64,
+    /// All of these seeds instead: A..B without B, or A..=B with it
+    #[arg(long, value_name = "A..B", conflicts_with = "seed")]
+    seeds: Option<Seeds>,
+    /// With --seeds: go on to the next scenario after the first run that does not
+    /// pass
+    #[arg(long, requires = "seeds")]
+    until_failure: bool,
     #[command(flatten)]
     world: World,
     /// One JSON object a run, a line each, and nothing else
@@ -47,11 +56,15 @@ enum Style {
 
 /// Runs what was asked for.
 pub fn run(args: &Args) -> Result<Status, Stop> {
-    let style = if args.json { Style::Json } else { Style::Full };
-    if args.scenarios.is_empty() {
-        return run_all(&names(), args.seed, &args.world, style);
+    let all = names();
+    let scenarios = if args.scenarios.is_empty() { &all } else { &args.scenarios };
+    if let Some(seeds) = &args.seeds {
+        let Args { world, until_failure, json, .. } = args;
+        let campaign = Campaign { world, seeds, until_failure: *until_failure, json: *json };
+        return campaign.run(scenarios, world.content()?.as_ref());
     }
-    run_all(&args.scenarios, args.seed, &args.world, style)
+    let style = if args.json { Style::Json } else { Style::Full };
+    run_all(scenarios, args.seed, &args.world, style)
 }
 
 /// Runs all of the catalogue, for a table of verdicts.
@@ -67,7 +80,7 @@ fn run_all(arguments: &[String], seed: u64, world: &World, style: Style) -> Resu
     let real = world.content()?;
     let prepared = arguments
         .iter()
-        .map(|argument| Prepared::new(argument, seed, real.as_ref()))
+        .map(|argument| Prepared::new(argument, seed, world, real.as_ref()))
         .collect::<miette::Result<Vec<Prepared>>>()?;
     let mut out = io::stdout().lock();
     let mut outcomes = Vec::new();

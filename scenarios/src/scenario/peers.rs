@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use rand::seq::SliceRandom;
+use rand::{RngExt, seq::SliceRandom};
 use reseed_sim::plan::{self, PeerPlan};
 
 use super::{
@@ -141,22 +141,26 @@ struct Drafting<'a> {
 impl Drafting<'_> {
     fn peer(&self, peer: &Peers, name: &str, address: IpAddr) -> Result<PeerPlan, ScenarioError> {
         let (dice, at) = (self.dice, |field| self.at(field));
-        if peer.announce == Some(true) && !self.has_tracker {
+        let announce = match peer.announce {
+            None => self.has_tracker,
+            Some(announce) => dice.flag(announce, &at("announce")),
+        };
+        if announce && !self.has_tracker {
             return Err(at("announce").problem(Problem::NoTracker));
         }
         Ok(PeerPlan {
-            name: name.to_owned(),
             address,
             join_ms: dice.millis(peer.join_s, at("join_s"))?,
-            has: self.has(&peer.has)?,
+            has: self.has(&peer.has, &at("has"))?,
             link: dice.link(&peer.link, at("link"))?,
-            pex: peer.pex,
-            fast: peer.fast,
-            announce: peer.announce.unwrap_or(self.has_tracker),
+            pex: dice.flag(peer.pex, &at("pex")),
+            fast: dice.flag(peer.fast, &at("fast")),
+            announce,
             knows: self.knows(peer, name)?,
             upload_slots: dice.number(peer.upload_slots, &at("upload_slots")) as usize,
             upload_limit: dice.some_if(peer.upload_limit, RATE, at("upload_limit"))?,
             download_limit: dice.some_if(peer.download_limit, RATE, at("download_limit"))?,
+            ..PeerPlan::new(name)
         })
     }
 
@@ -164,17 +168,25 @@ impl Drafting<'_> {
         self.place.clone().field(field)
     }
 
-    fn has(&self, has: &Has) -> Result<plan::Has, ScenarioError> {
+    fn has(&self, has: &Has, place: &Place) -> Result<plan::Has, ScenarioError> {
         Ok(match has {
             Has::Nothing => plan::Has::Nothing,
             Has::Everything => plan::Has::Everything,
-            Has::Pieces(pieces) => plan::Has::Pieces(self.listed(pieces)?),
-            Has::Share(share) => plan::Has::Pieces(self.drawn(*share)?),
+            Has::Pieces(pieces) => plan::Has::Pieces(self.listed(pieces, place)?),
+            Has::Share(share) => plan::Has::Pieces(self.drawn(*share, place)?),
+            Has::OneOf(choices) => {
+                let place = place.clone().field("one_of");
+                if choices.is_empty() {
+                    return Err(place.problem(Problem::Zero { what: "choices" }));
+                }
+                let choice = self.dice.rng(&place).random_range(0..choices.len());
+                self.has(&choices[choice], &place.index(choice))?
+            }
         })
     }
 
-    fn listed(&self, pieces: &[u32]) -> Result<Vec<u32>, ScenarioError> {
-        let place = self.at("has").field("pieces");
+    fn listed(&self, pieces: &[u32], place: &Place) -> Result<Vec<u32>, ScenarioError> {
+        let place = place.clone().field("pieces");
         for (index, &piece) in pieces.iter().enumerate() {
             if piece >= self.pieces {
                 let problem = Problem::NoSuchPiece { piece, pieces: self.pieces };
@@ -184,9 +196,9 @@ impl Drafting<'_> {
         Ok(BTreeSet::from_iter(pieces.iter().copied()).into_iter().collect())
     }
 
-    fn drawn(&self, share: Draw<f64>) -> Result<Vec<u32>, ScenarioError> {
-        let place = self.at("has").field("share");
-        let mut rng = self.dice.rng(&self.at("has").field("pieces"));
+    fn drawn(&self, share: Draw<f64>, place: &Place) -> Result<Vec<u32>, ScenarioError> {
+        let mut rng = self.dice.rng(&place.clone().field("pieces"));
+        let place = place.clone().field("share");
         let share = self.dice.share(share, place)?;
         let count = (share * f64::from(self.pieces)).round() as usize;
         let mut all: Vec<u32> = (0..self.pieces).collect();

@@ -10,8 +10,8 @@ use reseed_sim::{
 };
 
 use super::{
-    Draw, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker, events, peers,
-    torrent,
+    Draw, Flag, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker, events,
+    peers, torrent,
 };
 
 /// Where the tracker is.
@@ -113,6 +113,10 @@ impl<'a> Dice<'a> {
             self.subject,
             place.within_subject()
         ))
+    }
+
+    pub(super) fn flag(self, flag: Flag, place: &Place) -> bool {
+        flag.sample(&mut self.rng(place))
     }
 
     pub(super) fn number<T: Quantity>(self, draw: Draw<T>, place: &Place) -> T {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reseed_sim::plan::{FilePlan, TorrentPlan};
 
 use super::{
-    Draw, File, Place, Problem, ScenarioError, Torrent,
+    Draw, File, Flag, Place, Problem, ScenarioError, Torrent,
     plan::{Dice, at_most},
 };
 
@@ -22,7 +22,7 @@ impl From<TorrentPlan> for Torrent {
         Torrent {
             name: torrent.name,
             piece_length: Draw::Fixed(torrent.piece_length),
-            private: torrent.private,
+            private: Flag::Fixed(torrent.private),
             length: None,
             files: Some(torrent.files.into_iter().map(file).collect()),
         }
@@ -53,7 +53,8 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
     }
     let pieces = length.div_ceil(piece_length.into());
     at_most(pieces as f64, PIECES_MAX as f64, "pieces", at("piece_length"))?;
-    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private: torrent.private, files })
+    let private = dice.flag(torrent.private, &at("private"));
+    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private, files })
 }
 
 fn plan_files(

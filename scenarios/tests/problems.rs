@@ -1,0 +1,73 @@
+//! The bugs that scenarios know of: each as it was reported, and as it should have
+//! been.
+
+use reseed::{Scenario, catalogue, find, scenario::KnownDefect};
+use reseed_sim::{Content, Engine, Plan, Report, Verdict, run};
+
+fn scenario(name: &str) -> Scenario {
+    find(name).unwrap().source().read().unwrap()
+}
+
+/// Each bug of each scenario of the catalogue.
+fn known() -> Vec<(Scenario, KnownDefect)> {
+    let scenarios = catalogue().iter().map(|entry| scenario(entry.name));
+    scenarios
+        .flat_map(|scenario| {
+            let defects = scenario.defects.clone();
+            defects.into_iter().map(move |known| (scenario.clone(), known))
+        })
+        .collect()
+}
+
+fn report(plan: &Plan) -> Report {
+    let content = Content::generate(&plan.torrent).unwrap();
+    run(plan, &content, Engine::TurmoilNet, &mut ())
+}
+
+#[test]
+fn with_its_defect_a_scenario_fails_as_it_was_reported() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let _settings = settings.bind_to_scope();
+    for (scenario, KnownDefect { name: defect, seed, shows, .. }) in known() {
+        let name = &scenario.name;
+        let plan = Plan { defects: vec![defect], ..scenario.plan(seed).unwrap() };
+        let report = report(&plan);
+        assert_eq!(report.verdict, Verdict::Fail, "{name} with {defect}: {:?}", report.doubts);
+        let failure = report.failure.expect("a run that fails has a failure");
+        assert_eq!(
+            failure.oracle.to_string(),
+            defect.oracle(),
+            "{name} with {defect}: {failure:?}"
+        );
+        for words in &shows {
+            let evidence = &failure.evidence;
+            assert!(evidence.contains(words), "{name} with {defect}: no {words:?} in {evidence}");
+        }
+        let told = format!("{} at {} s\n{}", failure.oracle, failure.at, failure.evidence);
+        insta::assert_snapshot!(format!("defect-{name}-{defect}"), told);
+    }
+}
+
+#[test]
+fn without_its_defect_the_same_plan_passes() {
+    for (scenario, KnownDefect { name: defect, seed, .. }) in known() {
+        let report = report(&scenario.plan(seed).unwrap());
+        let Report { verdict, failure, doubts, .. } = report;
+        let name = &scenario.name;
+        assert_eq!(verdict, Verdict::Pass, "{name} without {defect}: {failure:?} {doubts:?}");
+    }
+}
+
+#[test]
+fn a_scenario_that_replays_a_problem_tells_all_of_it() {
+    for scenario in catalogue().iter().map(|entry| scenario(entry.name)) {
+        let Some(problem) = &scenario.problem else { continue };
+        for text in [&problem.reported, &problem.cause, &problem.fix] {
+            assert!(!text.trim().is_empty(), "{} leaves something out", scenario.name);
+        }
+        assert!(!scenario.defects.is_empty(), "{} shows no defect", scenario.name);
+    }
+}
