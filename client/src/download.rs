@@ -2,14 +2,14 @@
 //! handle that its user holds.
 
 use std::{
-    collections::BTreeMap, fmt, future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc,
+    collections::BTreeMap, future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc,
     time::Duration,
 };
 
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    ConnectionId, Defect, Defects, InfoHash, PeerId, Time,
+    ConnectionId, Defect, Defects, InfoHash, PeerId, State, Status, Time,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse},
@@ -70,46 +70,6 @@ impl Default for DownloadOptions {
     }
 }
 
-/// Where a download stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// It looks for what is on the disk.
-    Checking,
-    /// Pieces are missing.
-    Downloading,
-    /// All wanted pieces are here.
-    Seeding,
-    /// It has ended.
-    Stopped,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            State::Checking => "checking",
-            State::Downloading => "downloading",
-            State::Seeding => "seeding",
-            State::Stopped => "stopped",
-        })
-    }
-}
-
-/// A download at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Where it stands.
-    pub state: State,
-    /// Pieces of the torrent (count).
-    pub pieces: u32,
-    /// Pieces that are here and verified (count).
-    pub verified: u32,
-    /// Peers that handshakes were exchanged with (count).
-    pub peers: usize,
-    /// What ended it, if something did that the user did not ask for.
-    pub error: Option<String>,
-}
-
 /// What a download is told from outside.
 pub(crate) enum Command<S> {
     Accept(Inbound<S>),
@@ -148,7 +108,8 @@ impl<S> Download<S> {
         self.info_hash
     }
 
-    /// Where it stands now.
+    /// How it stands: as of the last time that its state, its pieces or the number
+    /// of its peers changed.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
     }
@@ -176,7 +137,7 @@ impl<S> Download<S> {
     /// Waits until it has stopped: connections closed, the tracker told, resume
     /// data saved.
     pub async fn stopped(&self) {
-        self.wait_for(|status| status.state == State::Stopped).await;
+        self.wait_for(|status| status.state.is_over()).await;
     }
 
     pub(crate) fn commands(&self) -> mpsc::UnboundedSender<Command<S>> {
@@ -196,10 +157,11 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
 ) -> (Download<N::Stream>, Driver<N, E, D>) {
     let pieces = metainfo.info.layout().pieces();
     let (commands, received) = mpsc::unbounded_channel();
-    let status = Status { state: State::Checking, pieces, verified: 0, peers: 0, error: None };
+    let mut rng = env.rng(&format!("torrent {}", metainfo.info_hash));
+    let peer_id = PeerId::generate(&mut rng);
+    let status = Status::waiting(metainfo.info_hash, peer_id, pieces, env.now());
     let (told, status) = watch::channel(status);
     let download = Download { info_hash: metainfo.info_hash, commands, status };
-    let rng = env.rng(&format!("torrent {}", metainfo.info_hash));
     let driver = Driver {
         network,
         env,
@@ -211,6 +173,7 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
         commands: received,
         early: Vec::new(),
         status: told,
+        peer_id,
         rng,
     };
     (download, driver)
@@ -229,22 +192,20 @@ pub(crate) struct Driver<N: Network, E, D> {
     /// What it was told before it was ready for it.
     early: Vec<Command<N::Stream>>,
     status: watch::Sender<Status>,
+    peer_id: PeerId,
     rng: ChaCha8Rng,
 }
 
 impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     /// Runs the download to its end.
     pub(crate) async fn run(self) {
-        let status = self.status.clone();
+        let (env, status) = (self.env.clone(), self.status.clone());
         let ended = self.download().await;
         if let Err(error) = &ended {
             tracing::error!(%error, "download ended");
         }
-        status.send_modify(|status| {
-            status.state = State::Stopped;
-            status.peers = 0;
-            status.error = ended.err().map(|error| error.to_string());
-        });
+        let error = ended.err().map(|error| error.to_string());
+        status.send_modify(|status| *status = status.clone().ended(error, env.now()));
     }
 
     async fn download(mut self) -> io::Result<()> {
@@ -259,7 +220,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             connections_max: self.options.connections_max,
             transcript: self.env.listens(),
             defects: self.options.defects,
-            ..Config::new(PeerId::generate(&mut self.rng), self.port)
+            ..Config::new(self.peer_id, self.port)
         };
         let start = Start {
             info_hash: self.metainfo.info_hash,
@@ -301,6 +262,10 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     /// verified, and what hashes right of the rest. `None` if told to stop
     /// meanwhile.
     async fn find_content(&mut self) -> io::Result<Option<(Storage<D>, ResumeData)>> {
+        let at = self.env.now();
+        self.status.send_modify(|status| {
+            *status = Status { state: State::Checking, at, ..status.clone() }
+        });
         let info = &self.metainfo.info;
         let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
         let storage = Storage::new(self.disk.clone(), files.collect(), info.layout());
@@ -553,16 +518,19 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
         }
     }
 
-    /// Tells the user's handles where the download stands, if that changed.
+    /// Tells the user's handles how the download stands, if that changed.
     fn tell(&self) {
         let peers = self.torrent.connections().filter(|peer| peer.is_established()).count();
         let verified = self.torrent.picker().have().count();
-        let state = if self.torrent.is_complete() { State::Seeding } else { State::Downloading };
+        let seeding = self.torrent.is_complete();
         self.driver.status.send_if_modified(|status| {
-            let new = Status { state, verified, peers, ..status.clone() };
-            let changed = *status != new;
-            *status = new;
-            changed
+            let known = (status.state == State::Seeding, status.verified, status.peers.len());
+            let begun = matches!(status.state, State::Downloading | State::Seeding);
+            if begun && known == (seeding, verified, peers) {
+                return false;
+            }
+            *status = Status::of(&self.torrent, self.driver.env.now());
+            true
         });
     }
 }

@@ -33,13 +33,15 @@ mod tasks;
 
 pub use announce::{AnnounceError, announce};
 pub use disk::{Disk, FileDisk, MemoryDisk};
-pub use download::{Download, DownloadOptions, State, Status};
+pub use download::{Download, DownloadOptions};
 pub use env::Env;
 pub use limit::RateLimiter;
 pub use network::{Listener, Network};
 #[doc(inline)]
 pub use race::timeout_at;
 pub use real::{TokioEnv, TokioListener, TokioNetwork};
+#[doc(no_inline)]
+pub use reseed_protocol::{State, Status};
 pub use resume::{ResumeData, ResumeError};
 pub use session::{Session, SessionError, SessionOptions};
 pub use storage::{Checker, Storage};

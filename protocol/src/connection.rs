@@ -271,6 +271,16 @@ impl Connection {
         self.upload.rate(now)
     }
 
+    /// Content bytes that came in.
+    pub fn downloaded(&self) -> u64 {
+        self.download.total()
+    }
+
+    /// Content bytes that went out.
+    pub fn uploaded(&self) -> u64 {
+        self.upload.total()
+    }
+
     /// Puts `message` behind what is to be sent.
     pub(crate) fn send(&mut self, message: &Message, now: Time) {
         message.encode(&mut self.outbox);

@@ -15,6 +15,8 @@
 //! - [`PeerTable`]: which addresses there are, and when to dial them
 //! - [`tracker::Announcer`]: when to tell the tracker what
 //!
+//! What a download tells whoever watches it is a [`Status`].
+//!
 //! And what it reads and writes:
 //!
 //! - [`metainfo`]: .torrent files
@@ -36,6 +38,7 @@ mod peer_table;
 mod picker;
 mod pipeline;
 mod rate;
+mod status;
 mod time;
 pub mod torrent;
 pub mod tracker;
@@ -54,5 +57,6 @@ pub use peer_table::{PeerTable, Source, is_dialable};
 pub use picker::{BlockState, Failure, PartialPiece, Picker, PickerOptions, Receipt};
 pub use pipeline::Pipeline;
 pub use rate::Meter;
+pub use status::{PeerStatus, PieceTimes, PlaybackState, PlaybackStats, State, Status, VideoInfo};
 pub use time::Time;
 pub use torrent::Torrent;
