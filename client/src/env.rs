@@ -8,6 +8,8 @@ use reseed_protocol::{
     torrent::{Event, Spoken, Torrent},
 };
 
+use crate::{Wait, Waiting};
+
 /// Clock, timers, tasks and randomness. The real one is [`crate::TokioEnv`]; in
 /// a simulation each host has its own.
 ///
@@ -43,4 +45,10 @@ pub trait Env: Clone + 'static {
     /// Shows what was said on a connection, in the order in which the torrent
     /// acted on it.
     fn spoke(&self, _torrent: &Torrent, _spoken: &Spoken) {}
+
+    /// Shows that a task is about to wait for another, until the guard is dropped.
+    /// A simulation draws from it who waits for whom.
+    fn waiting(&self, _wait: Wait<'_>) -> Waiting {
+        Waiting::default()
+    }
 }

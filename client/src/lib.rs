@@ -14,6 +14,7 @@
 //! [`RateLimiter`] shares a rate; [`announce`](announce()) asks a tracker.
 
 mod announce;
+mod callbacks;
 mod disk;
 mod download;
 mod env;
@@ -30,8 +31,10 @@ mod session;
 mod storage;
 mod substream;
 mod tasks;
+mod waiting;
 
 pub use announce::{AnnounceError, announce};
+pub use callbacks::{CallbackPool, Callbacks, PoolClosed, WaitsForItself};
 pub use disk::{Disk, FileDisk, MemoryDisk};
 pub use download::{Download, DownloadOptions};
 pub use env::Env;
@@ -47,3 +50,4 @@ pub use session::{Session, SessionError, SessionOptions};
 pub use storage::{Checker, Storage};
 pub use substream::substream;
 pub use tasks::{Spawner, Tasks};
+pub use waiting::{Wait, Waiting};

@@ -67,6 +67,11 @@ impl Tasks {
     /// would wait here for itself.
     pub async fn shutdown(&self) {
         self.cancel();
+        self.ended().await;
+    }
+
+    /// Returns when no task is left, whether it ended by itself or was cancelled.
+    pub async fn ended(&self) {
         let group = &self.spawner.group;
         while !group.running.borrow().is_empty() {
             group.emptied.notified().await;
