@@ -117,6 +117,8 @@ pub struct File {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tracker {
+    /// Whether it is there at all.
+    pub present: Flag,
     /// Seconds that it tells peers to wait between announces.
     pub interval_s: Draw<u32>,
     /// Its link.
@@ -154,6 +156,9 @@ pub struct Peers {
     /// Peers that it knows from the start; the name of a group means all of it.
     #[serde(default)]
     pub knows: Vec<String>,
+    /// Probability that it knows each of the others too, 0 to 1.
+    #[serde(default = "Draw::<f64>::zero")]
+    pub knows_chance: Draw<f64>,
     /// Peers that it unchokes at a time (count). BEP 3: 4.
     #[serde(default = "upload_slots")]
     pub upload_slots: Draw<u32>,
@@ -209,8 +214,17 @@ pub struct Event {
     /// What other events call it in their `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The peer that it is done to.
+    /// The peer that it is done to; the name of a group means each of its peers, and
+    /// every one draws for itself.
     pub peer: String,
+    /// Probability that it happens at all, 0 to 1. What waits for one that does not
+    /// happen does not happen either.
+    #[serde(default = "one")]
+    pub chance: f64,
+    /// Whether the run may go by without it: if its peer is not there when it is
+    /// due, or the run is over before.
+    #[serde(default)]
+    pub if_possible: bool,
     /// What is done: `"leave"`, its user shuts it down; `"crash"`, it loses power;
     /// `"start"`, it starts (again) from what is on its disk; `"wipe"`, its disk
     /// is emptied.
@@ -268,7 +282,7 @@ impl Default for Limits {
 
 impl Default for Tracker {
     fn default() -> Tracker {
-        Tracker { interval_s: Draw::Fixed(60), link: Link::default() }
+        Tracker { present: yes(), interval_s: Draw::Fixed(60), link: Link::default() }
     }
 }
 
@@ -308,6 +322,10 @@ fn piece_length() -> Draw<u32> {
 
 fn upload_slots() -> Draw<u32> {
     Draw::Fixed(4)
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn yes() -> Flag {

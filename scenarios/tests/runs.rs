@@ -64,6 +64,15 @@ fn multi_file_passes_at_several_seeds_on_both_engines() {
     passes("multi-file", 1..6);
 }
 
+#[test]
+fn wild_passes_at_many_seeds_and_some_of_them_on_both_engines() {
+    passes("wild", 1..5);
+    for seed in 5..100 {
+        let report = run_at("wild", seed, Engine::TurmoilNet, &mut ());
+        assert_eq!(report.verdict, Verdict::Pass, "seed {seed}: {report:?}");
+    }
+}
+
 /// A transcript, as `reseed replay` prints it.
 #[derive(Default)]
 struct Transcript(String);

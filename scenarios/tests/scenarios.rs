@@ -1,10 +1,13 @@
 //! What scenario files say, what they may not say, and which plans they make.
 
-use std::{env, fs};
+use std::{collections::BTreeSet, env, fs};
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use reseed::{Entry, Scenario, Source, catalogue, find, summary};
-use reseed_sim::{Plan, plan::Has};
+use reseed_sim::{
+    Plan,
+    plan::{Action, Has, When},
+};
 
 const GROUP: &str = r#"
 name = "group"
@@ -136,6 +139,58 @@ fn a_plan_survives_its_text() {
 }
 
 #[test]
+fn an_event_of_a_group_happens_to_whom_chance_has_it_and_what_waits_for_it_to_the_same() {
+    let text = format!(
+        "{}
+        [[events]]
+        name = \"cut\"
+        peer = \"leecher\"
+        chance = 0.4
+        action = \"crash\"
+        when = {{ at_s = {{ from = 0, to = 100 }} }}
+
+        [[events]]
+        peer = \"leecher\"
+        action = \"start\"
+        when = {{ after = \"cut\" }}",
+        GROUP.replace("count = 3", "count = 100")
+    );
+    let plan = plan(&text, 1);
+    let (cuts, starts): (Vec<_>, Vec<_>) =
+        plan.events.iter().partition(|event| event.action == Action::Crash);
+    assert!((25..55).contains(&cuts.len()), "{} of 100 were cut, at 0.4", cuts.len());
+    assert_eq!(cuts.len(), starts.len());
+    for (at, (cut, start)) in cuts.iter().zip(starts).enumerate() {
+        assert_eq!(cut.peer, start.peer);
+        assert_eq!(start.when, When::After(at));
+    }
+    let times: BTreeSet<_> = cuts.iter().map(|cut| format!("{:?}", cut.when)).collect();
+    assert!(times.len() > 20, "each has its own time: {times:?}");
+}
+
+#[test]
+fn how_many_others_a_peer_knows_is_a_matter_of_chance() {
+    let text = GROUP.replace("count = 3", "count = 60\nknows_chance = 0.25");
+    let text = text.replace("knows = [\"seed\", \"leecher\"]", "knows = [\"seed\"]");
+    let plan = plan(&text, 1);
+    let known: usize = plan.peers[1..].iter().map(|peer| peer.knows.len() - 1).sum();
+    assert!((60 * 59 / 5..60 * 59 * 3 / 10).contains(&known), "{known} of {}", 60 * 59);
+    assert!(plan.peers[1..].iter().all(|peer| peer.knows[0] == "seed"));
+}
+
+#[test]
+fn one_of_several_beginnings_is_drawn_for_each_peer_and_each_comes() {
+    let text = GROUP
+        .replace("{ share = 0.5 }", "{ one_of = [\"nothing\", \"everything\", { share = 0.5 }] }");
+    let plan = plan(&text.replace("count = 3", "count = 60"), 1);
+    let of =
+        |wanted: fn(&Has) -> bool| plan.peers[1..].iter().filter(|peer| wanted(&peer.has)).count();
+    assert!(of(|has| *has == Has::Nothing) > 10);
+    assert!(of(|has| *has == Has::Everything) > 10);
+    assert!(of(|has| matches!(has, Has::Pieces(_))) > 10);
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let plan = plan(GROUP, 1);
     assert_eq!((plan.limits.done_ms, plan.limits.steps), (3_600_000, 100_000_000));
@@ -206,9 +261,19 @@ fn what_makes_no_sense_together_is_an_error() {
         (GROUP.replace("count = 3", "upload_limit = 0"), "zero bytes a second"),
         (GROUP.replace("count = 3", "link = { queue = 9 }"), "needs a `bandwidth`"),
         (
-            event("[[events]]\npeer = \"leecher\"\naction = \"leave\"\nwhen = { at_s = 1 }"),
+            event(
+                "[[events]]\nname = \"all\"\npeer = \"leecher\"\naction = \"leave\"\nwhen = { at_s = 1 }\n\
+                 [[events]]\npeer = \"seed\"\naction = \"leave\"\nwhen = { after = \"all\" }",
+            ),
             "`leecher` is a group of 3",
         ),
+        (
+            event(
+                "[[events]]\npeer = \"seed\"\nchance = 1.5\naction = \"leave\"\nwhen = { at_s = 1 }",
+            ),
+            "at most 1",
+        ),
+        (GROUP.replace("count = 3", "knows_chance = 1.5"), "at most 1"),
         (
             event(
                 "[[events]]\npeer = \"seed\"\naction = \"leave\"\nwhen = { copy_without = \"sed\" }",

@@ -172,6 +172,10 @@ pub struct EventPlan {
     pub when: When,
     /// And this much later, milliseconds.
     pub delay_ms: u64,
+    /// Whether the run may go by without it: if it finds nothing to do when it is due,
+    /// or everything else is over before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub if_possible: bool,
 }
 
 /// What can be done to a peer.

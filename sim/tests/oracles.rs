@@ -177,6 +177,18 @@ fn an_event_that_finds_nothing_to_do_leaves_the_verdict_unknown() {
 }
 
 #[test]
+fn an_event_that_need_not_happen_leaves_no_doubt_when_it_does_not() {
+    let mut plan = with_events(one_to_one(5), [("leecher", Action::Start, When::At(0))]);
+    let never = When::Verified { peer: "leecher".to_owned(), pieces: 6 };
+    plan = with_events(plan, [("seed", Action::Crash, never)]);
+    for event in &mut plan.events {
+        event.if_possible = true;
+    }
+    let report = run(&plan);
+    assert_eq!((report.verdict, report.doubts), (Verdict::Pass, vec![]));
+}
+
+#[test]
 fn a_run_cut_off_by_its_step_limit_shows_nothing() {
     let mut plan = one_to_one(5);
     let steps =

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use reseed_sim::plan::{self, EventPlan};
 
 use super::{
-    Event, Place, Problem, ScenarioError, Verified, When,
+    Event, Flag, Place, Problem, ScenarioError, Verified, When,
     peers::Roster,
-    plan::{Dice, check_name},
+    plan::{Dice, at_most, check_name},
 };
 use crate::nearest::nearest;
 
@@ -19,16 +19,97 @@ pub(super) fn plan(
 ) -> Result<Vec<EventPlan>, ScenarioError> {
     check_names(events)?;
     check_cycles(events)?;
-    let plan_event = |(index, event): (usize, &Event)| {
-        let place = place(index);
-        let subject = match &event.name {
-            Some(name) => format!("event {name}"),
-            None => format!("event {index}"),
-        };
-        let drafting = Drafting { events, roster, pieces, dice: dice.of(&subject), place };
-        drafting.event(event)
+    let cast = Cast::new(events, roster, dice)?;
+    let drawn = cast.drawn();
+    let plan_event = |occasion: &Occasion<'_>| {
+        let subject = occasion.subject(events);
+        let dice = dice.of(&subject);
+        let drafting = Drafting { events, roster, pieces, dice, occasion, drawn: &drawn };
+        drafting.event(&events[occasion.event])
     };
-    events.iter().enumerate().map(plan_event).collect()
+    drawn.iter().map(plan_event).collect()
+}
+
+/// An event as it happens to one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Occasion<'a> {
+    /// The event's index.
+    event: usize,
+    /// To whom.
+    peer: &'a str,
+    /// Whether the event is of a whole group, each member of which has its own.
+    shared: bool,
+}
+
+impl Occasion<'_> {
+    /// What its draws are named after.
+    fn subject(&self, events: &[Event]) -> String {
+        let event = match &events[self.event].name {
+            Some(name) => format!("event {name}"),
+            None => format!("event {}", self.event),
+        };
+        if self.shared { format!("{event} of {}", self.peer) } else { event }
+    }
+}
+
+/// Every event with everybody that it may happen to.
+struct Cast<'a> {
+    events: &'a [Event],
+    occasions: Vec<Occasion<'a>>,
+    /// Whether chance has each of them happen, as far as it is up to itself.
+    by_chance: Vec<bool>,
+}
+
+impl<'a> Cast<'a> {
+    fn new(
+        events: &'a [Event],
+        roster: &'a Roster<'_>,
+        dice: Dice<'_>,
+    ) -> Result<Cast<'a>, ScenarioError> {
+        let mut occasions = Vec::new();
+        for (event, Event { peer, .. }) in events.iter().enumerate() {
+            let peers = roster.all(peer, place(event).field("peer"))?;
+            let shared = roster.is_group(peer);
+            occasions.extend(peers.iter().map(|peer| Occasion { event, peer, shared }));
+        }
+        let mut by_chance = Vec::new();
+        for occasion in &occasions {
+            let at = place(occasion.event).field("chance");
+            let chance = at_most(events[occasion.event].chance, 1.0, "as a chance", at.clone())?;
+            let subject = occasion.subject(events);
+            by_chance.push(dice.of(&subject).flag(Flag::Drawn { chance }, &at));
+        }
+        Ok(Cast { events, occasions, by_chance })
+    }
+
+    /// Those that happen: what waits for one that does not happen does not either.
+    fn drawn(&self) -> Vec<Occasion<'a>> {
+        let happens = |at: &usize| self.happens(*at);
+        (0..self.occasions.len()).filter(happens).map(|at| self.occasions[at]).collect()
+    }
+
+    fn happens(&self, at: usize) -> bool {
+        let occasion = &self.occasions[at];
+        let before = match &self.events[occasion.event].when {
+            When::After(name) => awaited(self.events, &self.occasions, name, occasion),
+            _ => None,
+        };
+        self.by_chance[at] && before.is_none_or(|before| self.happens(before))
+    }
+}
+
+/// The occasion that `waiting` waits for when it is after the event called `name`:
+/// that of the same peer, if it is an event of a group.
+fn awaited(
+    events: &[Event],
+    occasions: &[Occasion<'_>],
+    name: &str,
+    waiting: &Occasion<'_>,
+) -> Option<usize> {
+    let event = position(events, name)?;
+    occasions.iter().position(|occasion| {
+        occasion.event == event && (!occasion.shared || occasion.peer == waiting.peer)
+    })
 }
 
 /// What the plan of one event needs to know.
@@ -37,21 +118,24 @@ struct Drafting<'a> {
     roster: &'a Roster<'a>,
     pieces: u32,
     dice: Dice<'a>,
-    place: Place,
+    occasion: &'a Occasion<'a>,
+    /// All that happens, in the order of the plan.
+    drawn: &'a [Occasion<'a>],
 }
 
 impl Drafting<'_> {
     fn event(&self, event: &Event) -> Result<EventPlan, ScenarioError> {
         Ok(EventPlan {
-            peer: self.roster.peer(&event.peer, self.at("peer"))?,
+            peer: self.occasion.peer.to_owned(),
             action: event.action,
             when: self.when(event)?,
             delay_ms: self.dice.millis(event.delay_s, self.at("delay_s"))?,
+            if_possible: event.if_possible,
         })
     }
 
     fn at(&self, field: &'static str) -> Place {
-        self.place.clone().field(field)
+        place(self.occasion.event).field(field)
     }
 
     fn when(&self, event: &Event) -> Result<plan::When, ScenarioError> {
@@ -59,24 +143,30 @@ impl Drafting<'_> {
         Ok(match &event.when {
             When::AtS(seconds) => plan::When::At(self.dice.millis(*seconds, at("at_s"))?),
             When::Verified(verified) => {
-                let peer = verified.peer.as_ref().unwrap_or(&event.peer);
                 let place = at("verified");
-                plan::When::Verified {
-                    peer: self.roster.peer(peer, place.clone().field("peer"))?,
-                    pieces: self.amount(verified, place)?,
-                }
+                let peer = match &verified.peer {
+                    Some(peer) => self.roster.peer(peer, place.clone().field("peer"))?,
+                    None => self.occasion.peer.to_owned(),
+                };
+                plan::When::Verified { peer, pieces: self.amount(verified, place)? }
             }
             When::CopyWithout(peer) => {
                 plan::When::CopyWithout { peer: self.roster.peer(peer, at("copy_without"))? }
             }
-            When::After(name) => {
-                plan::When::After(position(self.events, name).ok_or_else(|| {
-                    let known: Vec<&str> = self.events.iter().filter_map(named).collect();
-                    let nearest = nearest(name, &known).map(str::to_owned);
-                    at("after").problem(Problem::NoSuchEvent { name: name.clone(), nearest })
-                })?)
-            }
+            When::After(name) => plan::When::After(self.after(name, at("after"))?),
         })
+    }
+
+    /// The place in the plan of the event called `name`.
+    fn after(&self, name: &str, place: Place) -> Result<usize, ScenarioError> {
+        if let Some(at) = awaited(self.events, self.drawn, name, self.occasion) {
+            return Ok(at);
+        }
+        // It is of a group that this event's peer is not in.
+        let event = position(self.events, name).expect("the names were checked");
+        let name = self.events[event].peer.clone();
+        let count = self.roster.all(&name, Place::root())?.len();
+        Err(place.problem(Problem::Group { name, count }))
     }
 
     /// Pieces (count).
@@ -108,6 +198,14 @@ fn check_names(events: &[Event]) -> Result<(), ScenarioError> {
         check_name(name, place.clone())?;
         if !taken.insert(name) {
             return Err(place.problem(Problem::NameTaken { name: name.to_owned() }));
+        }
+    }
+    for (index, event) in events.iter().enumerate() {
+        let When::After(name) = &event.when else { continue };
+        if !taken.contains(name.as_str()) {
+            let nearest = nearest(name, &Vec::from_iter(taken)).map(str::to_owned);
+            let place = place(index).field("when").field("after");
+            return Err(place.problem(Problem::NoSuchEvent { name: name.clone(), nearest }));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use rand::{RngExt, seq::SliceRandom};
 use reseed_sim::plan::{self, PeerPlan};
 
 use super::{
-    Draw, Has, Peers, Place, Problem, Scenario, ScenarioError,
+    Draw, Flag, Has, Peers, Place, Problem, ScenarioError,
     plan::{Dice, at_most, check_name},
 };
 use crate::nearest::nearest;
@@ -75,12 +75,22 @@ impl<'a> Roster<'a> {
     }
 
     /// The peer called `name`, or everybody in the group of that name.
-    fn all(&self, name: &str, place: Place) -> Result<&[String], ScenarioError> {
+    pub(super) fn all(&self, name: &str, place: Place) -> Result<&[String], ScenarioError> {
         match self.find(name) {
             Some(Found::Peer(name)) => Ok(std::slice::from_ref(name)),
             Some(Found::Group(members)) => Ok(members),
             None => Err(self.nobody(name, place)),
         }
+    }
+
+    /// Everybody, in the order of the plan.
+    fn everybody(&self) -> impl Iterator<Item = &String> {
+        self.groups.iter().flat_map(|group| &group.members)
+    }
+
+    /// Whether `name` is that of a group.
+    pub(super) fn is_group(&self, name: &str) -> bool {
+        matches!(self.find(name), Some(Found::Group(_)))
     }
 
     fn find(&self, name: &str) -> Option<Found<'_>> {
@@ -107,9 +117,9 @@ enum Found<'a> {
 }
 
 pub(super) fn plan(
-    scenario: &Scenario,
     roster: &Roster<'_>,
     pieces: u32,
+    has_tracker: bool,
     dice: Dice<'_>,
 ) -> Result<Vec<PeerPlan>, ScenarioError> {
     let mut plans = Vec::new();
@@ -119,7 +129,7 @@ pub(super) fn plan(
             let drafting = Drafting {
                 roster,
                 pieces,
-                has_tracker: scenario.tracker.is_some(),
+                has_tracker,
                 dice: dice.of(&subject),
                 place: Place::root().field("peers").index(index),
             };
@@ -214,7 +224,17 @@ impl Drafting<'_> {
             let others = self.roster.all(other, self.at("knows").index(index))?;
             known.extend(others.iter().filter(|other| seen.insert(other)).cloned());
         }
+        let chance = self.dice.share(peer.knows_chance, self.at("knows_chance"))?;
+        let strangers = self.roster.everybody().filter(|other| !seen.contains(other.as_str()));
+        known.extend(strangers.filter(|other| self.happens_to_know(name, other, chance)).cloned());
         Ok(known)
+    }
+
+    /// A draw for these two alone, whoever else is there.
+    fn happens_to_know(&self, name: &str, other: &str, chance: f64) -> bool {
+        let subject = format!("{} and {other}", subject(name));
+        let flag = Flag::Drawn { chance };
+        self.dice.of(&subject).flag(flag, &self.at("knows_chance"))
     }
 }
 

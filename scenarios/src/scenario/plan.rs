@@ -29,6 +29,10 @@ impl Scenario {
         let torrent = torrent::plan(&self.torrent, dice)?;
         let pieces = layout(&torrent).pieces();
         let roster = peers::Roster::new(&self.peers, dice)?;
+        let tracker = self.tracker.as_ref().filter(|tracker| {
+            dice.flag(tracker.present, &Place::root().field("tracker").field("present"))
+        });
+        let tracker = tracker.map(|tracker| plan_tracker(tracker, dice)).transpose()?;
         Ok(Plan {
             scenario: self.name.clone(),
             seed,
@@ -36,12 +40,8 @@ impl Scenario {
             defects: Vec::new(),
             limits: plan_limits(&self.limits, dice)?,
             torrent,
-            tracker: self
-                .tracker
-                .as_ref()
-                .map(|tracker| plan_tracker(tracker, dice))
-                .transpose()?,
-            peers: peers::plan(self, &roster, pieces, dice)?,
+            peers: peers::plan(&roster, pieces, tracker.is_some(), dice)?,
+            tracker,
             events: events::plan(&self.events, &roster, pieces, dice)?,
         })
     }

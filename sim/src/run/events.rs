@@ -29,11 +29,16 @@ impl<S: Stage> Run<'_, S> {
         self.done[index] = true;
         let event = &self.plan.events[index];
         let peer = self.plan.peer(&event.peer).expect("a plan's events name its peers");
-        self.act(peer, event.action);
+        let acted = self.act(peer, event.action);
+        if !acted && !event.if_possible {
+            let (action, peer) = (event.action, &event.peer);
+            self.doubts.push(format!("{action:?} of {peer} came when it could do nothing"));
+        }
         self.carry_out(now);
     }
 
-    fn act(&mut self, peer: usize, action: Action) {
+    /// Does it, if it can be done; returns whether it could.
+    fn act(&mut self, peer: usize, action: Action) -> bool {
         let up = self.lab.peer(peer).up;
         let now = self.stage.now();
         match action {
@@ -55,11 +60,9 @@ impl<S: Stage> Run<'_, S> {
                 self.stage.disk(Place(peer)).wipe();
                 self.lab.note(now, format!("{}'s disk is wiped", self.plan.peers[peer].name));
             }
-            Action::Leave | Action::Crash | Action::Start => {
-                let name = &self.plan.peers[peer].name;
-                self.doubts.push(format!("{action:?} of {name} came when it could do nothing"));
-            }
+            Action::Leave | Action::Crash | Action::Start => return false,
         }
+        true
     }
 
     fn holds(&self, when: &When, now: Time) -> bool {

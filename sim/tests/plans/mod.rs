@@ -66,6 +66,7 @@ pub fn with_events<'a>(
         action,
         when,
         delay_ms: 0,
+        if_possible: false,
     }));
     plan
 }
