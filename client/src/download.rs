@@ -126,11 +126,13 @@ impl<S> Download<S> {
 
     /// Tells it of peers to dial.
     pub fn add_peers(&self, addrs: Vec<SocketAddr>) {
+        // One that has ended has no use for them.
         let _ = self.commands.send(Command::AddPeers(addrs));
     }
 
     /// Asks it to stop; [`Download::stopped`] tells when it has.
     pub fn stop(&self) {
+        // One that has ended need not be asked.
         let _ = self.commands.send(Command::Stop);
     }
 
@@ -292,6 +294,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             match self.commands.try_recv() {
                 Ok(Command::Stop) => return Ok(None),
                 Ok(command) => self.early.push(command),
+                // None came; if nobody is left to send one, `Running` sees it.
                 Err(_) => {}
             }
         }
@@ -437,11 +440,8 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                     self.peers.remove(&connection);
                 }
                 Output::ReadBlock { connection, block } => {
-                    let data = self.storage.read_block(block);
-                    if let Err(error) = &data {
-                        tracing::warn!(?block, %error, "cannot read a block");
-                    }
-                    return Ok(Some(Input::BlockRead { connection, block, data: data.ok() }));
+                    let data = self.storage.read_block(block).map_err(|error| error.to_string());
+                    return Ok(Some(Input::BlockRead { connection, block, data }));
                 }
                 Output::WriteBlock { block, data } => {
                     self.storage.receive(block.piece, block.begin, &data)?;
@@ -481,6 +481,7 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                 _ = ended => return,
                 answer = timeout_at(&env, deadline, ask(&network, &url)) => answer,
             };
+            // Without a torrent nobody wants the answer.
             let late = || Err(format!("no answer within {} s", timeout.as_secs()));
             let _ = inputs.send(Input::Announced { result: answer.unwrap_or_else(late) }).await;
         });
@@ -511,6 +512,12 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                 tracing::info!("the tracker answers again");
             }
             Event::TrackerWarning { warning } => tracing::warn!(%warning, "the tracker warns"),
+            Event::ReadFailed { block, reason } => {
+                tracing::warn!(?block, %reason, "cannot read a block");
+            }
+            Event::Swallowed { doing, error } => {
+                tracing::error!(doing, error, "nobody could be told of an error");
+            }
             Event::PieceFailed { piece, blamed } => {
                 tracing::warn!(piece, ?blamed, "a piece has a wrong hash");
             }

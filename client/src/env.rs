@@ -1,6 +1,6 @@
 //! What a peer needs of its surroundings besides a network and a disk.
 
-use std::future::Future;
+use std::{fmt::Display, future::Future};
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
@@ -36,6 +36,32 @@ pub trait Env: Clone + 'static {
 
     /// Shows what happened in a torrent.
     fn happened(&self, _torrent: &Torrent, _event: &Event) {}
+
+    /// Takes a result whose error nobody else will hear of, and tells if there is
+    /// one. An error that has somebody to go to is returned to them instead.
+    fn absorb<T, E: Display>(
+        &self,
+        doing: impl FnOnce() -> String,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        self.absorbed();
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.swallowed(&doing(), &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Counts a result that was looked at by [`Env::absorb`].
+    fn absorbed(&self) {}
+
+    /// Something went wrong while `doing` it (with which value), was caught, and
+    /// nobody is told but by this. Always a mistake: see [`Env::absorb`].
+    fn swallowed(&self, doing: &str, error: &str) {
+        tracing::error!(doing, error, "nobody could be told of an error");
+    }
 
     /// Whether [`Env::spoke`] is to be called.
     fn listens(&self) -> bool {

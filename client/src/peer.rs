@@ -105,6 +105,7 @@ impl<E: Env> Peer<E> {
             }
             Err(error) => {
                 tracing::debug!(%addr, %error, "cannot connect");
+                // Without a torrent it is nobody's connection.
                 let _ = self.inputs.send(Input::Lost { connection: self.connection }).await;
             }
         }
@@ -119,6 +120,7 @@ impl<E: Env> Peer<E> {
             () = read(reader, &env, connection, &inputs, &shared) => {},
             () = write(writer, &env, connection, &inputs, &shared, outbox) => {},
         }
+        // Without a torrent it is nobody's connection.
         let _ = inputs.send(Input::Lost { connection }).await;
     }
 }
@@ -130,10 +132,12 @@ async fn read(
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
 ) {
-    while let Ok(bytes) = shared.read(&mut reader).await {
-        if bytes.is_empty() {
-            return;
-        }
+    loop {
+        let bytes = match shared.read(&mut reader).await {
+            Ok(bytes) if bytes.is_empty() => return,
+            Ok(bytes) => bytes,
+            Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
+        };
         shared.download.acquire(env, bytes.len() as u64).await;
         if inputs.send(Input::Received { connection, bytes }).await.is_err() {
             return;
@@ -153,9 +157,11 @@ async fn write(
         while !waiting.is_empty() {
             let bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
             shared.upload.acquire(env, bytes.len() as u64).await;
-            let written = writer.write_all(&bytes).await;
+            if let Err(error) = writer.write_all(&bytes).await {
+                return tracing::debug!(%connection, %error, "cannot write on");
+            }
             let flushed = Input::Flushed { connection, bytes: bytes.len() };
-            if written.is_err() || inputs.send(flushed).await.is_err() {
+            if inputs.send(flushed).await.is_err() {
                 return;
             }
         }

@@ -190,6 +190,7 @@ impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> 
                 }
             };
             if Rc::strong_count(&self.unknown) > UNKNOWN_MAX {
+                tracing::debug!(%from, "too many connections that have not said what they want");
                 continue;
             }
             let (env, shared) = (self.env.clone(), self.shared.clone());
@@ -198,32 +199,46 @@ impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> 
                 let _unknown = unknown;
                 let deadline = env.now() + HANDSHAKE_TIMEOUT;
                 let read = read_handshake(stream, &shared);
-                if let Some(Some((stream, bytes, info_hash))) =
-                    timeout_at(&env, deadline, read).await
-                    && let Some(torrent) = routes.borrow().get(&info_hash)
-                {
-                    let _ = torrent.send(Command::Accept(Inbound { stream, from, bytes }));
+                let Some(Ok((stream, bytes, info_hash))) =
+                    timeout_at(&env, deadline, read).await.inspect(|read| {
+                        if let Err(error) = read {
+                            tracing::debug!(%from, %error, "inbound connection without handshake");
+                        }
+                    })
+                else {
+                    return;
+                };
+                match routes.borrow().get(&info_hash) {
+                    // One that has just ended wants no connection.
+                    Some(torrent) => {
+                        let _ = torrent.send(Command::Accept(Inbound { stream, from, bytes }));
+                    }
+                    None => tracing::debug!(%from, %info_hash, "inbound connection for no torrent"),
                 }
             });
         }
     }
 }
 
-/// Reads a whole handshake, and maybe more; `None` if it is none.
+/// Reads a whole handshake, and maybe more.
 async fn read_handshake<S: tokio::io::AsyncRead + Unpin>(
     mut stream: S,
     shared: &Shared,
-) -> Option<(S, BytesMut, InfoHash)> {
+) -> io::Result<(S, BytesMut, InfoHash)> {
+    let none = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let mut bytes = BytesMut::new();
     while bytes.len() < Handshake::LENGTH {
-        let more = shared.read(&mut stream).await.ok().filter(|more| !more.is_empty())?;
+        let more = shared.read(&mut stream).await?;
+        if more.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         bytes.extend_from_slice(&more);
         let known = bytes.len().min(Handshake::PROTOCOL.len());
         if bytes[..known] != Handshake::PROTOCOL[..known] {
-            return None;
+            return Err(none("it speaks another protocol"));
         }
     }
     let whole = bytes[..Handshake::LENGTH].try_into().expect("it is that long");
-    let handshake = Handshake::decode(&whole).ok()?;
-    Some((stream, bytes, handshake.info_hash))
+    let handshake = Handshake::decode(&whole).map_err(|error| none(&error.to_string()))?;
+    Ok((stream, bytes, handshake.info_hash))
 }

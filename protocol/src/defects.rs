@@ -33,6 +33,8 @@ macro_rules! defects {
 defects! {
     CancelKeepsRequest, "cancel-keeps-request", "I-BLK",
         "A cancelled request stays in the connection's queue.";
+    ClosedSwarmInOpenSwarm, "closed-swarm-in-open-swarm", "I-ERR",
+        "The closed-swarm handshake is offered and begun in an open swarm too, where the connection has no state for it; the error is caught and dropped.";
     DisconnectWakesNobody, "disconnect-wakes-nobody", "I-DONE",
         "Who leaves frees blocks that nobody else is then asked for.";
     HaveBeforeCheck, "have-before-check", "I-HAVE",

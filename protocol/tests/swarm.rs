@@ -178,7 +178,7 @@ impl Swarm {
                 let start = self.layout.offset_of(block.piece) + u64::from(block.begin);
                 let spoil = u8::from(it.spoilt.contains(&block.piece));
                 let data = (start..start + u64::from(block.length)).map(|at| byte(at) ^ spoil);
-                let data = Some(data.collect());
+                let data = Ok(data.collect());
                 self.push(
                     now,
                     Happening::Input(node, Input::BlockRead { connection, block, data }),

@@ -228,6 +228,22 @@ impl Lab {
         self.attention.set(true);
     }
 
+    fn absorbed(&self, now: Time, peer: usize) {
+        let mut inner = self.inner.borrow_mut();
+        inner.check(now, peer, |oracle, _| {
+            oracle.absorbed();
+            Ok(())
+        });
+    }
+
+    fn swallowed(&self, now: Time, peer: usize, doing: &str, error: &str) {
+        let mut inner = self.inner.borrow_mut();
+        let name = inner.peers[peer].name.clone();
+        inner.note(now, format!("{name} swallows an error while {doing}: {error}"));
+        inner.check(now, peer, |oracle, _| oracle.swallowed(doing, error));
+        self.attention.set(true);
+    }
+
     fn stepped(&self, now: Time, peer: usize, torrent: &Torrent) {
         let mut inner = self.inner.borrow_mut();
         inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent));
@@ -332,6 +348,14 @@ impl<E: Env> Env for Probed<E> {
 
     fn happened(&self, torrent: &Torrent, event: &Event) {
         self.lab.happened(self.now(), self.peer, torrent, event);
+    }
+
+    fn absorbed(&self) {
+        self.lab.absorbed(self.now(), self.peer);
+    }
+
+    fn swallowed(&self, doing: &str, error: &str) {
+        self.lab.swallowed(self.now(), self.peer, doing, error);
     }
 
     fn listens(&self) -> bool {

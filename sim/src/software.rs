@@ -58,11 +58,13 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     setup: Setup,
     mut leave: watch::Receiver<bool>,
 ) {
-    let session = Session::start(network, env, disk, setup.session)
+    let session = Session::start(network, env.clone(), disk, setup.session)
         .await
         .expect("nobody else listens on this host");
-    session.add(setup.metainfo, setup.download).expect("it is the only one");
+    let download = session.add(setup.metainfo, setup.download).expect("it is the only one");
     // An error is that the stage is gone, and the host with it.
     let _ = leave.wait_for(|leave| *leave).await;
     session.shutdown().await;
+    let ended = download.status().error.map_or(Ok(()), Err);
+    env.absorb(|| format!("downloading {}", download.info_hash()), ended);
 }

@@ -71,6 +71,11 @@ pub(crate) fn event(event: &Event, name: impl Fn(SocketAddr) -> String) -> Optio
             format!("finds piece {piece} corrupt, all of it from {blamed}")
         }
         Event::PieceFailed { piece, blamed: None } => format!("finds piece {piece} corrupt"),
+        Event::Ignored { connection, reason } => {
+            format!("passes over a message on {connection}: {reason}")
+        }
+        Event::ReadFailed { block, reason } => format!("cannot read {block:?}: {reason}"),
+        Event::Swallowed { doing, error } => format!("swallows an error while {doing}: {error}"),
         Event::Completed => "is complete".to_owned(),
         Event::AnnounceFailed { reason } => format!("cannot announce: {reason}"),
         Event::TrackerWarning { warning } => format!("is warned by the tracker: {warning}"),

@@ -19,6 +19,13 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::CancelKeepsRequest => {
             (two_seeds(), ["leecher: Block {", "waits in the queue of #1, but is not in flight"])
         }
+        Defect::ClosedSwarmInOpenSwarm => (
+            one_to_one(5),
+            [
+                "leecher: an error was caught and dropped while beginning the closed-swarm",
+                "handshake on #1 to 10.0.0.1:6881: the connection has no attribute `closed_swarm`",
+            ],
+        ),
         Defect::DisconnectWakesNobody => (
             three_leave_and_one_stays(),
             ["leecher has 0 of 1 pieces after 600", "late: has 1 pieces, wanted, 0 requests wait"],

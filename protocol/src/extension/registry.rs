@@ -11,16 +11,19 @@ pub enum Extension {
     /// Peer exchange, `ut_pex`. BEP 11. Not to be offered for a private torrent:
     /// BEP 27.
     Pex,
+    /// The handshake of closed swarms, `NS_CS`, as NextShare's peers speak it.
+    ClosedSwarm,
 }
 
 impl Extension {
     /// Every one.
-    pub const ALL: &[Extension] = &[Extension::Pex];
+    pub const ALL: &[Extension] = &[Extension::Pex, Extension::ClosedSwarm];
 
     /// Its name in `m`.
     pub fn name(self) -> &'static str {
         match self {
             Extension::Pex => "ut_pex",
+            Extension::ClosedSwarm => "NS_CS",
         }
     }
 
@@ -28,6 +31,7 @@ impl Extension {
     pub fn local_id(self) -> u8 {
         match self {
             Extension::Pex => 1,
+            Extension::ClosedSwarm => 227,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     ConnectionId, Defect, Source, Time,
     connection::{Connection, Direction},
     extension::{
-        Extension, ExtensionHandshake,
+        Extension, ExtensionError, ExtensionHandshake,
         pex::{PexFlags, PexMessage},
     },
     tracker::{AnnounceRequest, AnnounceResponse, Announcer},
@@ -55,7 +55,10 @@ impl Torrent {
         if extension == EXTENSION_HANDSHAKE {
             // A message that makes no sense is passed over: it costs the remote its
             // extensions, and nobody else anything.
-            let Ok(handshake) = ExtensionHandshake::decode(payload) else { return Ok(()) };
+            let handshake = match ExtensionHandshake::decode(payload) {
+                Ok(handshake) => handshake,
+                Err(error) => return self.ignore(id, &error),
+            };
             connection.registry.apply(&handshake);
             if let Some(reqq) = handshake.reqq {
                 connection.remote_reqq = reqq.max(1);
@@ -64,12 +67,16 @@ impl Torrent {
             if let Some(port) = handshake.port {
                 self.learn_listen_addr(id, SocketAddr::new(ip, port));
             }
+            self.begin_proof(id);
             self.wake_by(now);
             return Ok(());
         }
         match connection.registry.local(extension) {
             Some(Extension::Pex) => {
-                let Ok(message) = PexMessage::decode(payload) else { return Ok(()) };
+                let message = match PexMessage::decode(payload) {
+                    Ok(message) => message,
+                    Err(error) => return self.ignore(id, &error),
+                };
                 let added = connection.pex_receiver.accept(now, &message);
                 for peer in added.map_err(|error| violation(error.to_string()))? {
                     self.peers.add(peer.addr, Source::Pex, now);
@@ -78,7 +85,31 @@ impl Torrent {
                 Ok(())
             }
             // BEP 10: an id that we never offered is to be ignored.
-            None => Ok(()),
+            Some(Extension::ClosedSwarm) | None => Ok(()),
+        }
+    }
+
+    /// Passes over a message that makes no sense, and says so.
+    fn ignore(
+        &mut self,
+        connection: ConnectionId,
+        error: &ExtensionError,
+    ) -> Result<(), CloseReason> {
+        self.event(Event::Ignored { connection, reason: error.to_string() });
+        Ok(())
+    }
+
+    /// Begins a closed swarm's handshake, as who dialled does it. There are no closed
+    /// swarms yet, so that there is nothing to begin.
+    fn begin_proof(&mut self, id: ConnectionId) {
+        let connection = &self.connections[&id];
+        let wanted = self.config.defects.has(Defect::ClosedSwarmInOpenSwarm);
+        let agreed = connection.registry.remote_id(Extension::ClosedSwarm).is_some();
+        if wanted && agreed && connection.direction == Direction::Outbound {
+            let doing =
+                format!("beginning the closed-swarm handshake on {id} to {}", connection.addr);
+            let error = "the connection has no attribute `closed_swarm`".to_owned();
+            self.event(Event::Swallowed { doing, error });
         }
     }
 

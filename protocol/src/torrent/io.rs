@@ -46,8 +46,8 @@ pub enum Input {
         connection: ConnectionId,
         /// What was to be read.
         block: Block,
-        /// The bytes, or `None` if the disk failed us.
-        data: Option<Bytes>,
+        /// The bytes, or what the disk said when it failed us.
+        data: Result<Bytes, String>,
     },
     /// The answer to [`Output::CheckPiece`].
     PieceChecked {
@@ -199,6 +199,28 @@ pub enum Event {
     },
     /// All of the content is here and verified.
     Completed,
+    /// A message of a remote makes no sense, and was passed over.
+    Ignored {
+        /// Our number for the connection.
+        connection: ConnectionId,
+        /// Why it makes no sense.
+        reason: String,
+    },
+    /// A block that a remote wants could not be read; the remote does without.
+    ReadFailed {
+        /// Which.
+        block: Block,
+        /// What the disk said.
+        reason: String,
+    },
+    /// Something went wrong, was caught, and nobody is told but by this: a mistake
+    /// of ours, always.
+    Swallowed {
+        /// What was being done, and with which value.
+        doing: String,
+        /// What went wrong.
+        error: String,
+    },
     /// The tracker answered an announce.
     Announced,
     /// An announce failed; it will be tried again.

@@ -302,8 +302,13 @@ impl Torrent {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
         let forbidden = self.private && !self.config.defects.has(Defect::PexInPrivate);
-        let offered: &[Extension] =
-            if self.config.pex && !forbidden { &[Extension::Pex] } else { &[] };
+        let mut offered = Vec::new();
+        if self.config.pex && !forbidden {
+            offered.push(Extension::Pex);
+        }
+        if self.config.defects.has(Defect::ClosedSwarmInOpenSwarm) {
+            offered.push(Extension::ClosedSwarm);
+        }
         let pieces = self.layout.pieces();
         let mut connection = Connection::new(
             id,
@@ -311,7 +316,7 @@ impl Torrent {
             direction,
             pieces,
             wire::message_cap(Some(pieces)),
-            Registry::new(offered),
+            Registry::new(&offered),
             now,
         );
         connection.spoken = self.config.transcript.then(Vec::new);

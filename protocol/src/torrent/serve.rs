@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rand::Rng;
 
-use super::{CloseReason, Output, Torrent, dispatch::violation};
+use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
     Block, ConnectionId, Contender, Defect, Time,
     connection::{Connection, Phase},
@@ -130,7 +130,7 @@ impl Torrent {
         &mut self,
         id: ConnectionId,
         block: Block,
-        data: Option<Bytes>,
+        data: Result<Bytes, String>,
         now: Time,
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -139,7 +139,7 @@ impl Torrent {
         let Some(at) = at else { return };
         connection.reading.remove(at);
         match data {
-            Some(data) => {
+            Ok(data) => {
                 let length = u64::from(block.length);
                 connection.upload.add(length, now);
                 self.uploaded += length;
@@ -149,8 +149,12 @@ impl Torrent {
                     now,
                 );
             }
-            None if connection.fast => self.send(id, &Message::Reject(block), now),
-            None => {}
+            Err(reason) => {
+                if connection.fast {
+                    self.send(id, &Message::Reject(block), now);
+                }
+                self.event(Event::ReadFailed { block, reason });
+            }
         }
         self.read_more(id);
     }

@@ -17,6 +17,7 @@ use crate::{Content, Plan, SimDisk};
 
 mod availability;
 mod blocks;
+mod errors;
 mod have;
 mod memory;
 mod one;
@@ -34,6 +35,8 @@ pub enum Code {
     Blk,
     /// Every download finishes, with the true content.
     Done,
+    /// No error is caught and dropped.
+    Err,
     /// Only verified pieces are announced, and true bytes served.
     Have,
     /// Memory is bounded, whatever a remote declares.
@@ -60,6 +63,7 @@ impl fmt::Display for Code {
             Code::Avail => "I-AVAIL",
             Code::Blk => "I-BLK",
             Code::Done => "I-DONE",
+            Code::Err => "I-ERR",
             Code::Have => "I-HAVE",
             Code::Mem => "I-MEM",
             Code::One => "I-ONE",
@@ -107,6 +111,14 @@ pub(crate) trait Oracle {
         Ok(())
     }
 
+    /// A result was looked at whose error nobody else would have heard of.
+    fn absorbed(&mut self) {}
+
+    /// Somebody caught an error and told nobody of it.
+    fn swallowed(&mut self, _doing: &str, _error: &str) -> Finding {
+        Ok(())
+    }
+
     /// A torrent took a step.
     fn stepped(&mut self, _scene: Scene<'_>, _torrent: &Torrent) -> Finding {
         Ok(())
@@ -125,6 +137,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     let mut oracles: Vec<Box<dyn Oracle>> = vec![
         Box::new(availability::Availability::new(peers)),
         Box::new(blocks::Blocks::new(peers)),
+        Box::new(errors::Errors::default()),
         Box::new(have::Have::new(peers, content.clone())),
         Box::new(memory::Memory::default()),
         Box::new(one::One::new(names)),
