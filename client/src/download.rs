@@ -9,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    ConnectionId, Defect, Defects, InfoHash, PeerId, State, Status, Time,
+    ConnectionId, Defect, Defects, InfoHash, Locality, PeerId, State, Status, Time,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse},
@@ -50,6 +50,10 @@ pub struct DownloadOptions {
     pub peers: Vec<SocketAddr>,
     /// Peers unchoked at a time (count). libtorrent defaults to 8.
     pub upload_slots: usize,
+    /// Between two rounds of the choker. BEP 3: 10 s.
+    pub choke_round: Duration,
+    /// Whom to prefer among those who would download.
+    pub locality: Locality,
     /// Connections at a time (count).
     pub connections_max: usize,
     /// Bugs written back in.
@@ -64,6 +68,8 @@ impl Default for DownloadOptions {
             announce: true,
             peers: Vec::new(),
             upload_slots: 8,
+            choke_round: Duration::from_secs(10),
+            locality: Locality::Anywhere,
             connections_max: 50,
             defects: Defects::NONE,
         }
@@ -219,6 +225,8 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             pex: self.options.pex,
             fast: self.options.fast,
             upload_slots: self.options.upload_slots,
+            choke_round: self.options.choke_round,
+            locality: self.options.locality,
             connections_max: self.options.connections_max,
             transcript: self.env.listens(),
             defects: self.options.defects,

@@ -1,5 +1,5 @@
 //! Who may download from us: tit for tat. BEP 3 §choking and optimistic
-//! unchoking.
+//! unchoking; give-to-get among those who stream; a preference for who is near.
 
 use std::{
     cmp::Reverse,
@@ -9,12 +9,17 @@ use std::{
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 
-use crate::{ConnectionId, Time};
+use crate::{ConnectionId, Defect, Defects, Time};
 
 /// For how long after connecting a peer is three times as likely to be the
 /// optimistic unchoke. BEP 3.
 const NEW_FOR: Duration = Duration::from_secs(60);
 const NEW_WEIGHT: usize = 3;
+/// How much likelier a peer that is near is to be a leecher's optimistic unchoke.
+const NEAR_WEIGHT: usize = 2;
+/// A peer that has waited for so many times as many turns of the optimistic slot
+/// as there are peers waiting is past its turn, and draws no more lots.
+const PATIENCE: u32 = 2;
 
 /// How many are unchoked, and how often that is thought over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,28 @@ impl Default for ChokerOptions {
     }
 }
 
+impl ChokerOptions {
+    /// How long one peer can hold the optimistic slot: it changes hands in a round.
+    pub fn turn(&self) -> Duration {
+        self.optimistic + self.round
+    }
+
+    /// How long a peer that stays interested waits for a slot at most, where there
+    /// is one and never more than `waiting` peers (count, itself among them) wait.
+    /// `seeding` says that we had all we want all the time.
+    ///
+    /// On a seed everyone before it in the queue has a turn at most. On a leecher
+    /// lots are drawn until it is past its turn; then there is a queue as well.
+    pub fn wait_max(&self, seeding: bool, waiting: usize) -> Duration {
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let queue = self.turn().saturating_mul(waiting) + self.round;
+        if seeding {
+            return queue;
+        }
+        queue + self.optimistic.saturating_mul(waiting.saturating_mul(PATIENCE)) + self.turn()
+    }
+}
+
 /// A connection, as the choker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contender {
@@ -57,23 +84,43 @@ pub struct Contender {
     pub snubbed: bool,
     /// When it connected.
     pub connected_at: Time,
+    /// How near it is: the greater, the nearer. See [`Locality`](crate::Locality).
+    pub rank: u32,
+    /// What it says it forwards, where give-to-get is used with it.
+    pub forwarding: Option<Forwarding>,
+}
+
+/// What a peer says it gives to others, bytes a second. The greater is the better:
+/// first by what it had of us. Nobody but the peer itself vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Forwarding {
+    /// Of what we sent it.
+    pub ours: u64,
+    /// Of anything.
+    pub overall: u64,
 }
 
 /// Tit for tat: those who give the most get the slots, but for one, the
 /// *optimistic*, which goes round so that everyone can show what it gives.
 ///
-/// A seed, which gets nothing, prefers those who take the fastest. Its optimistic
-/// slot goes to whoever has waited longest, so that nobody who stays interested
-/// waits for ever.
+/// A seed, which gets nothing, prefers those who are near, then those who take the
+/// fastest; to a leecher nearness decides between equals. A seed's optimistic slot
+/// goes to whoever has waited longest, and so does a leecher's once somebody is
+/// past its turn, so that nobody who stays interested waits for ever
+/// ([`ChokerOptions::wait_max`]).
+///
+/// Peers that forward (give-to-get) are ranked by what they forward, and take turns
+/// at the slots with the best of the others.
 #[derive(Debug, Clone)]
 pub struct Choker {
     options: ChokerOptions,
+    defects: Defects,
     next_round: Time,
     regular: BTreeSet<ConnectionId>,
     optimistic: Option<ConnectionId>,
     optimistic_until: Time,
-    /// When each connection was last unchoked, for those that ever were.
-    last_unchoked: BTreeMap<ConnectionId, Time>,
+    /// Since when those wait who are interested and have no slot.
+    waiting_since: BTreeMap<ConnectionId, Time>,
 }
 
 impl Choker {
@@ -81,12 +128,23 @@ impl Choker {
     pub fn new(options: ChokerOptions, now: Time) -> Choker {
         Choker {
             options,
+            defects: Defects::NONE,
             next_round: now,
             regular: BTreeSet::new(),
             optimistic: None,
             optimistic_until: now,
-            last_unchoked: BTreeMap::new(),
+            waiting_since: BTreeMap::new(),
         }
+    }
+
+    /// The same with these bugs written back in.
+    pub fn with_defects(self, defects: Defects) -> Choker {
+        Choker { defects, ..self }
+    }
+
+    /// Its settings.
+    pub fn options(&self) -> ChokerOptions {
+        self.options
     }
 
     /// When the next round is due.
@@ -107,21 +165,12 @@ impl Choker {
         contenders: &[Contender],
         rng: &mut impl Rng,
     ) -> BTreeSet<ConnectionId> {
-        let present = |connection| contenders.iter().any(|peer| peer.connection == connection);
-        self.last_unchoked.retain(|&connection, _| present(connection));
         let interested: Vec<&Contender> =
             contenders.iter().filter(|peer| peer.interested).collect();
         let stays = |connection| interested.iter().any(|peer| peer.connection == connection);
         self.regular.retain(|&connection| stays(connection));
         self.optimistic = self.optimistic.filter(|&connection| stays(connection));
-
-        let mut ranked: Vec<&Contender> = interested.clone();
-        ranked.retain(|peer| seeding || !peer.snubbed);
-        ranked.shuffle(rng);
-        ranked.sort_by_key(|peer| {
-            let rate = if seeding { peer.upload_rate } else { peer.download_rate };
-            (Reverse(rate), !peer.unchoked)
-        });
+        let ranked = ranking(&interested, seeding, rng);
 
         let previous = self.optimistic;
         if now >= self.next_round {
@@ -143,7 +192,11 @@ impl Choker {
         self.fill(&ranked, spare);
 
         let unchoked: BTreeSet<_> = self.regular.iter().copied().chain(self.optimistic).collect();
-        self.last_unchoked.extend(unchoked.iter().map(|&connection| (connection, now)));
+        self.waiting_since
+            .retain(|connection, _| stays(*connection) && !unchoked.contains(connection));
+        for peer in interested.iter().filter(|peer| !unchoked.contains(&peer.connection)) {
+            self.waiting_since.entry(peer.connection).or_insert(now);
+        }
         unchoked
     }
 
@@ -170,20 +223,27 @@ impl Choker {
     ) -> Option<ConnectionId> {
         let mut waiting: Vec<&Contender> = interested.to_vec();
         waiting.retain(|peer| !self.regular.contains(&peer.connection));
+        if self.defects.has(Defect::LocalityStarvesRemotes) {
+            // Sorted by rank, the nearest are always first in turn.
+            let nearest = waiting.iter().map(|peer| peer.rank).max()?;
+            waiting.retain(|peer| peer.rank == nearest);
+        }
         if waiting.len() > 1 {
             waiting.retain(|peer| Some(peer.connection) != previous);
         }
-        if seeding {
-            let since = |peer: &&Contender| {
-                let last_unchoked = self.last_unchoked.get(&peer.connection).copied();
-                last_unchoked.unwrap_or(peer.connected_at)
-            };
-            let longest = waiting.iter().map(since).min()?;
+        let since =
+            |peer: &&Contender| self.waiting_since.get(&peer.connection).copied().unwrap_or(now);
+        let longest = waiting.iter().map(since).min()?;
+        let patience = self.options.optimistic * PATIENCE * waiting.len() as u32;
+        let queue = seeding || now - longest >= patience;
+        if queue {
             waiting.retain(|peer| since(peer) == longest);
         }
         let weight = |peer: &Contender| {
             let is_new = now - peer.connected_at < NEW_FOR;
-            if is_new && !seeding { NEW_WEIGHT } else { 1 }
+            let new = if is_new { NEW_WEIGHT } else { 1 };
+            let near = if peer.rank > 0 { NEAR_WEIGHT } else { 1 };
+            if queue { 1 } else { new * near }
         };
         let lots = waiting.iter().flat_map(|peer| std::iter::repeat_n(peer, weight(peer)));
         let lots: Vec<ConnectionId> = lots.map(|peer| peer.connection).collect();
@@ -191,226 +251,37 @@ impl Choker {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    fn rng(seed: u64) -> ChaCha8Rng {
-        ChaCha8Rng::seed_from_u64(seed)
+/// Who is to have the regular slots, the best first.
+fn ranking<'a>(
+    interested: &[&'a Contender],
+    seeding: bool,
+    rng: &mut impl Rng,
+) -> Vec<&'a Contender> {
+    let mut ranked = interested.to_vec();
+    // Who forwards gives to others, and need not give to us.
+    ranked.retain(|peer| seeding || !peer.snubbed || peer.forwarding.is_some());
+    ranked.shuffle(rng);
+    let (mut forwarders, mut traders): (Vec<&Contender>, Vec<&Contender>) =
+        ranked.into_iter().partition(|peer| peer.forwarding.is_some());
+    forwarders.sort_by_key(|peer| (Reverse(peer.forwarding), Reverse(peer.rank), !peer.unchoked));
+    if seeding {
+        traders.sort_by_key(|peer| (Reverse(peer.rank), Reverse(peer.upload_rate), !peer.unchoked));
+    } else {
+        let key =
+            |peer: &&Contender| (Reverse(peer.download_rate), Reverse(peer.rank), !peer.unchoked);
+        traders.sort_by_key(key);
     }
-
-    /// An interested peer that connected long ago and moves no bytes.
-    fn peer(id: u64) -> Contender {
-        Contender {
-            connection: ConnectionId(id),
-            interested: true,
-            unchoked: false,
-            download_rate: 0,
-            upload_rate: 0,
-            snubbed: false,
-            connected_at: Time::ZERO,
-        }
-    }
-
-    fn giving(id: u64, download_rate: u64) -> Contender {
-        Contender { download_rate, ..peer(id) }
-    }
-
-    fn ids(of: impl IntoIterator<Item = u64>) -> BTreeSet<ConnectionId> {
-        of.into_iter().map(ConnectionId).collect()
-    }
-
-    fn choker() -> Choker {
-        Choker::new(ChokerOptions::default(), Time::from_secs(1000))
-    }
-
-    /// A round every ten seconds, each with the outcome of the last.
-    fn rounds(
-        count: u64,
-        seeding: bool,
-        peers: &mut [Contender],
-        seed: u64,
-    ) -> Vec<BTreeSet<ConnectionId>> {
-        let (mut choker, mut rng) = (choker(), rng(seed));
-        let mut outcomes = Vec::new();
-        for _ in 0..count {
-            let now = choker.poll_timeout();
-            let unchoked = choker.rechoke(now, seeding, peers, &mut rng);
-            for peer in &mut *peers {
-                peer.unchoked = unchoked.contains(&peer.connection);
-            }
-            outcomes.push(unchoked);
-        }
-        outcomes
-    }
-
-    #[test]
-    fn a_leecher_unchokes_the_three_that_give_most_and_one_more() {
-        let mut peers: Vec<_> = (0..10).map(|id| giving(id, id * 1000)).collect();
-        for unchoked in rounds(20, false, &mut peers, 1) {
-            assert!(unchoked.is_superset(&ids([7, 8, 9])));
-            assert_eq!(unchoked.len(), 4);
-        }
-    }
-
-    #[test]
-    fn a_seed_unchokes_the_three_that_take_fastest_and_one_more() {
-        let taking = |id| Contender { upload_rate: id * 1000, snubbed: true, ..peer(id) };
-        let mut peers: Vec<_> = (0..10).map(taking).collect();
-        for unchoked in rounds(20, true, &mut peers, 1) {
-            assert!(unchoked.is_superset(&ids([7, 8, 9])));
-            assert_eq!(unchoked.len(), 4);
-        }
-    }
-
-    #[test]
-    fn the_optimistic_slot_changes_hands_every_third_round() {
-        let mut peers: Vec<_> = (0..10).map(|id| giving(id, 1 + id * 1000)).collect();
-        let outcomes = rounds(60, false, &mut peers, 2);
-        let best = ids([7, 8, 9]);
-        let optimistic: Vec<_> =
-            outcomes.iter().map(|unchoked| unchoked.difference(&best).next()).collect();
-        for three in optimistic.chunks(3) {
-            assert!(three.iter().all(|one| *one == three[0]), "{optimistic:?}");
-        }
-        for pair in optimistic.chunks(3).collect::<Vec<_>>().windows(2) {
-            assert_ne!(pair[0], pair[1]);
-        }
-    }
-
-    #[test]
-    fn when_few_are_interested_all_of_them_are_unchoked() {
-        let uninterested = Contender { interested: false, download_rate: 1_000_000, ..peer(9) };
-        let mut peers = vec![peer(0), peer(1), peer(2), peer(3), uninterested];
-        for unchoked in rounds(10, false, &mut peers, 3) {
-            assert_eq!(unchoked, ids(0..4));
-        }
-    }
-
-    #[test]
-    fn who_snubs_us_gets_the_optimistic_slot_and_no_other() {
-        let snubbing = |id| Contender { snubbed: true, ..giving(id, 1_000_000) };
-        let mut peers = vec![snubbing(0), snubbing(1), giving(2, 1)];
-        for unchoked in rounds(30, false, &mut peers, 4) {
-            assert_eq!(unchoked.len(), 2);
-            assert!(unchoked.contains(&ConnectionId(2)));
-        }
-    }
-
-    #[test]
-    fn between_rounds_nobody_loses_a_slot_to_somebody_better() {
-        let (mut choker, mut rng) = (choker(), rng(5));
-        let mut peers: Vec<_> = (0..6).map(|id| giving(id, 1000)).collect();
-        let start = choker.poll_timeout();
-        let before = choker.rechoke(start, false, &peers, &mut rng);
-        peers.push(giving(6, 1_000_000));
-        let at_once = choker.rechoke(start + Duration::from_secs(5), false, &peers, &mut rng);
-        assert_eq!(at_once, before);
-        assert_eq!(choker.poll_timeout(), start + Duration::from_secs(10));
-        let next = choker.rechoke(choker.poll_timeout(), false, &peers, &mut rng);
-        assert!(next.contains(&ConnectionId(6)));
-    }
-
-    #[test]
-    fn a_slot_that_comes_free_between_rounds_is_filled_at_once() {
-        let (mut choker, mut rng) = (choker(), rng(6));
-        let mut peers: Vec<_> = (0..6).map(|id| giving(id, 1000)).collect();
-        let start = choker.poll_timeout();
-        let before = choker.rechoke(start, false, &peers, &mut rng);
-        let gone = *before.first().unwrap();
-        peers.retain(|peer| peer.connection != gone);
-        let after = choker.rechoke(start + Duration::from_secs(1), false, &peers, &mut rng);
-        assert_eq!(after.len(), 4);
-        assert_eq!(before.difference(&after).collect::<Vec<_>>(), [&gone]);
-    }
-
-    #[test]
-    fn a_new_peer_is_three_times_as_likely_to_be_the_optimistic_one() {
-        let options = ChokerOptions { slots: 1, ..ChokerOptions::default() };
-        let now = Time::from_secs(1000);
-        let new = Contender { connected_at: now, ..peer(0) };
-        let peers = [new, peer(1), peer(2), peer(3)];
-        let chosen = |seed| Choker::new(options, now).rechoke(now, false, &peers, &mut rng(seed));
-        let times = (0..2000).filter(|&seed| chosen(seed) == ids([0])).count();
-        assert!((900..1100).contains(&times), "{times} of 2000, not about half");
-    }
-
-    #[test]
-    fn nobody_who_stays_interested_in_a_seed_waits_for_ever() {
-        let mut peers: Vec<_> = (0..40).map(peer).collect();
-        let served: BTreeSet<_> =
-            rounds(3 * 40, true, &mut peers, 7).into_iter().flatten().collect();
-        assert_eq!(served, ids(0..40));
-    }
-
-    #[test]
-    fn newcomers_do_not_keep_a_seed_from_those_who_wait() {
-        let (mut choker, mut rng) = (choker(), rng(8));
-        let hog = |id| Contender { upload_rate: 1_000_000, ..peer(id) };
-        let mut peers: Vec<_> = (0..3).map(hog).chain([peer(3)]).collect();
-        let mut last_served = 0;
-        for round in 0..600 {
-            let now = choker.poll_timeout();
-            peers.retain(|peer| {
-                now - peer.connected_at < Duration::from_secs(200) || peer.connection.0 < 4
-            });
-            peers.push(Contender { connected_at: now, ..peer(100 + round) });
-            let unchoked = choker.rechoke(now, true, &peers, &mut rng);
-            if unchoked.contains(&ConnectionId(3)) {
-                last_served = round;
-            }
-            assert!(round - last_served < 100, "unserved since round {last_served}");
-        }
-    }
-
-    fn contender() -> impl Strategy<Value = Contender> {
-        let flags = any::<(bool, bool, bool)>();
-        (0..12u64, flags, 0..4u64, 0..4u64, 0..200u64).prop_map(
-            |(id, (interested, unchoked, snubbed), download_rate, upload_rate, connected)| {
-                Contender {
-                    connection: ConnectionId(id),
-                    interested,
-                    unchoked,
-                    download_rate,
-                    upload_rate,
-                    snubbed,
-                    connected_at: Time::from_secs(connected),
-                }
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn no_more_than_the_slots_and_only_the_interested_are_unchoked(
-            slots in 0..6usize,
-            seed: u64,
-            steps in prop::collection::vec(
-                (prop::collection::vec(contender(), 0..12), 0..40u64, any::<bool>()),
-                1..20,
-            ),
-        ) {
-            let options = ChokerOptions { slots, ..ChokerOptions::default() };
-            let (mut choker, mut generator) = (Choker::new(options, Time::ZERO), rng(seed));
-            let (mut twin, mut again) = (choker.clone(), rng(seed));
-            let mut now = Time::ZERO;
-            for (mut peers, pause, seeding) in steps {
-                peers.sort_by_key(|peer| peer.connection);
-                peers.dedup_by_key(|peer| peer.connection);
-                now += Duration::from_secs(pause);
-                let unchoked = choker.rechoke(now, seeding, &peers, &mut generator);
-                prop_assert_eq!(&twin.rechoke(now, seeding, &peers, &mut again), &unchoked);
-                prop_assert!(choker.poll_timeout() > now);
-                prop_assert!(unchoked.len() <= slots);
-                let is_interested = |id| peers.iter().any(|peer| peer.connection == id && peer.interested);
-                prop_assert!(unchoked.iter().all(|&id| is_interested(id)));
-                let waiting = peers.iter().filter(|peer| peer.interested && (seeding || !peer.snubbed));
-                prop_assert!(unchoked.len() >= waiting.count().min(slots), "a slot is idle");
-            }
+    let (mut forwarders, mut traders) = (forwarders.into_iter(), traders.into_iter());
+    let mut merged = Vec::new();
+    loop {
+        let before = merged.len();
+        merged.extend(forwarders.next());
+        merged.extend(traders.next());
+        if merged.len() == before {
+            return merged;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,8 @@ defects! {
         "Of two connections to one peer each end keeps the one that it dialled, and so closes the one that the other keeps.";
     LateCancelPanics, "late-cancel-panics", "I-ROBUST",
         "A CANCEL that crossed its block brings the peer down.";
+    LocalityStarvesRemotes, "locality-starves-remotes", "I-FAIR",
+        "Of those who wait for the optimistic slot the nearest are always first, so that it never comes round to the others.";
     LoserStaysUnchoked, "loser-stays-unchoked", "I-SLOT",
         "Who loses its upload slot is not choked.";
     PexInPrivate, "pex-in-private", "I-PRIV",

@@ -28,7 +28,7 @@ macro_rules! entries {
 
 /// All of them, simplest first.
 pub fn catalogue() -> &'static [Entry] {
-    entries!["two-peers", "swarm", "late-seed", "crash-and-resume", "multi-file", "wild"]
+    entries!["two-peers", "swarm", "late-seed", "crash-and-resume", "multi-file", "locality", "wild"]
 }
 
 /// The scenario called `name`.

@@ -168,6 +168,34 @@ pub struct Peers {
     /// Bytes a second that its client receives at most; without it no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download_limit: Option<Draw<u64>>,
+    /// In which subnet it is, 0 to 254: the second byte of its address.
+    #[serde(default = "Draw::<u32>::zero")]
+    pub subnet: Draw<u32>,
+    /// Whom it prefers to upload to.
+    #[serde(default)]
+    pub locality: Locality,
+    /// Between two rounds of its choker, seconds; the optimistic slot changes hands
+    /// every third. BEP 3: 10 s.
+    #[serde(default = "choke_round")]
+    pub choke_round_s: Draw<f64>,
+}
+
+/// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its
+/// own), `"parity"` (those whose address is odd, or even, as its own is), or
+/// `{ one_of = ["anywhere", "subnet"] }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Locality {
+    /// Nobody.
+    #[default]
+    Anywhere,
+    /// Those in its own subnet.
+    Subnet,
+    /// Those whose address ends in an odd, or even, byte as its own does.
+    Parity,
+    /// One of these, each as likely as any other.
+    #[serde(rename = "one_of")]
+    OneOf(Vec<Locality>),
 }
 
 /// What a peer has on its disk to begin with: `"nothing"`, `"everything"`,
@@ -326,6 +354,10 @@ fn upload_slots() -> Draw<u32> {
 
 fn one() -> f64 {
     1.0
+}
+
+fn choke_round() -> Draw<f64> {
+    Draw::Fixed(10.0)
 }
 
 fn yes() -> Flag {

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use reseed_protocol::Layout;
 use reseed_sim::{
     Plan,
-    plan::{Action, EventPlan, Has, LinkPlan, PeerPlan, When},
+    plan::{Action, EventPlan, Has, LinkPlan, Locality, PeerPlan, When},
 };
 
 /// Peers that are shown one by one (count); of more there is only the number.
@@ -126,6 +126,8 @@ fn options(peer: &PeerPlan) -> String {
     add(peer.announce, "announce");
     add(peer.pex, "pex");
     add(peer.fast, "fast");
+    add(peer.locality == Locality::Subnet, "prefers its subnet");
+    add(peer.locality == Locality::Parity, "prefers its parity");
     let limits = [("up", peer.upload_limit), ("down", peer.download_limit)];
     for (way, limit) in limits {
         if let Some(limit) = limit {

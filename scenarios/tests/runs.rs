@@ -50,6 +50,11 @@ fn swarm_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn locality_passes_at_several_seeds_on_both_engines() {
+    passes("locality", 1..4);
+}
+
+#[test]
 fn late_seed_passes_at_several_seeds_on_both_engines() {
     passes("late-seed", 1..4);
 }

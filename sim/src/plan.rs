@@ -110,6 +110,12 @@ pub struct PeerPlan {
     pub upload_limit: Option<u64>,
     /// Bytes a second that its client receives at most.
     pub download_limit: Option<u64>,
+    /// Between two rounds of its choker, milliseconds.
+    #[serde(default = "choke_round_ms", skip_serializing_if = "is_choke_round_ms")]
+    pub choke_round_ms: u64,
+    /// Whom it prefers to upload to.
+    #[serde(default, skip_serializing_if = "is_anywhere")]
+    pub locality: Locality,
 }
 
 impl PeerPlan {
@@ -129,8 +135,36 @@ impl PeerPlan {
             upload_slots: 4,
             upload_limit: None,
             download_limit: None,
+            choke_round_ms: choke_round_ms(),
+            locality: Locality::Anywhere,
         }
     }
+}
+
+/// Whom a peer prefers to upload to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Locality {
+    /// Nobody.
+    #[default]
+    Anywhere,
+    /// Those in its own subnet: the first two bytes of their addresses are its own.
+    Subnet,
+    /// Those with an address whose last byte is odd if its own is, even if not.
+    Parity,
+}
+
+/// BEP 3: 10 s.
+fn choke_round_ms() -> u64 {
+    10_000
+}
+
+fn is_choke_round_ms(round_ms: &u64) -> bool {
+    *round_ms == choke_round_ms()
+}
+
+fn is_anywhere(locality: &Locality) -> bool {
+    *locality == Locality::Anywhere
 }
 
 /// What a peer has on its disk to begin with.

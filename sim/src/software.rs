@@ -3,13 +3,14 @@
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU64,
+    time::Duration,
 };
 
 use reseed_client::{Disk, DownloadOptions, Env, Network, Session, SessionOptions};
-use reseed_protocol::{Defects, Metainfo};
+use reseed_protocol::{Defects, Locality, Metainfo, Prefix};
 use tokio::sync::watch;
 
-use crate::plan::{PeerPlan, Plan};
+use crate::plan::{self, PeerPlan, Plan};
 
 /// Where peers listen. BEP 3 suggests it.
 pub(crate) const PEER_PORT: u16 = 6881;
@@ -43,9 +44,27 @@ impl Setup {
                 announce: peer.announce,
                 peers: knows.into_iter().map(|ip| SocketAddr::new(ip, PEER_PORT)).collect(),
                 upload_slots: peer.upload_slots,
+                choke_round: Duration::from_millis(peer.choke_round_ms),
+                locality: locality(peer),
                 defects: Defects::from_iter(plan.defects.iter().copied()),
                 ..DownloadOptions::default()
             },
+        }
+    }
+}
+
+/// Bits of an address that name a subnet in plans.
+const SUBNET_BITS: u8 = 16;
+
+fn locality(peer: &PeerPlan) -> Locality {
+    match (peer.locality, peer.address) {
+        (plan::Locality::Anywhere, _) => Locality::Anywhere,
+        (plan::Locality::Subnet, address) => Locality::Prefix(Prefix::new(address, SUBNET_BITS)),
+        (plan::Locality::Parity, IpAddr::V4(address)) => {
+            Locality::Parity { odd: address.octets()[3] % 2 == 1 }
+        }
+        (plan::Locality::Parity, IpAddr::V6(address)) => {
+            Locality::Parity { odd: address.octets()[15] % 2 == 1 }
         }
     }
 }

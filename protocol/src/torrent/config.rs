@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Defects, PeerId};
+use crate::{Defects, Locality, PeerId};
 
 /// A peer's settings in one torrent. The times are waits on a remote; each is
 /// what the named client uses where BEP 3 gives no figure.
@@ -19,6 +19,11 @@ pub struct Config {
     /// Peers unchoked at a time, the optimistic one among them (count).
     /// BEP 3 §choking uses 4; libtorrent defaults to 8.
     pub upload_slots: usize,
+    /// Between two rounds of the choker; the optimistic slot changes hands every
+    /// third. BEP 3 §choking: 10 s.
+    pub choke_round: Duration,
+    /// Whom to prefer among those who would download.
+    pub locality: Locality,
     /// Connections at a time (count), those being opened among them.
     pub connections_max: usize,
     /// Connections being opened at a time (count).
@@ -56,6 +61,8 @@ impl Config {
             pex: true,
             fast: true,
             upload_slots: 8,
+            choke_round: Duration::from_secs(10),
+            locality: Locality::Anywhere,
             connections_max: 50,
             half_open_max: 8,
             request_queue_max: 500,

@@ -99,10 +99,12 @@ impl Torrent {
     /// [`Torrent::handle`]; the first [`Torrent::poll_timeout`] is at once.
     pub fn new(config: Config, start: Start, now: Time, rng: &mut impl Rng) -> Torrent {
         let picker = Picker::new(start.layout, &start.have, PickerOptions::default());
-        let choker = Choker::new(
-            ChokerOptions { slots: config.upload_slots, ..ChokerOptions::default() },
-            now,
-        );
+        let choking = ChokerOptions {
+            slots: config.upload_slots,
+            round: config.choke_round,
+            optimistic: config.choke_round * 3,
+        };
+        let choker = Choker::new(choking, now).with_defects(config.defects);
         Torrent {
             info_hash: start.info_hash,
             layout: start.layout,
@@ -207,6 +209,11 @@ impl Torrent {
         &self.picker
     }
 
+    /// Who may download from us.
+    pub fn choker(&self) -> &Choker {
+        &self.choker
+    }
+
     /// The connections, oldest first.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         self.connections.values()
@@ -241,6 +248,11 @@ impl Torrent {
     /// Whether every wanted piece is here and verified.
     pub fn is_complete(&self) -> bool {
         self.picker.is_complete()
+    }
+
+    /// Whether we give without getting: all that there is to get is here.
+    pub fn is_seeding(&self) -> bool {
+        self.is_complete()
     }
 
     /// What a change makes necessary elsewhere: after every input, once.

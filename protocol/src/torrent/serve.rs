@@ -36,9 +36,11 @@ impl Torrent {
                 upload_rate: connection.upload.rate(now),
                 snubbed: connection.snubbed,
                 connected_at: connection.established,
+                rank: self.config.locality.rank(connection.addr.ip()),
+                forwarding: None,
             })
             .collect();
-        let unchoke = self.choker.rechoke(now, self.is_complete(), &contenders, rng);
+        let unchoke = self.choker.rechoke(now, self.is_seeding(), &contenders, rng);
         for id in self.established_ids() {
             match (self.connections[&id].am_choking, unchoke.contains(&id)) {
                 (true, true) => {

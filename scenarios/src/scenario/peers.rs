@@ -9,13 +9,15 @@ use rand::{RngExt, seq::SliceRandom};
 use reseed_sim::plan::{self, PeerPlan};
 
 use super::{
-    Draw, Flag, Has, Peers, Place, Problem, ScenarioError,
+    Draw, Flag, Has, Locality, Peers, Place, Problem, ScenarioError,
     plan::{Dice, at_most, check_name},
 };
 use crate::nearest::nearest;
 
 /// Addresses in a subnet of 256 that a host can have.
 const HOSTS_A_SUBNET: usize = 254;
+/// Subnets that peers can be put in: the second byte of an address.
+const SUBNET_MAX: u32 = 254;
 /// Subnets for peers: the last one, 10.0.255.0, is the tracker's.
 const SUBNETS: usize = 255;
 /// What no peer may be called, because the tracker is.
@@ -133,7 +135,8 @@ pub(super) fn plan(
                 dice: dice.of(&subject),
                 place: Place::root().field("peers").index(index),
             };
-            plans.push(drafting.peer(group.peers, name, address(plans.len()))?);
+            let subnet = drafting.subnet(group.peers)?;
+            plans.push(drafting.peer(group.peers, name, address(subnet, plans.len()))?);
         }
     }
     Ok(plans)
@@ -170,8 +173,56 @@ impl Drafting<'_> {
             upload_slots: dice.number(peer.upload_slots, &at("upload_slots")) as usize,
             upload_limit: dice.some_if(peer.upload_limit, RATE, at("upload_limit"))?,
             download_limit: dice.some_if(peer.download_limit, RATE, at("download_limit"))?,
+            choke_round_ms: self.choke_round_ms(peer)?,
+            locality: self.locality(&peer.locality, &at("locality"))?,
             ..PeerPlan::new(name)
         })
+    }
+
+    fn subnet(&self, peer: &Peers) -> Result<u8, ScenarioError> {
+        let place = self.at("subnet");
+        let subnet = self.dice.number(peer.subnet, &place);
+        at_most(subnet.into(), SUBNET_MAX.into(), "as a subnet", place)?;
+        Ok(subnet as u8)
+    }
+
+    fn choke_round_ms(&self, peer: &Peers) -> Result<u64, ScenarioError> {
+        let place = self.at("choke_round_s");
+        let round = self.dice.millis(peer.choke_round_s, place.clone())?;
+        match round {
+            0 => Err(place.problem(Problem::Zero { what: "seconds" })),
+            round => Ok(round),
+        }
+    }
+
+    fn locality(
+        &self,
+        locality: &Locality,
+        place: &Place,
+    ) -> Result<plan::Locality, ScenarioError> {
+        Ok(match locality {
+            Locality::Anywhere => plan::Locality::Anywhere,
+            Locality::Subnet => plan::Locality::Subnet,
+            Locality::Parity => plan::Locality::Parity,
+            Locality::OneOf(choices) => {
+                let (choice, place) = self.one_of(choices, place)?;
+                self.locality(choice, &place)?
+            }
+        })
+    }
+
+    /// One of the choices at `place`, and where it stands.
+    fn one_of<'c, T>(
+        &self,
+        choices: &'c [T],
+        place: &Place,
+    ) -> Result<(&'c T, Place), ScenarioError> {
+        let place = place.clone().field("one_of");
+        if choices.is_empty() {
+            return Err(place.problem(Problem::Zero { what: "choices" }));
+        }
+        let choice = self.dice.rng(&place).random_range(0..choices.len());
+        Ok((&choices[choice], place.index(choice)))
     }
 
     fn at(&self, field: &'static str) -> Place {
@@ -185,12 +236,8 @@ impl Drafting<'_> {
             Has::Pieces(pieces) => plan::Has::Pieces(self.listed(pieces, place)?),
             Has::Share(share) => plan::Has::Pieces(self.drawn(*share, place)?),
             Has::OneOf(choices) => {
-                let place = place.clone().field("one_of");
-                if choices.is_empty() {
-                    return Err(place.problem(Problem::Zero { what: "choices" }));
-                }
-                let choice = self.dice.rng(&place).random_range(0..choices.len());
-                self.has(&choices[choice], &place.index(choice))?
+                let (choice, place) = self.one_of(choices, place)?;
+                self.has(choice, &place)?
             }
         })
     }
@@ -244,9 +291,9 @@ fn subject(name: &str) -> String {
     format!("peer {name}")
 }
 
-/// The address of the peer with this index: 10.0.0.1 and up.
-fn address(index: usize) -> IpAddr {
-    let subnet = u8::try_from(index / HOSTS_A_SUBNET).expect("the roster has no more than fit");
+/// The address of the peer with this index in this subnet: 10.0.0.1 and up.
+fn address(subnet: u8, index: usize) -> IpAddr {
+    let part = u8::try_from(index / HOSTS_A_SUBNET).expect("the roster has no more than fit");
     let host = (index % HOSTS_A_SUBNET) as u8 + 1;
-    Ipv4Addr::new(10, 0, subnet, host).into()
+    Ipv4Addr::new(10, subnet, part, host).into()
 }

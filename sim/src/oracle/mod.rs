@@ -18,6 +18,7 @@ use crate::{Content, Plan, SimDisk};
 mod availability;
 mod blocks;
 mod errors;
+mod fair;
 mod have;
 mod memory;
 mod one;
@@ -37,6 +38,8 @@ pub enum Code {
     Done,
     /// No error is caught and dropped.
     Err,
+    /// Who stays interested is unchoked before long.
+    Fair,
     /// Only verified pieces are announced, and true bytes served.
     Have,
     /// Memory is bounded, whatever a remote declares.
@@ -64,6 +67,7 @@ impl fmt::Display for Code {
             Code::Blk => "I-BLK",
             Code::Done => "I-DONE",
             Code::Err => "I-ERR",
+            Code::Fair => "I-FAIR",
             Code::Have => "I-HAVE",
             Code::Mem => "I-MEM",
             Code::One => "I-ONE",
@@ -138,6 +142,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         Box::new(availability::Availability::new(peers)),
         Box::new(blocks::Blocks::new(peers)),
         Box::new(errors::Errors::default()),
+        Box::new(fair::Fair::new(peers)),
         Box::new(have::Have::new(peers, content.clone())),
         Box::new(memory::Memory::default()),
         Box::new(one::One::new(names)),

@@ -1,0 +1,100 @@
+//! I-FAIR: an interested peer that could be served is unchoked before long.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reseed_protocol::{ConnectionId, Time, Torrent};
+
+use super::{Code, Finding, Oracle, Scene};
+
+/// Measures how long each interested peer is choked without a pause, and holds it to
+/// what the choker's times promise: a turn of the optimistic slot for everyone who
+/// waited at the same time.
+pub(super) struct Fair {
+    peers: Vec<BTreeMap<ConnectionId, Wait>>,
+    checks: u64,
+}
+
+/// A peer that is interested and choked.
+struct Wait {
+    since: Time,
+    /// The most that waited at one time since then (count), itself among them.
+    waiting_max: usize,
+    /// Whether the choker was a seed's all the time.
+    seeding: bool,
+}
+
+impl Fair {
+    pub(super) fn new(peers: usize) -> Fair {
+        Fair { peers: (0..peers).map(|_| BTreeMap::new()).collect(), checks: 0 }
+    }
+}
+
+impl Oracle for Fair {
+    fn code(&self) -> Code {
+        Code::Fair
+    }
+
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn started(&mut self, peer: usize) {
+        self.peers[peer].clear();
+    }
+
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+        let options = torrent.choker().options();
+        if options.slots == 0 {
+            return Ok(());
+        }
+        let waits = &mut self.peers[scene.peer];
+        let interested = torrent
+            .connections()
+            .filter(|connection| connection.is_established() && connection.is_peer_interested());
+        let mut waiting = Vec::new();
+        for connection in interested {
+            self.checks += 1;
+            if connection.is_choking() {
+                waiting.push(connection.id());
+            }
+        }
+        waits.retain(|id, _| waiting.contains(id));
+        let seeding = torrent.is_seeding();
+        for &id in &waiting {
+            let wait =
+                waits.entry(id).or_insert(Wait { since: scene.now, waiting_max: 0, seeding });
+            wait.waiting_max = wait.waiting_max.max(waiting.len());
+            wait.seeding &= seeding;
+            let most = options.wait_max(wait.seeding, wait.waiting_max);
+            let waited = scene.now - wait.since;
+            if waited > most {
+                let connection = torrent.connection(id).expect("it waits");
+                return Err(evidence(torrent, connection.addr(), waited, most, wait));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn evidence(
+    torrent: &Torrent,
+    who: std::net::SocketAddr,
+    waited: Duration,
+    most: Duration,
+    wait: &Wait,
+) -> String {
+    let unchoked: Vec<String> = torrent
+        .connections()
+        .filter(|connection| connection.is_peer_interested() && !connection.is_choking())
+        .map(|connection| connection.addr().ip().to_string())
+        .collect();
+    format!(
+        "{} has been interested and choked for {} s; where at most {} wait, its turn comes within \
+         {} s; unchoked are {}",
+        who.ip(),
+        waited.as_secs_f64(),
+        wait.waiting_max,
+        most.as_secs_f64(),
+        unchoked.join(", ")
+    )
+}
