@@ -28,7 +28,15 @@ macro_rules! entries {
 
 /// All of them, simplest first.
 pub fn catalogue() -> &'static [Entry] {
-    entries!["two-peers", "swarm", "late-seed", "crash-and-resume", "multi-file", "locality", "wild"]
+    entries![
+        "two-peers",
+        "swarm",
+        "late-seed",
+        "crash-and-resume",
+        "multi-file",
+        "locality",
+        "wild"
+    ]
 }
 
 /// The scenario called `name`.
