@@ -9,7 +9,8 @@ use std::{
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    ConnectionId, Defect, Defects, InfoHash, Locality, PeerId, State, Status, Time,
+    Bitfield, ConnectionId, Defect, Defects, HashTree, InfoHash, Locality, PeerId, State, Status,
+    Time,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse},
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Disk, Env, Network, ResumeData, Storage, Tasks, announce,
+    hashes::{PieceSearch, keep_tree, kept_tree},
     peer::{self, PeerHandle, Shared},
     race,
     race::timeout_at,
@@ -217,7 +219,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     }
 
     async fn download(mut self) -> io::Result<()> {
-        let (storage, resume) = match self.find_content().await? {
+        let (storage, resume, hashes) = match self.find_content().await? {
             Some(found) => found,
             None => return Ok(()),
         };
@@ -237,6 +239,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             layout: self.metainfo.info.layout(),
             private: self.metainfo.info.is_private(),
             have: resume.verified.clone(),
+            hashes,
             announce: self.options.announce && self.metainfo.announce.is_some(),
             totals: (resume.downloaded, resume.uploaded),
         };
@@ -260,6 +263,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             announcing: None,
             announce_failing: false,
             save_due: None,
+            hashes_kept: 0,
             tasks: Tasks::new(),
             driver: self,
         };
@@ -271,7 +275,9 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     /// Finds out which pieces are on the disk: what the resume data says was
     /// verified, and what hashes right of the rest. `None` if told to stop
     /// meanwhile.
-    async fn find_content(&mut self) -> io::Result<Option<(Storage<D>, ResumeData)>> {
+    async fn find_content(
+        &mut self,
+    ) -> io::Result<Option<(Storage<D>, ResumeData, Option<HashTree>)>> {
         let at = self.env.now();
         self.status.send_modify(|status| {
             *status = Status { state: State::Checking, at, ..status.clone() }
@@ -290,11 +296,14 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             }
         };
         storage.prepare()?;
+        let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk)?);
+        // Of a piece that was verified the hash may be lost since. BEP 30.
+        found.verified = search.provable(&found.verified);
         for piece in 0..info.layout().pieces() {
             if found.verified.contains(piece) {
                 continue;
             }
-            if storage.check(piece, &info.piece_hash(piece))? {
+            if search.look(piece, &storage)? {
                 found.verified.insert(piece);
             }
             // Let the user's word, and everybody else, in between.
@@ -306,7 +315,11 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
                 Err(_) => {}
             }
         }
-        Ok(Some((storage, found)))
+        let (whole, hashes) = search.end(&storage);
+        if whole {
+            found.verified = Bitfield::full(info.layout().pieces());
+        }
+        Ok(Some((storage, found, hashes)))
     }
 
     fn resume_path(&self) -> PathBuf {
@@ -328,6 +341,8 @@ struct Running<N: Network, E, D: Disk> {
     announce_failing: bool,
     /// When to save resume data, if there is anything new in it.
     save_due: Option<Time>,
+    /// Nodes of a Merkle torrent's tree that are kept on the disk (count).
+    hashes_kept: usize,
     tasks: Tasks,
 }
 
@@ -415,6 +430,13 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
             uploaded: self.torrent.uploaded(),
             downloaded: self.torrent.downloaded(),
         };
+        // First: resume data speaks of pieces whose hashes are known. BEP 30.
+        if let Some(tree) = self.torrent.hashes()
+            && tree.known_count() > self.hashes_kept
+        {
+            keep_tree(tree, resume.info_hash, &self.driver.disk)?;
+            self.hashes_kept = tree.known_count();
+        }
         let path = self.driver.resume_path();
         resume.save(&self.storage, &self.driver.disk, &path).map_err(io::Error::other)
     }
@@ -454,8 +476,9 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                 Output::WriteBlock { block, data } => {
                     self.storage.receive(block.piece, block.begin, &data)?;
                 }
-                Output::CheckPiece { piece } => {
-                    let expected = self.driver.metainfo.info.piece_hash(piece);
+                Output::CheckPiece { piece, hash } => {
+                    let expected = hash.or(self.driver.metainfo.info.piece_hash(piece));
+                    let expected = expected.expect("it is in the metainfo or proven");
                     let valid = self.storage.finish(piece, &expected)?;
                     return Ok(Some(Input::PieceChecked { piece, valid }));
                 }

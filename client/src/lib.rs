@@ -18,6 +18,7 @@ mod callbacks;
 mod disk;
 mod download;
 mod env;
+mod hashes;
 mod limit;
 #[cfg(test)]
 mod manual;
@@ -38,6 +39,7 @@ pub use callbacks::{CallbackPool, Callbacks, PoolClosed, WaitsForItself};
 pub use disk::{Disk, FileDisk, MemoryDisk};
 pub use download::{Download, DownloadOptions};
 pub use env::Env;
+pub use hashes::hashes_path;
 pub use limit::RateLimiter;
 pub use network::{Listener, Network};
 #[doc(inline)]

@@ -189,12 +189,17 @@ impl<D: Disk> Storage<D> {
     pub fn check(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
         let good = self.hash_piece(piece)?.as_ref() == Some(expected);
         if good {
-            // Who wrote it, and whether it is safe from a loss of power, is unknown.
-            let spans = self.spans(piece, 0, self.layout.length_of(piece) as usize);
-            let files = spans.map(|span| span.file);
-            self.unsynced.borrow_mut().extend(files);
+            self.mark_unsynced(piece);
         }
         Ok(good)
+    }
+
+    /// The piece was found there: who wrote it, and whether it is safe from a loss of
+    /// power, is unknown.
+    pub(crate) fn mark_unsynced(&self, piece: u32) {
+        let spans = self.spans(piece, 0, self.layout.length_of(piece) as usize);
+        let files = spans.map(|span| span.file);
+        self.unsynced.borrow_mut().extend(files);
     }
 
     /// Returns once everything written so far, or found right by a check, survives

@@ -18,6 +18,7 @@ fn metainfo() -> Metainfo {
         name: "content".to_owned(),
         piece_length: 32_768,
         private: false,
+        merkle: false,
         announce: Some("http://127.0.0.1:1/announce".to_owned()),
         content: Content::File { length: CONTENT.len() as u64 },
     };

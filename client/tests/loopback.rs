@@ -21,6 +21,7 @@ fn metainfo(content: &[u8]) -> Metainfo {
         name: "content".to_owned(),
         piece_length: 65_536,
         private: false,
+        merkle: false,
         announce: None,
         content: Content::File { length: content.len() as u64 },
     };

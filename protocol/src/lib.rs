@@ -14,6 +14,7 @@
 //! - [`Pipeline`]: how many requests to keep open
 //! - [`PeerTable`]: which addresses there are, and when to dial them
 //! - [`tracker::Announcer`]: when to tell the tracker what
+//! - [`HashTree`]: what the pieces of a Merkle torrent hash to
 //!
 //! What a download tells whoever watches it is a [`Status`].
 //!
@@ -31,6 +32,7 @@ mod connection;
 mod defects;
 pub mod extension;
 mod fast;
+mod hash_tree;
 mod id;
 mod layout;
 mod locality;
@@ -51,6 +53,7 @@ pub use choker::{Choker, ChokerOptions, Contender, Forwarding};
 pub use connection::{Connection, Direction, Phase};
 pub use defects::{Defect, Defects, UnknownDefect};
 pub use fast::{ALLOWED_FAST_PIECES, allowed_fast_set};
+pub use hash_tree::{HashTree, HashTreeError};
 pub use id::{ConnectionId, InfoHash, PeerId};
 pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use locality::{Locality, Prefix};

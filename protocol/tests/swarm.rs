@@ -69,6 +69,7 @@ impl Swarm {
             layout: self.layout,
             private: false,
             have,
+            hashes: None,
             announce: false,
             totals: (0, 0),
         };
@@ -187,7 +188,7 @@ impl Swarm {
             Output::WriteBlock { block, data } => {
                 it.received.insert(block, data);
             }
-            Output::CheckPiece { piece } => {
+            Output::CheckPiece { piece, .. } => {
                 let start = self.layout.offset_of(piece);
                 let valid = self.layout.blocks(piece).all(|block| {
                     let begin = start + u64::from(block.begin);

@@ -95,6 +95,10 @@ pub struct Torrent {
     /// Whether peers come from the tracker alone. BEP 27.
     #[serde(default = "no")]
     pub private: Flag,
+    /// Whether the torrent has the root of a tree of hashes instead of all of them:
+    /// a Merkle torrent. BEP 30.
+    #[serde(default = "no")]
+    pub merkle: Flag,
     /// Bytes of a single file. Either this or `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Draw<u64>>,

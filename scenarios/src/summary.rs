@@ -52,8 +52,9 @@ fn torrent(plan: &Plan) -> String {
         files => format!(" in {files} files"),
     };
     let private = if torrent.private { ", private" } else { "" };
+    let merkle = if torrent.merkle { ", Merkle" } else { "" };
     format!(
-        "{}: {}{files}, {pieces} × {}{private}",
+        "{}: {}{files}, {pieces} × {}{private}{merkle}",
         torrent.name,
         bytes(length),
         bytes(torrent.piece_length.into())

@@ -106,6 +106,7 @@ fn torrent(folder: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> [String; 2
         name: "music".to_owned(),
         piece_length: 20_000,
         private: false,
+        merkle: false,
         announce: Some("http://tracker.invalid/announce".to_owned()),
         content: Content::Folder(vec![
             (vec!["a.ogg".to_owned()], first.len() as u64),

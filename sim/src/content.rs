@@ -7,9 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use reseed_client::Disk;
+use reseed_client::{Disk, hashes_path};
 use reseed_protocol::{
-    Block, Layout, MetainfoError,
+    Block, HashTree, Layout, MetainfoError,
     metainfo::{self, CreateError, Draft, Metainfo},
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub struct Content {
     metainfo: Metainfo,
     bytes: Bytes,
+    /// Of a Merkle torrent. BEP 30.
+    hashes: Option<HashTree>,
 }
 
 /// Why content cannot be had.
@@ -71,6 +73,16 @@ pub enum ContentError {
 }
 
 impl Content {
+    fn new(metainfo: Metainfo, bytes: Bytes) -> Content {
+        let mut content = Content { metainfo, bytes, hashes: None };
+        if content.metainfo.info.root_hash().is_some() {
+            let pieces = 0..content.layout().pieces();
+            let hashes: Vec<[u8; 20]> = pieces.map(|piece| content.hash_of(piece)).collect();
+            content.hashes = Some(HashTree::from_pieces(&hashes));
+        }
+        content
+    }
+
     /// Made-up bytes in the shape that `torrent` says. They do not depend on a
     /// run's seed, so that all runs of a plan share them.
     pub fn generate(torrent: &TorrentPlan) -> Result<Content, ContentError> {
@@ -85,6 +97,7 @@ impl Content {
             name: torrent.name.clone(),
             piece_length: torrent.piece_length,
             private: torrent.private,
+            merkle: torrent.merkle,
             announce: None,
             content,
         };
@@ -92,7 +105,7 @@ impl Content {
         let mut bytes = Vec::new();
         Generated::new().take(length).read_to_end(&mut bytes).expect("it does not fail");
         let (metainfo, _) = Metainfo::create(&draft, bytes.as_slice())?;
-        Ok(Content { metainfo, bytes: bytes.into() })
+        Ok(Content::new(metainfo, bytes.into()))
     }
 
     /// The content of the .torrent file at `torrent`, read from the file or folder
@@ -118,7 +131,7 @@ impl Content {
             }
             bytes.extend_from_slice(&read);
         }
-        let content_of = Content { metainfo, bytes: bytes.into() };
+        let content_of = Content::new(metainfo, bytes.into());
         match (0..content_of.layout().pieces()).find(|piece| !content_of.hashes_right(*piece)) {
             Some(piece) => Err(ContentError::Hash { path: content.to_owned(), piece }),
             None => Ok(content_of),
@@ -137,6 +150,7 @@ impl Content {
             name: info.name().to_owned(),
             piece_length: info.layout().piece_length(),
             private: info.is_private(),
+            merkle: info.root_hash().is_some(),
             files: info.files().iter().map(file).collect(),
         }
     }
@@ -167,6 +181,16 @@ impl Content {
         for piece in pieces {
             self.each_span(piece, |path, offset, truth| disk.write_at(path, offset, truth))?;
         }
+        if let (Has::Pieces(pieces), Some(hashes)) = (has, &self.hashes) {
+            // Without their hashes nobody could tell that they are right.
+            let mut known = HashTree::from_root(hashes.root(), self.layout().pieces());
+            for piece in pieces {
+                let proof = hashes.proof(*piece).expect("the whole tree is known");
+                known.learn(*piece, &proof).expect("it is of the same tree");
+            }
+            let path = hashes_path(self.metainfo.info_hash);
+            disk.replace(&path, &known.to_bytes())?;
+        }
         self.metainfo.info.files().iter().try_for_each(|file| {
             let path: PathBuf = file.path.iter().collect();
             disk.length(&path)?.map_or(Ok(()), |_| disk.sync(&path))
@@ -186,11 +210,18 @@ impl Content {
         .is_ok()
     }
 
+    /// Of a Merkle torrent's pieces none is right if one is wrong.
     fn hashes_right(&self, piece: u32) -> bool {
+        match (&self.hashes, self.metainfo.info.piece_hash(piece)) {
+            (None, expected) => Some(self.hash_of(piece)) == expected,
+            (Some(hashes), _) => Some(hashes.root()) == self.metainfo.info.root_hash(),
+        }
+    }
+
+    fn hash_of(&self, piece: u32) -> [u8; 20] {
         use sha1::{Digest, Sha1};
         let length = self.layout().length_of(piece);
-        let hash = Sha1::digest(self.block(Block { piece, begin: 0, length }));
-        hash.as_slice() == self.metainfo.info.piece_hash(piece)
+        Sha1::digest(self.block(Block { piece, begin: 0, length })).into()
     }
 
     fn each_span(

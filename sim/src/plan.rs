@@ -55,6 +55,9 @@ pub struct TorrentPlan {
     pub piece_length: u32,
     /// Whether peers come from the tracker alone. BEP 27.
     pub private: bool,
+    /// Whether the metainfo has the root of a tree of hashes alone. BEP 30.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub merkle: bool,
     /// Its files. One whose path is just the torrent's name makes a single-file
     /// torrent.
     pub files: Vec<FilePlan>,
@@ -246,6 +249,10 @@ pub enum When {
     },
     /// The event with this index in the plan was carried out.
     After(usize),
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Defects by their names.

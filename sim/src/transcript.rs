@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use reseed_protocol::{
     Connection, Torrent,
-    extension::{ExtensionHandshake, pex::PexMessage},
+    extension::{Extension, ExtensionHandshake, HashPiece, pex::PexMessage},
     torrent::{Event, Frame},
     wire::Message,
 };
@@ -23,6 +23,13 @@ pub(crate) fn frame(frame: &Frame) -> String {
             words
         }
         Frame::Message(Message::Extended { id: 0, payload }) => extension_handshake(payload),
+        Frame::Message(message @ Message::Extended { id, payload })
+            if *id == Extension::HashPiece.local_id() =>
+        {
+            let name = Extension::HashPiece.name();
+            let told = HashPiece::decode(payload).map(|it| format!("extended {id} {name} {it}"));
+            told.unwrap_or(message.to_string())
+        }
         Frame::Message(message @ Message::Extended { id, payload }) => {
             match PexMessage::decode(payload) {
                 Ok(pex) => {

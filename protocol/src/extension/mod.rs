@@ -3,16 +3,18 @@
 //!
 //! Each side declares in an [`ExtensionHandshake`] which extensions it takes and
 //! under which id; a [`Registry`] remembers both sides' ids. [`pex`] is one of the
-//! extensions.
+//! extensions, [`HashPiece`] a message of another.
 
 mod handshake;
+mod hash_piece;
 pub mod pex;
 mod registry;
 
 use bendy::decoding::{Decoder, DictDecoder};
 
 pub use handshake::ExtensionHandshake;
-pub use registry::{Extension, Registry};
+pub use hash_piece::HashPiece;
+pub use registry::{Extension, NotTaken, Registry};
 
 /// Why the payload of an extended message cannot be used.
 ///
@@ -67,6 +69,17 @@ pub enum ExtensionError {
         /// Contacts that they are for (count).
         contacts: usize,
     },
+    /// A block with hashes that ends before its hashes do.
+    #[error("a block with hashes of {got} bytes, where its head and hashes take {expected}")]
+    HashPieceShort {
+        /// Bytes received.
+        got: usize,
+        /// Bytes that there must be at least.
+        expected: usize,
+    },
+    /// Hashes that are no list of a node and its hash each.
+    #[error("a block with hashes that are no list of nodes and their hashes")]
+    HashList,
     /// None of the fields of which BEP 11 wants at least one.
     #[error("peer exchange without added, added6, dropped or dropped6")]
     PexEmpty,

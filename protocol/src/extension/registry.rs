@@ -8,6 +8,9 @@ use super::ExtensionHandshake;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Extension {
+    /// Blocks of a Merkle torrent with what proves their piece's hash,
+    /// `Tr_hashpiece`. BEP 30.
+    HashPiece,
     /// Peer exchange, `ut_pex`. BEP 11. Not to be offered for a private torrent:
     /// BEP 27.
     Pex,
@@ -17,11 +20,12 @@ pub enum Extension {
 
 impl Extension {
     /// Every one.
-    pub const ALL: &[Extension] = &[Extension::Pex, Extension::ClosedSwarm];
+    pub const ALL: &[Extension] = &[Extension::HashPiece, Extension::Pex, Extension::ClosedSwarm];
 
     /// Its name in `m`.
     pub fn name(self) -> &'static str {
         match self {
+            Extension::HashPiece => "Tr_hashpiece",
             Extension::Pex => "ut_pex",
             Extension::ClosedSwarm => "NS_CS",
         }
@@ -30,6 +34,8 @@ impl Extension {
     /// The id under which a remote sends it to us, in every connection.
     pub fn local_id(self) -> u8 {
         match self {
+            // The id that the message had before there were extensions.
+            Extension::HashPiece => 250,
             Extension::Pex => 1,
             Extension::ClosedSwarm => 227,
         }
@@ -42,12 +48,36 @@ impl Extension {
 pub struct Registry {
     offered: BTreeSet<Extension>,
     remote: BTreeMap<Extension, u8>,
+    /// Whether the remote has declared anything at all.
+    declared: bool,
+}
+
+/// The remote does not take an extension's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotTaken {
+    /// It has declared nothing.
+    #[error("no `m` to look up {name} in: no extension handshake came")]
+    NoHandshake {
+        /// The extension's name in `m`.
+        name: &'static str,
+    },
+    /// It has not declared this one.
+    #[error("no {name} in the remote's `m`")]
+    NotDeclared {
+        /// The extension's name in `m`.
+        name: &'static str,
+    },
 }
 
 impl Registry {
     /// The registry of a connection on which we take the extensions in `offered`.
     pub fn new(offered: &[Extension]) -> Registry {
-        Registry { offered: offered.iter().copied().collect(), remote: BTreeMap::new() }
+        Registry {
+            offered: offered.iter().copied().collect(),
+            remote: BTreeMap::new(),
+            declared: false,
+        }
     }
 
     /// The `m` of our own handshake.
@@ -62,6 +92,7 @@ impl Registry {
     /// names, none for one that it names with 0. What it does not name stays as it
     /// was, because a later handshake holds only changes.
     pub fn apply(&mut self, handshake: &ExtensionHandshake) {
+        self.declared = true;
         for &extension in Extension::ALL {
             match handshake.m.get(extension.name()) {
                 Some(0) => drop(self.remote.remove(&extension)),
@@ -76,6 +107,17 @@ impl Registry {
     pub fn remote_id(&self, extension: Extension) -> Option<u8> {
         let id = self.remote.get(&extension)?;
         self.offered.contains(&extension).then_some(*id)
+    }
+
+    /// The same, for who has something to send that the remote asked for: says why it
+    /// cannot.
+    pub fn demand(&self, extension: Extension) -> Result<u8, NotTaken> {
+        let name = extension.name();
+        match self.remote_id(extension) {
+            Some(id) => Ok(id),
+            None if self.declared => Err(NotTaken::NotDeclared { name }),
+            None => Err(NotTaken::NoHandshake { name }),
+        }
     }
 
     /// Which extension a message that came with `id` belongs to: `None` if we
@@ -107,8 +149,13 @@ mod tests {
     fn nothing_is_sent_before_the_remote_declares_it() {
         let mut registry = Registry::new(&[Extension::Pex]);
         assert_eq!(registry.remote_id(Extension::Pex), None);
+        let name = "ut_pex";
+        assert_eq!(registry.demand(Extension::Pex), Err(NotTaken::NoHandshake { name }));
+        registry.apply(&ExtensionHandshake::default());
+        assert_eq!(registry.demand(Extension::Pex), Err(NotTaken::NotDeclared { name }));
         registry.apply(&declares(7));
         assert_eq!(registry.remote_id(Extension::Pex), Some(7));
+        assert_eq!(registry.demand(Extension::Pex), Ok(7));
     }
 
     #[test]

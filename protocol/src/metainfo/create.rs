@@ -4,10 +4,10 @@ use bendy::encoding::{Encoder, Error as EncodeError, SingleItemEncoder};
 use sha1::{Digest, Sha1};
 
 use super::{
-    CreateError, Metainfo,
+    CreateError, Metainfo, MetainfoError,
     info::{HASH_LENGTH, arrange},
 };
-use crate::Layout;
+use crate::{HashTree, Layout};
 
 /// What a new torrent is to say, but for the hashes of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub struct Draft {
     pub piece_length: u32,
     /// Whether peers come from the tracker alone. BEP 27.
     pub private: bool,
+    /// Whether to put the root of a tree of hashes in place of the pieces' hashes.
+    /// BEP 30.
+    pub merkle: bool,
     /// The tracker's URL.
     pub announce: Option<String>,
     /// The files.
@@ -49,11 +52,14 @@ impl Metainfo {
     ) -> Result<(Metainfo, Vec<u8>), CreateError> {
         let piece_length = u64::from(draft.piece_length);
         let (_, layout) = arrange(&draft.name, piece_length, draft.content.clone())?;
+        if draft.merkle && layout.pieces() > HashTree::PIECES_MAX {
+            return Err(MetainfoError::TooManyPieces { pieces: layout.pieces() }.into());
+        }
         let mut hashes = Vec::new();
         for piece in 0..layout.pieces() {
             let hash = hash_piece(&mut content, layout, piece)
                 .map_err(|source| CreateError::Read { piece, source })?;
-            hashes.extend_from_slice(&hash);
+            hashes.push(hash);
         }
         let bytes = encode(draft, &hashes).expect("the keys below are in order");
         Ok((Metainfo::from_bytes(&bytes)?, bytes))
@@ -77,7 +83,7 @@ fn hash_piece(
     Ok(hash.finalize().into())
 }
 
-fn encode(draft: &Draft, hashes: &[u8]) -> Result<Vec<u8>, EncodeError> {
+fn encode(draft: &Draft, hashes: &[[u8; HASH_LENGTH]]) -> Result<Vec<u8>, EncodeError> {
     let mut encoder = Encoder::new();
     encoder.emit_dict(|mut dict| {
         if let Some(announce) = &draft.announce {
@@ -91,7 +97,7 @@ fn encode(draft: &Draft, hashes: &[u8]) -> Result<Vec<u8>, EncodeError> {
 fn encode_info(
     value: SingleItemEncoder<'_>,
     draft: &Draft,
-    hashes: &[u8],
+    hashes: &[[u8; HASH_LENGTH]],
 ) -> Result<(), EncodeError> {
     value.emit_dict(|mut info| {
         match &draft.content {
@@ -109,9 +115,15 @@ fn encode_info(
         }
         info.emit_pair(b"name", &draft.name)?;
         info.emit_pair(b"piece length", draft.piece_length)?;
-        info.emit_pair_with(b"pieces", |value| value.emit_bytes(hashes))?;
+        if !draft.merkle {
+            info.emit_pair_with(b"pieces", |value| value.emit_bytes(hashes.as_flattened()))?;
+        }
         if draft.private {
             info.emit_pair(b"private", 1)?;
+        }
+        if draft.merkle {
+            let root = HashTree::from_pieces(hashes).root();
+            info.emit_pair_with(b"root hash", |value| value.emit_bytes(&root))?;
         }
         Ok(())
     })

@@ -46,6 +46,21 @@ pub enum MetainfoError {
         /// Pieces that the lengths make (count).
         pieces: u32,
     },
+    /// `root hash` is no SHA-1. BEP 30.
+    #[error("metainfo: `info.root hash` has {got} bytes; expected 20")]
+    RootHash {
+        /// Bytes that are there.
+        got: usize,
+    },
+    /// More pieces than a tree of hashes is kept for. BEP 30.
+    #[error(
+        "metainfo: {pieces} pieces under one root hash; expected at most {}",
+        crate::HashTree::PIECES_MAX
+    )]
+    TooManyPieces {
+        /// Pieces that the lengths make (count).
+        pieces: u32,
+    },
 }
 
 /// Why no metainfo could be made.

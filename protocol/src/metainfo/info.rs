@@ -17,8 +17,17 @@ pub struct Info {
     pub(super) multi_file: bool,
     pub(super) files: Vec<File>,
     pub(super) layout: Layout,
-    pub(super) hashes: Bytes,
+    pub(super) hashes: Hashes,
     pub(super) raw: Bytes,
+}
+
+/// What the content must hash to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hashes {
+    /// A SHA-1 a piece, one after the other. BEP 3.
+    Pieces(Bytes),
+    /// The root of a tree over them. BEP 30.
+    Root([u8; HASH_LENGTH]),
 }
 
 /// A file of the content.
@@ -75,13 +84,26 @@ impl Info {
         self.layout
     }
 
-    /// SHA-1 that the bytes of `piece` must have.
+    /// SHA-1 that the bytes of `piece` must have; `None` if there is only a
+    /// [`root_hash`](Info::root_hash).
     ///
     /// # Panics
     /// If there is no such piece.
-    pub fn piece_hash(&self, piece: u32) -> [u8; 20] {
+    pub fn piece_hash(&self, piece: u32) -> Option<[u8; 20]> {
+        assert!(piece < self.layout.pieces(), "piece {piece} of {}", self.layout.pieces());
+        let Hashes::Pieces(hashes) = &self.hashes else { return None };
         let start = piece as usize * HASH_LENGTH;
-        self.hashes[start..start + HASH_LENGTH].try_into().expect("the slice has the hash's length")
+        let hash = &hashes[start..start + HASH_LENGTH];
+        Some(hash.try_into().expect("the slice has the hash's length"))
+    }
+
+    /// The root of the [tree](crate::HashTree) over the pieces' hashes, in a Merkle
+    /// torrent: the hashes themselves come from peers. BEP 30.
+    pub fn root_hash(&self) -> Option<[u8; 20]> {
+        match self.hashes {
+            Hashes::Root(root) => Some(root),
+            Hashes::Pieces(_) => None,
+        }
     }
 
     /// The bencoded dictionary as it was read: what the info-hash is taken over, and

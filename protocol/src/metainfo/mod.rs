@@ -1,7 +1,7 @@
-//! Metainfo: what a .torrent file says. BEP 3, BEP 12 (read), BEP 27.
+//! Metainfo: what a .torrent file says. BEP 3, BEP 12 (read), BEP 27, BEP 30.
 //!
 //! A [`Metainfo`] that exists is valid: its names are safe to build paths from, its
-//! lengths add up, and it has a hash for each piece.
+//! lengths add up, and it has a hash for each piece, or the root of a tree of them.
 
 mod create;
 mod error;

@@ -4,10 +4,10 @@ use sha1::{Digest, Sha1};
 
 use super::{
     Content, Info, Metainfo, MetainfoError,
-    info::{HASH_LENGTH, arrange},
+    info::{HASH_LENGTH, Hashes, arrange},
 };
 use crate::{
-    InfoHash,
+    HashTree, InfoHash, Layout,
     bencode::{self, BencodeError, each_item, each_pair, read_dict},
 };
 
@@ -58,6 +58,7 @@ impl Info {
         let mut name = None;
         let mut piece_length = None;
         let mut hashes = None;
+        let mut root = None;
         let mut private = false;
         let mut length = None;
         let mut files = None;
@@ -71,6 +72,7 @@ impl Info {
                 }
                 b"pieces" => hashes = Some(bencode::bytes("info.pieces", value)?),
                 b"private" => private = flag("info.private", value)?,
+                b"root hash" => root = Some(bencode::bytes("info.root hash", value)?),
                 _ => {}
             }
             Ok(())
@@ -88,21 +90,35 @@ impl Info {
         };
         let name = required("info.name", name)?;
         let piece_length = required("info.piece length", piece_length)?;
-        let hashes = required("info.pieces", hashes)?;
         let (files, layout) = arrange(name, piece_length, content)?;
-        if hashes.len() as u64 != u64::from(layout.pieces()) * HASH_LENGTH as u64 {
-            return Err(MetainfoError::Hashes { got: hashes.len(), pieces: layout.pieces() });
-        }
-        Ok(Info {
-            name: name.to_owned(),
-            private,
-            multi_file,
-            files,
-            layout,
-            hashes: raw.slice_ref(hashes),
-            raw,
-        })
+        let hashes = match (hashes, root) {
+            (Some(hashes), None) => Hashes::Pieces(raw.slice_ref(piece_hashes(hashes, layout)?)),
+            (None, Some(root)) => Hashes::Root(root_hash(root, layout)?),
+            (None, None) => required::<Hashes>("info.pieces or info.root hash", None)?,
+            (Some(_), Some(_)) => Err(BencodeError::unexpected(
+                "info.root hash",
+                "there beside `info.pieces`",
+                "only one of the two",
+            ))?,
+        };
+        Ok(Info { name: name.to_owned(), private, multi_file, files, layout, hashes, raw })
     }
+}
+
+/// Holds `pieces` to a hash for each piece. BEP 3.
+fn piece_hashes(hashes: &[u8], layout: Layout) -> Result<&[u8], MetainfoError> {
+    match hashes.len() as u64 == u64::from(layout.pieces()) * HASH_LENGTH as u64 {
+        true => Ok(hashes),
+        false => Err(MetainfoError::Hashes { got: hashes.len(), pieces: layout.pieces() }),
+    }
+}
+
+/// Holds `root hash` to one hash, and the tree below it to its bound. BEP 30.
+fn root_hash(root: &[u8], layout: Layout) -> Result<[u8; HASH_LENGTH], MetainfoError> {
+    if layout.pieces() > HashTree::PIECES_MAX {
+        return Err(MetainfoError::TooManyPieces { pieces: layout.pieces() });
+    }
+    root.try_into().map_err(|_| MetainfoError::RootHash { got: root.len() })
 }
 
 fn required<T>(field: &'static str, value: Option<T>) -> Result<T, BencodeError> {

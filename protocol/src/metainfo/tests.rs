@@ -31,6 +31,7 @@ fn draft(piece_length: u32, lengths: &[u64]) -> Draft {
         name: "t".into(),
         piece_length,
         private: false,
+        merkle: false,
         announce: None,
         content: Content::Folder(
             (0..).map(|index| vec![format!("{index}")]).zip(lengths.iter().copied()).collect(),
@@ -50,7 +51,8 @@ fn a_single_file_torrent_reads_as_bep_3_says() {
     assert_eq!(info.name(), "a");
     assert!(!info.is_private() && !info.is_multi_file());
     assert_eq!(info.layout(), crate::Layout::new(2, 3));
-    assert_eq!(info.piece_hash(1), [b'x'; 20]);
+    assert_eq!(info.piece_hash(1), Some([b'x'; 20]));
+    assert_eq!(info.root_hash(), None);
     let file = File { path: vec!["a".into()], length: 3, offset: 0 };
     assert_eq!(info.files(), [file]);
 }
@@ -157,7 +159,10 @@ fn a_field_that_is_missing_is_named() {
     assert_eq!(missing("4:name1:a", ""), "metainfo: `info.name` is missing");
     assert_eq!(missing("6:lengthi3e", ""), "metainfo: `info.length or info.files` is missing");
     assert_eq!(missing("12:piece lengthi2e", ""), "metainfo: `info.piece length` is missing");
-    assert_eq!(missing("6:pieces40:HASHES", ""), "metainfo: `info.pieces` is missing");
+    assert_eq!(
+        missing("6:pieces40:HASHES", ""),
+        "metainfo: `info.pieces or info.root hash` is missing"
+    );
     assert_eq!(
         Metainfo::from_bytes(b"d8:announce1:ae").unwrap_err().to_string(),
         "metainfo: `info` is missing"
@@ -214,6 +219,7 @@ fn a_new_torrent_has_the_bytes_that_bep_3_says() {
         name: "a".into(),
         piece_length: 2,
         private: true,
+        merkle: false,
         announce: Some("http://t/".into()),
         content: Content::File { length: 3 },
     };
@@ -226,6 +232,54 @@ fn a_new_torrent_has_the_bytes_that_bep_3_says() {
         b"7:privatei1eee",
     ];
     assert_eq!(bytes.escape_ascii().to_string(), expected.concat().escape_ascii().to_string());
+}
+
+/// The root is that of `hash_tree`'s vectors: pieces `A`, `B`, `C`.
+#[test]
+fn a_merkle_torrent_has_the_root_in_place_of_the_pieces() {
+    let draft = Draft {
+        name: "a".into(),
+        piece_length: 1,
+        private: true,
+        merkle: true,
+        announce: None,
+        content: Content::File { length: 3 },
+    };
+    let (metainfo, bytes) = Metainfo::create(&draft, &b"ABC"[..]).unwrap();
+    let root = b"\xd5\xd5\xf0\x08\xb3\x36\x93\xfb\x99\xda\x20\xf4\x1a\xb7\x3c\xc8\x03\x87\x57\xf0";
+    let info = [
+        b"d6:lengthi3e4:name1:a12:piece lengthi1e7:privatei1e9:root hash20:".as_slice(),
+        root,
+        b"e",
+    ]
+    .concat();
+    let expected = [b"d4:info".as_slice(), &info, b"e"].concat();
+    assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    assert_eq!(metainfo.info_hash.0, sha1(&info));
+    assert_eq!(metainfo.info.root_hash(), Some(*root));
+    assert_eq!(metainfo.info.piece_hash(2), None);
+}
+
+#[test]
+fn a_root_is_one_hash_and_alone() {
+    let merkle = |length: u64, hash: &str| {
+        let bytes = single(|text| {
+            let text = text.replace("lengthi3e", &format!("lengthi{length}e"));
+            text.replace("6:pieces40:HASHES", &format!("9:root hash{}:{hash}", hash.len()))
+        });
+        Metainfo::from_bytes(&bytes)
+    };
+    let hash = "x".repeat(20);
+    assert_eq!(merkle(3, &hash).unwrap().info.root_hash(), Some([b'x'; 20]));
+    assert_eq!(merkle(3, &hash[1..]), Err(MetainfoError::RootHash { got: 19 }));
+    assert!(merkle(2 << 20, &hash).is_ok());
+    let pieces = (1 << 20) + 1;
+    assert_eq!(
+        merkle(2 * pieces, &hash),
+        Err(MetainfoError::TooManyPieces { pieces: pieces as u32 })
+    );
+    let both = replaced("40:HASHES", &format!("40:HASHES9:root hash20:{hash}")).unwrap_err();
+    assert!(both.to_string().contains("beside `info.pieces`"), "{both}");
 }
 
 #[test]
@@ -273,7 +327,7 @@ proptest! {
         for piece in 0..info.layout().pieces() {
             let length = info.layout().length_of(piece);
             let bytes = &content[at..at + length as usize];
-            prop_assert_eq!(info.piece_hash(piece), sha1(bytes));
+            prop_assert_eq!(info.piece_hash(piece), Some(sha1(bytes)));
             for span in info.spans(piece, 0, length) {
                 prop_assert_eq!(span.offset, written[span.file].len() as u64);
                 prop_assert!(span.length > 0);

@@ -54,7 +54,7 @@ impl Torrent {
             // Advice that we do not take: the picker knows better what is rare.
             Message::Suggest { piece } => self.check_piece(piece),
             Message::Extended { id: extension, payload } => {
-                self.extended(id, extension, &payload, now)
+                self.extended(id, extension, &payload, now, rng)
             }
         }
     }

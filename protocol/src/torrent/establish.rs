@@ -239,6 +239,7 @@ impl Torrent {
         self.put_out_spoken(id);
         let Some(connection) = self.connections.remove(&id) else { return };
         self.unsent.remove(&id);
+        self.turns.leave(id);
         self.picker.release_all(id);
         self.picker.peer_gone(&connection.remote_pieces);
         self.refill |= !self.config.defects.has(Defect::DisconnectWakesNobody);

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use bytes::Bytes;
 use rand::Rng;
 
 use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
@@ -9,7 +10,7 @@ use crate::{
     ConnectionId, Defect, Source, Time,
     connection::{Connection, Direction},
     extension::{
-        Extension, ExtensionError, ExtensionHandshake,
+        Extension, ExtensionError, ExtensionHandshake, HashPiece,
         pex::{PexFlags, PexMessage},
     },
     tracker::{AnnounceRequest, AnnounceResponse, Announcer},
@@ -28,6 +29,20 @@ impl Torrent {
         self.config.pex && !self.private && connection.registry.remote_id(Extension::Pex).is_some()
     }
 
+    /// The extensions that we take on a new connection: what is switched on, each
+    /// for itself.
+    pub(super) fn offered(&self) -> Vec<Extension> {
+        let private = self.private && !self.config.defects.has(Defect::PexInPrivate);
+        let offers = |extension: &Extension| match extension {
+            Extension::HashPiece => self.hashes.is_some(),
+            Extension::Pex => self.config.pex && !private,
+            Extension::ClosedSwarm => self.config.defects.has(Defect::ClosedSwarmInOpenSwarm),
+        };
+        Extension::ALL.iter().copied().filter(offers).collect()
+    }
+
+    /// Tells a remote that speaks BEP 10 which extensions we take, and be it none: the
+    /// rest of it is of use to every extension, and to those without one.
     pub(super) fn send_extension_handshake(&mut self, id: ConnectionId, now: Time) {
         let connection = &self.connections[&id];
         if !connection.extended {
@@ -48,8 +63,9 @@ impl Torrent {
         &mut self,
         id: ConnectionId,
         extension: u8,
-        payload: &[u8],
+        payload: &Bytes,
         now: Time,
+        rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         if extension == EXTENSION_HANDSHAKE {
@@ -77,12 +93,12 @@ impl Torrent {
                     Ok(message) => message,
                     Err(error) => return self.ignore(id, &error),
                 };
-                let added = connection.pex_receiver.accept(now, &message);
-                for peer in added.map_err(|error| violation(error.to_string()))? {
-                    self.peers.add(peer.addr, Source::Pex, now);
-                }
-                self.wake_by(now);
-                Ok(())
+                self.contacts_came(id, &message, now)
+            }
+            // Unlike an extension's other messages it stands for a PIECE.
+            Some(Extension::HashPiece) => {
+                let message = HashPiece::decode(payload).map_err(|it| violation(it.to_string()))?;
+                self.hash_piece(id, message, now, rng)
             }
             // BEP 10: an id that we never offered is to be ignored.
             Some(Extension::ClosedSwarm) | None => Ok(()),
@@ -111,6 +127,26 @@ impl Torrent {
             let error = "the connection has no attribute `closed_swarm`".to_owned();
             self.event(Event::Swallowed { doing, error });
         }
+    }
+
+    /// A remote tells us of its peers.
+    fn contacts_came(
+        &mut self,
+        id: ConnectionId,
+        message: &PexMessage,
+        now: Time,
+    ) -> Result<(), CloseReason> {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        let local = connection.addr.ip().is_loopback();
+        let added = connection.pex_receiver.accept(now, message);
+        for peer in added.map_err(|error| violation(error.to_string()))? {
+            // A loopback address is good for those only who are on the same host.
+            if local || !peer.addr.ip().is_loopback() {
+                self.peers.add(peer.addr, Source::Pex, now);
+            }
+        }
+        self.wake_by(now);
+        Ok(())
     }
 
     /// Sends each remote what changed among our peers, where that is due.
@@ -144,8 +180,11 @@ impl Torrent {
     /// The peers that we are connected to and that others can dial, but for `id`.
     fn contacts_for(&self, id: ConnectionId) -> BTreeMap<SocketAddr, PexFlags> {
         let receiver = self.connections[&id].listen_addr;
+        let local = self.connections[&id].addr.ip().is_loopback();
         self.established()
             .filter(|connection| connection.id != id && connection.listen_addr != receiver)
+            // Elsewhere a loopback address is somebody else's.
+            .filter(|connection| local || !connection.addr.ip().is_loopback())
             .filter_map(|connection| {
                 let mut flags = PexFlags::default();
                 if connection.remote_pieces.is_full() {

@@ -7,6 +7,7 @@ use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
     Bitfield, Block, ConnectionId, Defect, Pipeline, Receipt, Time,
     connection::{Connection, Request},
+    extension::HashPiece,
     wire::Message,
 };
 
@@ -161,6 +162,36 @@ impl Torrent {
         self.wake_by(now + self.config.request_timeout);
     }
 
+    /// A block of a Merkle torrent came in, maybe with what proves the hash of its
+    /// piece. Hashes that do not prove it are a lie, and cost the connection. BEP 30.
+    pub(super) fn hash_piece(
+        &mut self,
+        id: ConnectionId,
+        message: HashPiece,
+        now: Time,
+        rng: &mut impl Rng,
+    ) -> Result<(), CloseReason> {
+        let tree = self.hashes.as_mut().expect("it is offered in Merkle torrents only");
+        if !message.hashes.is_empty() {
+            tree.learn(message.piece, &message.hashes)
+                .map_err(|error| violation(error.to_string()))?;
+        }
+        self.block(id, message.block(), message.data, now, rng)
+    }
+
+    /// Whether a block may come without hashes: always, unless it is the first of a
+    /// piece whose hash nobody has proven yet. So whoever has all blocks of a piece
+    /// has its hash. BEP 30.
+    fn check_proven(&self, block: Block) -> Result<(), CloseReason> {
+        let Some(tree) = &self.hashes else { return Ok(()) };
+        self.check_piece(block.piece)?;
+        if block.begin == 0 && tree.piece_hash(block.piece).is_none() {
+            let what = format!("the first block of piece {} without its hashes", block.piece);
+            return Err(violation(what));
+        }
+        Ok(())
+    }
+
     /// A block came in.
     pub(super) fn block(
         &mut self,
@@ -170,6 +201,7 @@ impl Torrent {
         now: Time,
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
+        self.check_proven(block)?;
         let length = u64::from(block.length);
         self.downloaded += length;
         let connection = self.connections.get_mut(&id).expect("the caller has it");
@@ -196,7 +228,8 @@ impl Torrent {
                 }
                 self.outputs.push_back(Output::WriteBlock { block, data });
                 if piece_complete {
-                    self.outputs.push_back(Output::CheckPiece { piece: block.piece });
+                    let hash = self.hashes.as_ref().and_then(|tree| tree.piece_hash(block.piece));
+                    self.outputs.push_back(Output::CheckPiece { piece: block.piece, hash });
                 }
             }
             Receipt::Redundant => self.redundant += length,

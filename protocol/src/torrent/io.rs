@@ -113,6 +113,8 @@ pub enum Output {
     CheckPiece {
         /// Which.
         piece: u32,
+        /// SHA-1 that it must have, if the metainfo does not say. BEP 30.
+        hash: Option<[u8; 20]>,
     },
     /// Tell the tracker; answer with [`Input::Announced`].
     Announce(AnnounceRequest),

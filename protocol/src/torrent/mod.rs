@@ -10,6 +10,7 @@
 //! - `serve`: chokes, requests of others, blocks that go out
 //! - `exchange`: extension handshakes, peer exchange, tracker
 //! - `timers`: what is due when
+//! - `turns`: whose turn it is to be sent a block
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,10 +20,10 @@ use std::{
 use rand::Rng;
 
 use crate::{
-    Bitfield, Choker, ChokerOptions, ConnectionId, Defect, InfoHash, Layout, PeerTable, Picker,
-    PickerOptions, Source, Time,
+    Bitfield, Choker, ChokerOptions, ConnectionId, Defect, HashTree, InfoHash, Layout, PeerTable,
+    Picker, PickerOptions, Source, Time,
     connection::{Connection, Direction, Phase},
-    extension::{Extension, Registry},
+    extension::Registry,
     tracker::Announcer,
     wire::{self, Message},
 };
@@ -35,6 +36,9 @@ mod fetch;
 mod io;
 mod serve;
 mod timers;
+mod turns;
+
+use turns::Turns;
 
 pub use config::Config;
 pub use establish::Refused;
@@ -50,8 +54,11 @@ pub struct Torrent {
     info_hash: InfoHash,
     layout: Layout,
     private: bool,
+    /// What pieces must hash to, in a Merkle torrent. BEP 30.
+    hashes: Option<HashTree>,
     picker: Picker,
     choker: Choker,
+    turns: Turns,
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     peers: PeerTable,
@@ -88,6 +95,9 @@ pub struct Start {
     pub private: bool,
     /// The pieces that are on disk and verified.
     pub have: Bitfield,
+    /// What is known of the tree of hashes, in a Merkle torrent: the hashes of
+    /// `have` at least. BEP 30.
+    pub hashes: Option<HashTree>,
     /// Whether to announce to a tracker.
     pub announce: bool,
     /// Content bytes downloaded and uploaded before, in earlier sessions.
@@ -109,6 +119,7 @@ impl Torrent {
             info_hash: start.info_hash,
             layout: start.layout,
             private: start.private,
+            hashes: start.hashes,
             announcer: start.announce.then(|| Announcer::new(now)),
             key: rng.next_u32(),
             tracker_id: None,
@@ -116,6 +127,7 @@ impl Torrent {
             uploaded: start.totals.1,
             picker,
             choker,
+            turns: Turns::default(),
             config,
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -202,6 +214,11 @@ impl Torrent {
     /// Whether peers come from the tracker alone. BEP 27.
     pub fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// What is known of the tree of hashes, in a Merkle torrent. BEP 30.
+    pub fn hashes(&self) -> Option<&HashTree> {
+        self.hashes.as_ref()
     }
 
     /// The states of all blocks.
@@ -313,14 +330,6 @@ impl Torrent {
     fn open(&mut self, addr: SocketAddr, direction: Direction, now: Time) -> ConnectionId {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        let forbidden = self.private && !self.config.defects.has(Defect::PexInPrivate);
-        let mut offered = Vec::new();
-        if self.config.pex && !forbidden {
-            offered.push(Extension::Pex);
-        }
-        if self.config.defects.has(Defect::ClosedSwarmInOpenSwarm) {
-            offered.push(Extension::ClosedSwarm);
-        }
         let pieces = self.layout.pieces();
         let mut connection = Connection::new(
             id,
@@ -328,7 +337,7 @@ impl Torrent {
             direction,
             pieces,
             wire::message_cap(Some(pieces)),
-            Registry::new(&offered),
+            Registry::new(&self.offered()),
             now,
         );
         connection.spoken = self.config.transcript.then(Vec::new);

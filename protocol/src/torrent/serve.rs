@@ -9,6 +9,7 @@ use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
     Block, ConnectionId, Contender, Defect, Time,
     connection::{Connection, Phase},
+    extension::{Extension, HashPiece},
     wire::Message,
 };
 
@@ -117,15 +118,32 @@ impl Torrent {
         }
     }
 
-    /// Has blocks read for a remote until enough is on its way.
+    /// Sees to it that a remote gets its turn, if it wants one and has not enough on
+    /// its way.
     fn read_more(&mut self, id: ConnectionId) {
-        let connection = self.connections.get_mut(&id).expect("the caller has it");
-        let unbounded = self.config.defects.has(Defect::UnboundedBacklog);
-        while unbounded || on_the_way(connection) < BACKLOG_MAX {
-            let Some(block) = connection.uploads.pop_front() else { return };
-            connection.reading.push_back(block);
-            self.outputs.push_back(Output::ReadBlock { connection: id, block });
+        let Some(connection) = self.connections.get(&id) else { return };
+        if self.has_room(connection) && !connection.uploads.is_empty() {
+            self.turns.join(id);
         }
+        self.next_turn();
+    }
+
+    /// Has a block read for whoever is next, unless somebody's turn goes on.
+    fn next_turn(&mut self) {
+        while let Some(id) = self.turns.begin() {
+            let has_room = self.has_room(&self.connections[&id]);
+            let connection = self.connections.get_mut(&id).expect("who goes leaves");
+            if has_room && let Some(block) = connection.uploads.pop_front() {
+                connection.reading.push_back(block);
+                return self.outputs.push_back(Output::ReadBlock { connection: id, block });
+            }
+            self.turns.end();
+        }
+    }
+
+    fn has_room(&self, connection: &Connection) -> bool {
+        let unbounded = self.config.defects.has(Defect::UnboundedBacklog);
+        unbounded || on_the_way(connection) < BACKLOG_MAX
     }
 
     pub(super) fn block_read(
@@ -135,30 +153,58 @@ impl Torrent {
         data: Result<Bytes, String>,
         now: Time,
     ) {
+        self.turns.end();
+        self.hand_out(id, block, data, now);
+        self.read_more(id);
+        self.next_turn();
+    }
+
+    /// Sends a block that was read, or says that it cannot be had.
+    fn hand_out(&mut self, id: ConnectionId, block: Block, data: Result<Bytes, String>, now: Time) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         // It may have been cancelled meanwhile.
         let at = connection.reading.iter().position(|reading| *reading == block);
         let Some(at) = at else { return };
         connection.reading.remove(at);
-        match data {
-            Ok(data) => {
+        let message = match data {
+            Ok(data) => self.wrap(id, block, data),
+            Err(reason) => {
+                self.event(Event::ReadFailed { block, reason });
+                None
+            }
+        };
+        let connection = self.connections.get_mut(&id).expect("it was there");
+        match message {
+            Some(message) => {
                 let length = u64::from(block.length);
                 connection.upload.add(length, now);
                 self.uploaded += length;
-                self.send(
-                    id,
-                    &Message::Piece { piece: block.piece, begin: block.begin, data },
-                    now,
-                );
+                self.send(id, &message, now);
             }
-            Err(reason) => {
-                if connection.fast {
-                    self.send(id, &Message::Reject(block), now);
-                }
-                self.event(Event::ReadFailed { block, reason });
-            }
+            None if connection.fast => self.send(id, &Message::Reject(block), now),
+            None => {}
         }
-        self.read_more(id);
+    }
+
+    /// The message that brings a block: PIECE, and in a Merkle torrent `Tr_hashpiece`,
+    /// whose first block of a piece proves the piece's hash. `None` if the remote does
+    /// not take that. BEP 3, BEP 30.
+    fn wrap(&self, id: ConnectionId, block: Block, data: Bytes) -> Option<Message> {
+        let Block { piece, begin, .. } = block;
+        let Some(tree) = &self.hashes else { return Some(Message::Piece { piece, begin, data }) };
+        let extension = self.connections[&id].registry.remote_id(Extension::HashPiece)?;
+        let hashes = match begin {
+            0 => tree.proof(piece).expect("whoever has a piece has what proves it"),
+            _ => Vec::new(),
+        };
+        let payload = HashPiece { piece, begin, hashes, data }.encode();
+        Some(Message::Extended { id: extension, payload })
+    }
+
+    /// Whose turn it is to be sent a block, while that is being read; and who waits
+    /// for its turn.
+    pub fn upload_turns(&self) -> (Option<ConnectionId>, Vec<ConnectionId>) {
+        (self.turns.current(), self.turns.waiting().collect())
     }
 
     pub(super) fn flushed(&mut self, id: ConnectionId, bytes: usize) {

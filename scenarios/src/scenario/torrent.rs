@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use reseed_protocol::HashTree;
 use reseed_sim::plan::{FilePlan, TorrentPlan};
 
 use super::{
@@ -14,6 +15,7 @@ const LENGTH_MAX: u64 = 1 << 32;
 /// Pieces (count): every peer has a bit for each, and one for each of everybody
 /// that it knows.
 const PIECES_MAX: u64 = 1 << 20;
+const _: () = assert!(PIECES_MAX <= HashTree::PIECES_MAX as u64, "each may be a Merkle torrent");
 
 impl From<TorrentPlan> for Torrent {
     /// A torrent that is already there, such as one from a `.torrent` file.
@@ -23,6 +25,7 @@ impl From<TorrentPlan> for Torrent {
             name: torrent.name,
             piece_length: Draw::Fixed(torrent.piece_length),
             private: Flag::Fixed(torrent.private),
+            merkle: Flag::Fixed(torrent.merkle),
             length: None,
             files: Some(torrent.files.into_iter().map(file).collect()),
         }
@@ -54,7 +57,8 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
     let pieces = length.div_ceil(piece_length.into());
     at_most(pieces as f64, PIECES_MAX as f64, "pieces", at("piece_length"))?;
     let private = dice.flag(torrent.private, &at("private"));
-    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private, files })
+    let merkle = dice.flag(torrent.merkle, &at("merkle"));
+    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private, merkle, files })
 }
 
 fn plan_files(

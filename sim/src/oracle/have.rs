@@ -9,7 +9,7 @@ use reseed_protocol::{
     wire::Message,
 };
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, brought};
 use crate::Content;
 
 /// Holds each peer's disk against the truth when the peer first claims a piece.
@@ -38,9 +38,8 @@ impl Have {
         Ok(())
     }
 
-    fn serves(&mut self, piece: u32, begin: u32, data: &[u8]) -> Finding {
+    fn serves(&mut self, block: Block, data: &[u8]) -> Finding {
         self.checks += 1;
-        let block = Block { piece, begin, length: data.len() as u32 };
         match self.content.layout().contains(block) && self.content.block(block) == data {
             true => Ok(()),
             false => Err(format!("it serves {block:?} with other bytes than the true ones")),
@@ -74,8 +73,10 @@ impl Oracle for Have {
                     Bitfield::from_wire(bytes, pieces).map_err(|error| error.to_string())?;
                 claimed.iter().try_for_each(|piece| self.claims(scene, piece))
             }
-            Message::Piece { piece, begin, data } => self.serves(*piece, *begin, data),
-            _ => Ok(()),
+            _ => match brought(message) {
+                Some((block, data)) => self.serves(block, &data),
+                None => Ok(()),
+            },
         }
     }
 }

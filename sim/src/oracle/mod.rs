@@ -8,9 +8,12 @@
 
 use std::{fmt, rc::Rc};
 
+use bytes::Bytes;
 use reseed_protocol::{
-    Time, Torrent,
+    Block, Time, Torrent,
+    extension::{Extension, HashPiece},
     torrent::{Event, Spoken},
+    wire::Message,
 };
 
 use crate::{Content, Plan, SimDisk};
@@ -155,6 +158,21 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     oracles
 }
 
+/// The block that a message brings: PIECE's, or a Merkle torrent's. BEP 3, BEP 30.
+fn brought(message: &Message) -> Option<(Block, Bytes)> {
+    match message {
+        Message::Piece { piece, begin, data } => {
+            let block = Block { piece: *piece, begin: *begin, length: data.len() as u32 };
+            Some((block, data.clone()))
+        }
+        Message::Extended { id, payload } if *id == Extension::HashPiece.local_id() => {
+            let message = HashPiece::decode(payload).ok()?;
+            Some((message.block(), message.data))
+        }
+        _ => None,
+    }
+}
+
 /// What tests of oracles show them.
 #[cfg(test)]
 mod stage {
@@ -176,6 +194,7 @@ mod stage {
             name: file.path.clone(),
             piece_length: 16 * 1024,
             private: true,
+            merkle: false,
             files: vec![file],
         };
         Rc::new(Content::generate(&torrent).expect("it can be made"))
@@ -188,6 +207,7 @@ mod stage {
             info_hash: content.metainfo().info_hash,
             layout: content.layout(),
             private: true,
+            hashes: None,
             have: Bitfield::empty(content.layout().pieces()),
             announce: false,
             totals: (0, 0),

@@ -3,7 +3,7 @@
 
 use reseed_protocol::{
     Torrent,
-    extension::ExtensionHandshake,
+    extension::{ExtensionHandshake, pex::PexMessage},
     torrent::{Frame, Speaker, Spoken},
     wire::Message,
 };
@@ -33,7 +33,10 @@ impl Oracle for Private {
         };
         self.checks += 1;
         if *id != 0 {
-            return Err(format!("it sends extended message {id} in a private torrent"));
+            return match PexMessage::decode(payload) {
+                Ok(_) => Err(format!("it sends peer exchange as {id} in a private torrent")),
+                Err(_) => Ok(()),
+            };
         }
         let handshake = ExtensionHandshake::decode(payload).map_err(|error| error.to_string())?;
         match handshake.m.get("ut_pex") {
@@ -51,7 +54,10 @@ mod tests {
 
     fn finding(id: u8, m: &[(&str, u8)]) -> Finding {
         let m: BTreeMap<String, u8> = m.iter().map(|(name, id)| ((*name).into(), *id)).collect();
-        let payload = ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode();
+        sent(id, ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode())
+    }
+
+    fn sent(id: u8, payload: bytes::Bytes) -> Finding {
         let spoken = stage::said(Message::Extended { id, payload });
         let (disk, torrent) = (crate::SimDisk::new(), stage::torrent(stage::id(1)));
         Private::default().spoke(stage::scene(0, 0, &disk), &torrent, &spoken)
@@ -68,8 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn no_extended_message_is_sent_at_all() {
-        let expected = "it sends extended message 1 in a private torrent";
-        assert_eq!(finding(1, &[]), Err(expected.to_owned()));
+    fn no_peer_exchange_is_sent_under_whichever_id() {
+        let contact = ([10, 0, 0, 1], 1).into();
+        let pex = PexMessage { added: Vec::new(), dropped: vec![contact] }.encode();
+        let expected = "it sends peer exchange as 7 in a private torrent";
+        assert_eq!(sent(7, pex), Err(expected.to_owned()));
+        assert_eq!(sent(7, bytes::Bytes::from_static(b"le")), Ok(()), "another extension's");
     }
 }

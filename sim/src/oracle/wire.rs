@@ -12,7 +12,7 @@ use reseed_protocol::{
     wire::{Handshake, Message},
 };
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, brought};
 
 /// Follows every connection of every peer.
 pub(super) struct Wire {
@@ -165,10 +165,6 @@ impl Dialogue {
                 demand(heard.requests.contains(block), "it was not requested")?;
                 demand(!heard.cancelled.contains(block), "it was cancelled before")
             }
-            Message::Piece { piece, begin, data } => {
-                let block = Block { piece: *piece, begin: *begin, length: data.len() as u32 };
-                demand(said.requests.contains(&block), UNREQUESTED)
-            }
             Message::Reject(block) => {
                 demand(fast, NOT_FAST)?;
                 demand(said.requests.contains(block), UNREQUESTED)
@@ -180,10 +176,12 @@ impl Dialogue {
             Message::Extended { id: 0, .. } => {
                 demand(self.both(Handshake::supports_extensions), "extensions were not agreed on")
             }
-            Message::Extended { id, .. } => demand(
-                heard.extensions.values().any(|declared| declared == id),
-                "the remote declared no such extension",
-            ),
+            Message::Extended { id, .. } => {
+                let declared = heard.extensions.values().any(|declared| declared == id);
+                demand(declared, "the remote declared no such extension")?;
+                may_bring(said, message)
+            }
+            Message::Piece { .. } => may_bring(said, message),
             Message::Have { piece } => demand(*piece < layout.pieces(), NO_PIECE),
             _ => Ok(()),
         }
@@ -223,10 +221,6 @@ impl Dialogue {
             }
             Message::Cancel(block) if fast => _ = other.cancelled.insert(*block),
             Message::Cancel(block) => _ = other.requests.remove(block),
-            Message::Piece { piece, begin, data } => {
-                let length = data.len() as u32;
-                speaker.requests.remove(&Block { piece: *piece, begin: *begin, length });
-            }
             Message::Reject(block) => _ = speaker.requests.remove(block),
             Message::Extended { id: 0, payload } => {
                 if let Ok(handshake) = ExtensionHandshake::decode(payload) {
@@ -234,9 +228,19 @@ impl Dialogue {
                     speaker.extensions.retain(|_, id| *id != 0);
                 }
             }
-            _ => {}
+            _ => {
+                if let Some((block, _)) = brought(message) {
+                    speaker.requests.remove(&block);
+                }
+            }
         }
     }
+}
+
+/// A block is only brought to who requested it.
+fn may_bring(said: &Side, message: &Message) -> Result<(), &'static str> {
+    let requested = |(block, _)| said.requests.contains(&block);
+    demand(brought(message).is_none_or(requested), UNREQUESTED)
 }
 
 const NOT_FIRST: &str = "only the first message may say what one has";

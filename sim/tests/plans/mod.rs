@@ -28,6 +28,7 @@ pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
             name: "content".to_owned(),
             piece_length: PIECE_LENGTH,
             private: false,
+            merkle: false,
             files: vec![FilePlan { path: "content".to_owned(), length }],
         },
         tracker: None,

@@ -1,0 +1,204 @@
+//! What pieces are held to: the metainfo's hashes, or those of a Merkle torrent's
+//! tree, which is kept on the disk.
+
+use std::{io, path::PathBuf};
+
+use reseed_protocol::{Bitfield, HashTree, Info, InfoHash};
+
+use crate::{Disk, Storage};
+
+/// The tree of `info`, if it is a Merkle torrent: what is kept of it on `disk`, or
+/// just its root. BEP 30.
+pub(crate) fn kept_tree(
+    info: &Info,
+    info_hash: InfoHash,
+    disk: &impl Disk,
+) -> io::Result<Option<HashTree>> {
+    let Some(root) = info.root_hash() else { return Ok(None) };
+    let pieces = info.layout().pieces();
+    let bytes = match disk.read(&hashes_path(info_hash), HashTree::bytes_max(pieces)) {
+        Ok(bytes) => bytes.unwrap_or_default(),
+        // Longer than any tree: it is none.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let tree = HashTree::from_bytes(root, pieces, &bytes).unwrap_or_else(|error| {
+        tracing::warn!(%error, "doing without the kept tree of hashes");
+        HashTree::from_root(root, pieces)
+    });
+    Ok(Some(tree))
+}
+
+/// Keeps `tree` on `disk`, in place of what was kept before.
+pub(crate) fn keep_tree(tree: &HashTree, info_hash: InfoHash, disk: &impl Disk) -> io::Result<()> {
+    disk.replace(&hashes_path(info_hash), &tree.to_bytes())
+}
+
+/// Where a Merkle torrent's tree of hashes is kept on a download's disk, as
+/// [`HashTree::to_bytes`] writes it.
+pub fn hashes_path(info_hash: InfoHash) -> PathBuf {
+    PathBuf::from(format!(".{info_hash}.hashes"))
+}
+
+/// Looks which pieces are on a disk and right, a piece a step.
+///
+/// Where the metainfo has a root only, a piece can be told to be right if its hash
+/// is known; or if all the others are there too, and together they make the root.
+/// So a first seed of a Merkle torrent needs nothing but the content.
+pub(crate) struct PieceSearch<'a> {
+    info: &'a Info,
+    tree: Option<HashTree>,
+    /// What pieces on the disk hash to that nothing is known of.
+    found: Vec<Option<[u8; 20]>>,
+}
+
+impl<'a> PieceSearch<'a> {
+    /// A search that has not begun; `tree` is what is known of a Merkle torrent's.
+    pub(crate) fn new(info: &'a Info, tree: Option<HashTree>) -> PieceSearch<'a> {
+        let found = match tree {
+            Some(_) => vec![None; info.layout().pieces() as usize],
+            None => Vec::new(),
+        };
+        PieceSearch { info, tree, found }
+    }
+
+    /// Those of `pieces` whose hashes are known, so that others can be told them.
+    pub(crate) fn provable(&self, pieces: &Bitfield) -> Bitfield {
+        let Some(tree) = &self.tree else { return pieces.clone() };
+        let mut provable = Bitfield::empty(pieces.pieces());
+        let known = tree.known_pieces();
+        pieces.iter().filter(|piece| known.contains(*piece)).for_each(|piece| {
+            provable.insert(piece);
+        });
+        provable
+    }
+
+    /// Whether `piece` is there and right, as far as one can tell yet.
+    pub(crate) fn look<D: Disk>(&mut self, piece: u32, storage: &Storage<D>) -> io::Result<bool> {
+        let known = self.tree.as_ref().map(|tree| tree.piece_hash(piece));
+        match known.unwrap_or(self.info.piece_hash(piece)) {
+            Some(expected) => storage.check(piece, &expected),
+            None => {
+                self.found[piece as usize] = storage.hash_piece(piece)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// What is known of the tree after every piece was looked at, and whether the
+    /// whole content proved right by it.
+    pub(crate) fn end<D: Disk>(self, storage: &Storage<D>) -> (bool, Option<HashTree>) {
+        let Some(tree) = self.tree else { return (false, None) };
+        let pieces = 0..self.info.layout().pieces();
+        let hash = |piece: u32| tree.piece_hash(piece).or(self.found[piece as usize]);
+        let whole = pieces.clone().map(hash).collect::<Option<Vec<_>>>();
+        match whole.map(|hashes| HashTree::from_pieces(&hashes)) {
+            Some(whole) if whole.root() == tree.root() && whole != tree => {
+                pieces.for_each(|piece| storage.mark_unsynced(piece));
+                (true, Some(whole))
+            }
+            _ => (false, Some(tree)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reseed_protocol::{
+        Metainfo,
+        metainfo::{Content, Draft},
+    };
+
+    use super::*;
+    use crate::MemoryDisk;
+
+    const CONTENT: &[u8] = b"abcdefghijklmn";
+
+    /// Four pieces, of which the last is short; those in `there` are on the disk.
+    fn merkle(there: &[u32]) -> (Info, InfoHash, Storage<MemoryDisk>) {
+        let draft = Draft {
+            name: "t".into(),
+            piece_length: 4,
+            private: false,
+            merkle: true,
+            announce: None,
+            content: Content::File { length: CONTENT.len() as u64 },
+        };
+        let (Metainfo { info, info_hash, .. }, _) = Metainfo::create(&draft, CONTENT).unwrap();
+        let files = vec![("t".into(), CONTENT.len() as u64)];
+        let storage = Storage::new(MemoryDisk::new(999), files, info.layout());
+        for &piece in there {
+            storage.write_block(piece, 0, bytes(piece)).unwrap();
+        }
+        (info, info_hash, storage)
+    }
+
+    fn bytes(piece: u32) -> &'static [u8] {
+        let start = piece as usize * 4;
+        &CONTENT[start..(start + 4).min(CONTENT.len())]
+    }
+
+    fn search(
+        info: &Info,
+        storage: &Storage<MemoryDisk>,
+        tree: Option<HashTree>,
+    ) -> (Vec<u32>, bool, HashTree) {
+        let mut search = PieceSearch::new(info, tree);
+        let good = (0..4).filter(|piece| search.look(*piece, storage).unwrap()).collect();
+        let (whole, tree) = search.end(storage);
+        (good, whole, tree.expect("it is a Merkle torrent"))
+    }
+
+    #[test]
+    fn a_seed_needs_nothing_but_the_whole_content() {
+        let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
+        let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let (good, whole, tree) = search(&info, &storage, tree);
+        assert!(good.is_empty() && whole);
+        assert!((0..4).all(|piece| tree.piece_hash(piece).is_some()));
+    }
+
+    #[test]
+    fn content_that_is_wrong_anywhere_or_lacks_anything_proves_nothing() {
+        for there in [&[0, 1, 2][..], &[]] {
+            let (info, info_hash, storage) = merkle(there);
+            let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+            let (good, whole, _) = search(&info, &storage, tree);
+            assert!(good.is_empty() && !whole);
+        }
+        let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
+        storage.write_block(2, 1, b"!").unwrap();
+        let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let (good, whole, tree) = search(&info, &storage, tree);
+        assert!(good.is_empty() && !whole);
+        assert_eq!(tree.known_pieces().count(), 0);
+    }
+
+    #[test]
+    fn a_tree_that_is_kept_lets_a_part_be_found_again() {
+        let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
+        let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let (_, _, whole) = search(&info, &storage, tree);
+        let mut part = HashTree::from_root(whole.root(), 4);
+        part.learn(2, &whole.proof(2).unwrap()).unwrap();
+
+        let (info, info_hash, storage) = merkle(&[0, 2]);
+        keep_tree(&part, info_hash, storage.disk()).unwrap();
+        let kept = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        assert_eq!(kept.as_ref(), Some(&part));
+        let provable = PieceSearch::new(&info, kept.clone()).provable(&Bitfield::full(4));
+        assert_eq!(provable.iter().collect::<Vec<_>>(), [2, 3], "brothers are learnt together");
+        let (good, whole, _) = search(&info, &storage, kept);
+        assert_eq!((good, whole), (vec![2], false));
+    }
+
+    #[test]
+    fn a_kept_tree_that_is_damaged_is_done_without() {
+        let (info, info_hash, storage) = merkle(&[]);
+        for bytes in [&b"x"[..], &[0; 999]] {
+            storage.disk().replace(&hashes_path(info_hash), bytes).unwrap();
+            let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+            assert_eq!(tree, Some(HashTree::from_root(info.root_hash().unwrap(), 4)));
+        }
+    }
+}
