@@ -3,14 +3,14 @@
 
 mod plans;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use plans::{leecher, link_ms, plan, private, seed, with_events};
 use reseed_protocol::Defect;
 use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
     oracle::Code,
-    plan::{Action, Has, PeerPlan, When},
+    plan::{Action, Has, Locality, PeerPlan, When},
 };
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
@@ -43,6 +43,9 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
             two_seeds(),
             ["of other panicked at protocol/", "is cancelled, but was never requested"],
         ),
+        Defect::LocalityStarvesRemotes => {
+            (two_are_far(), ["seed: 10.9.0.", "has been interested and choked for"])
+        }
         Defect::LoserStaysUnchoked => {
             (two_for_one_slot(), ["seed: 2 upload slots in use", "the limit is 1"])
         }
@@ -95,6 +98,23 @@ fn halves() -> Plan {
 fn two_for_one_slot() -> Plan {
     let seed = PeerPlan { upload_slots: 1, upload_limit: Some(20_000), ..seed("seed") };
     plan(50, [seed, leecher("a", &["seed"]), leecher("b", &["seed"])])
+}
+
+/// A seed prefers its subnet, from which enough want its slots for ever.
+fn two_are_far() -> Plan {
+    let seed = PeerPlan {
+        locality: Locality::Subnet,
+        choke_round_ms: 500,
+        upload_slots: 2,
+        upload_limit: Some(100_000),
+        ..seed("seed")
+    };
+    let leecher = |name| PeerPlan { pex: false, upload_slots: 1, ..leecher(name, &["seed"]) };
+    let leechers = ["a", "b", "c", "d", "x", "y"].map(leecher);
+    let mut plan = plan(40, std::iter::once(seed).chain(leechers));
+    plan.peers[5].address = IpAddr::from([10, 9, 0, 1]);
+    plan.peers[6].address = IpAddr::from([10, 9, 0, 2]);
+    plan
 }
 
 /// More requests wait than the seed's client sends in a second.
@@ -215,7 +235,8 @@ fn a_run_cut_off_by_its_step_limit_shows_nothing() {
 fn an_oracle_with_nothing_to_check_leaves_the_verdict_unknown() {
     let report = run(&plan(5, [seed("seed")]));
     assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None));
-    let idle = ["I-AVAIL", "I-BLK", "I-DONE", "I-HAVE", "I-MEM", "I-ONE", "I-SLOT", "I-WIRE"];
+    let idle =
+        ["I-AVAIL", "I-BLK", "I-DONE", "I-FAIR", "I-HAVE", "I-MEM", "I-ONE", "I-SLOT", "I-WIRE"];
     assert_eq!(report.doubts, idle.map(|code| format!("{code} had nothing to check")));
 }
 
