@@ -20,6 +20,7 @@
 //! knows = ["seed"]
 //! ```
 
+mod axes;
 mod draw;
 mod error;
 mod events;
@@ -148,6 +149,13 @@ pub struct Peers {
     /// Its access link.
     #[serde(default)]
     pub link: Link,
+    /// Whether it is there at all.
+    #[serde(default = "yes")]
+    pub here: Flag,
+    /// Whether it runs on one host with all others of which that is so: one address,
+    /// a port and a disk each. They reach each other by loopback.
+    #[serde(default = "no")]
+    pub same_host: Flag,
     /// Exchange peers with peers. BEP 11.
     #[serde(default = "yes")]
     pub pex: Flag,
@@ -163,6 +171,9 @@ pub struct Peers {
     /// Probability that it knows each of the others too, 0 to 1.
     #[serde(default = "Draw::<f64>::zero")]
     pub knows_chance: Draw<f64>,
+    /// Whether those that it knows know it as well, so that both may dial at once.
+    #[serde(default = "no")]
+    pub known_back: Flag,
     /// Peers that it unchokes at a time (count). BEP 3: 4.
     #[serde(default = "upload_slots")]
     pub upload_slots: Draw<u32>,

@@ -1,6 +1,9 @@
 //! A plan, for a reader.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    net::SocketAddr,
+};
 
 use comfy_table::{CellAlignment, Table, presets};
 use reseed_protocol::Layout;
@@ -67,7 +70,7 @@ fn peers(peers: &[PeerPlan]) -> String {
     for peer in peers {
         table.add_row([
             peer.name.clone(),
-            peer.address.to_string(),
+            address(peer),
             seconds(peer.join_ms),
             has(&peer.has),
             link(peer.link),
@@ -77,6 +80,14 @@ fn peers(peers: &[PeerPlan]) -> String {
     }
     table.column_mut(2).expect("there are seven").set_cell_alignment(CellAlignment::Right);
     table.trim_fmt()
+}
+
+/// The port only where it is not the usual one.
+fn address(peer: &PeerPlan) -> String {
+    match peer.port == PeerPlan::new("").port {
+        true => peer.address.to_string(),
+        false => SocketAddr::new(peer.address, peer.port).to_string(),
+    }
 }
 
 /// A table without lines.

@@ -14,7 +14,11 @@ impl Stage for World {
     type Network = HostNetwork;
 
     fn add_host(&mut self, name: &str, address: IpAddr, link: HostLink) -> Place {
-        Place(World::add_host(self, name, [address], link).id().0 as usize)
+        let host = match self.host_at(address) {
+            Some(landlord) => self.add_lodger(name, landlord),
+            None => World::add_host(self, name, [address], link),
+        };
+        Place(host.id().0 as usize)
     }
 
     fn set_tap(&mut self, tap: Rc<dyn Tap>) {
@@ -48,6 +52,10 @@ impl Stage for World {
 
     fn crash(&mut self, host: Place) {
         World::crash(self, id(host));
+    }
+
+    fn kill(&mut self, host: Place) {
+        World::kill(self, id(host));
     }
 
     fn revive(&mut self, host: Place) {

@@ -11,8 +11,8 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use reseed_client::Env;
 use reseed_protocol::{
-    Bitfield, Time, Torrent,
-    torrent::{Event, Speaker, Spoken},
+    Bitfield, ConnectionId, PeerId, Time, Torrent,
+    torrent::{Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
 };
 
@@ -38,9 +38,16 @@ struct Inner {
     trace: Trace,
     oracles: Vec<Box<dyn Oracle>>,
     peers: Vec<Peer>,
-    names: BTreeMap<IpAddr, String>,
+    /// Who listens where.
+    names: BTreeMap<SocketAddr, String>,
+    /// Whose whole host an address is.
+    owners: BTreeMap<IpAddr, String>,
+    /// Which peer a peer's connection leads to, once that said who it is.
+    remotes: BTreeMap<(usize, ConnectionId), usize>,
+    /// Who calls itself what.
+    ids: BTreeMap<PeerId, usize>,
     /// Which host's stream each open one is.
-    streams: BTreeMap<StreamId, IpAddr>,
+    streams: BTreeMap<StreamId, usize>,
     failure: Option<Failure>,
     /// What was said, for a reader; `None` if nobody reads.
     lines: Option<Vec<(Time, String)>>,
@@ -76,10 +83,20 @@ impl Lab {
             uploaded: 0,
             connections: Vec::new(),
         };
-        let mut names: BTreeMap<IpAddr, String> =
-            plan.peers.iter().map(|peer| (peer.address, peer.name.clone())).collect();
+        let mut names = BTreeMap::new();
+        let mut owners = BTreeMap::new();
+        for (index, peer) in plan.peers.iter().enumerate() {
+            names.insert(SocketAddr::new(peer.address, peer.port), peer.name.clone());
+            if plan.shares_host(index) {
+                // Of two shared hosts the names on the last one win; who has said who it
+                // is is told apart all the same.
+                names.insert(plan.contact(index, index), peer.name.clone());
+            } else {
+                owners.insert(peer.address, peer.name.clone());
+            }
+        }
         if let Some(tracker) = &plan.tracker {
-            names.insert(tracker.address, "tracker".to_owned());
+            owners.insert(tracker.address, "tracker".to_owned());
         }
         Rc::new(Lab {
             inner: RefCell::new(Inner {
@@ -87,6 +104,9 @@ impl Lab {
                 oracles: oracle::all(plan, content),
                 peers: plan.peers.iter().map(peer).collect(),
                 names,
+                owners,
+                remotes: BTreeMap::new(),
+                ids: BTreeMap::new(),
                 streams: BTreeMap::new(),
                 failure: None,
                 lines: lines.then(Vec::new),
@@ -141,6 +161,7 @@ impl Lab {
     pub(crate) fn started(&self, peer: usize, disk: SimDisk, now: Time) {
         let mut inner = self.inner.borrow_mut();
         inner.oracles.iter_mut().for_each(|oracle| oracle.started(peer));
+        inner.remotes.retain(|(whose, _), _| *whose != peer);
         let state = &mut inner.peers[peer];
         state.verified = Bitfield::empty(state.verified.pieces());
         state.disk = Some(disk);
@@ -180,16 +201,16 @@ impl Lab {
     }
 
     /// Streams that a host's processes hold open, in words.
-    pub(crate) fn open_streams(&self, address: IpAddr) -> Vec<String> {
+    pub(crate) fn open_streams(&self, peer: usize) -> Vec<String> {
         let inner = self.inner.borrow();
-        let open = inner.streams.iter().filter(|(_, local)| **local == address);
+        let open = inner.streams.iter().filter(|(_, owner)| **owner == peer);
         open.map(|(stream, _)| format!("stream {}", stream.0)).collect()
     }
 
     /// The tracker heard an announce.
     pub(crate) fn announced(&self, now: Time, from: IpAddr, announce: &AnnounceRequest) {
         let mut inner = self.inner.borrow_mut();
-        let name = inner.name(from);
+        let name = inner.name(SocketAddr::new(from, announce.port));
         let event = announce.event.map_or("announce".to_owned(), |event| event.to_string());
         inner.note(now, format!("{name} → tracker  {event}, {} bytes left", announce.left));
     }
@@ -197,8 +218,10 @@ impl Lab {
     fn spoke(&self, now: Time, peer: usize, torrent: &Torrent, spoken: &Spoken) {
         let mut inner = self.inner.borrow_mut();
         inner.trace.spoken(now, peer, spoken);
+        inner.learn(peer, torrent, spoken);
         if inner.lines.is_some() && spoken.by == Speaker::Us {
-            let (from, to) = (inner.peers[peer].name.clone(), inner.name(spoken.addr.ip()));
+            let from = inner.peers[peer].name.clone();
+            let to = inner.remote(peer, spoken.connection, spoken.addr);
             let line = format!("{from} → {to}  {}", transcript::frame(&spoken.frame));
             inner.lines.as_mut().expect("it was there").push((now, line));
         }
@@ -219,7 +242,7 @@ impl Lab {
             _ => {}
         }
         if inner.lines.is_some() {
-            let names = |addr: SocketAddr| inner.name(addr.ip());
+            let names = |connection, addr| inner.remote(peer, connection, addr);
             if let Some(words) = transcript::event(event, names) {
                 let line = format!("{} {words}", inner.peers[peer].name);
                 inner.lines.as_mut().expect("it was there").push((now, line));
@@ -251,7 +274,9 @@ impl Lab {
         state.downloaded = torrent.downloaded();
         state.uploaded = torrent.uploaded();
         if self.explaining.get() {
-            let connections = transcript::connections(torrent, |addr| inner.name(addr.ip()));
+            let connections = transcript::connections(torrent, |connection, addr| {
+                inner.remote(peer, connection, addr)
+            });
             inner.peers[peer].connections = connections;
         }
         let state = &mut inner.peers[peer];
@@ -265,8 +290,30 @@ impl Lab {
 }
 
 impl Inner {
-    fn name(&self, address: IpAddr) -> String {
-        self.names.get(&address).cloned().unwrap_or_else(|| address.to_string())
+    /// Who listens at `addr`, or whose host it is.
+    fn name(&self, addr: SocketAddr) -> String {
+        let name = self.names.get(&addr).or_else(|| self.owners.get(&addr.ip()));
+        name.cloned().unwrap_or_else(|| addr.to_string())
+    }
+
+    /// Whom a peer's connection leads to.
+    fn remote(&self, peer: usize, connection: ConnectionId, addr: SocketAddr) -> String {
+        match self.remotes.get(&(peer, connection)) {
+            Some(remote) => self.peers[*remote].name.clone(),
+            None => self.name(addr),
+        }
+    }
+
+    /// Remembers who calls itself what, and to whom a connection leads: where peers
+    /// share a host, addresses do not tell.
+    fn learn(&mut self, peer: usize, torrent: &Torrent, spoken: &Spoken) {
+        let Frame::Handshake(handshake) = &spoken.frame else { return };
+        self.ids.insert(torrent.config().peer_id, peer);
+        if spoken.by == Speaker::Remote
+            && let Some(remote) = self.ids.get(&handshake.peer_id)
+        {
+            self.remotes.insert((peer, spoken.connection), *remote);
+        }
     }
 
     fn note(&mut self, now: Time, words: String) {
@@ -381,12 +428,12 @@ impl Tap for Lab {
         &self,
         stream: StreamId,
         now: Time,
-        local: SocketAddr,
-        _remote: SocketAddr,
+        owner: usize,
+        _ends: [SocketAddr; 2],
         direction: Direction,
     ) {
         let mut inner = self.inner.borrow_mut();
-        inner.streams.insert(stream, local.ip());
+        inner.streams.insert(stream, owner);
         inner.trace.stream(now, stream, b'o', usize::from(direction == Direction::Outgoing));
     }
 

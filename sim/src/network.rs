@@ -64,7 +64,8 @@ impl HostNetwork {
             return Ok(Tapped::unwatched(stream));
         };
         let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-        tap.opened(id, self.core.executor.now(), local, remote, direction);
+        let owner = self.host.index();
+        tap.opened(id, self.core.executor.now(), owner, [local, remote], direction);
         let executor = self.core.executor.clone();
         Ok(Tapped::watched(stream, id, tap, Rc::new(move || executor.now())))
     }
@@ -284,7 +285,10 @@ impl Drop for SimStream {
         if core.enter(self.network.host)
             && let (Ok(local), Ok(remote)) = (self.socket().local_addr(), self.socket().peer_addr())
         {
-            if !self.unread.is_empty() {
+            // Within a host the stack sees to its sockets itself.
+            let local_only = remote.ip().is_loopback() || remote.ip() == local.ip();
+            if local_only {
+            } else if !self.unread.is_empty() {
                 // As a stack does that has unread bytes itself.
                 core.aborts.borrow_mut().push((local, remote));
             } else if !self.ended {

@@ -3,7 +3,7 @@
 //! A scenario and a seed make a plan; the plan alone is what runs. It can be
 //! saved, edited and run again, and the same plan always gives the same run.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reseed_protocol::Defect;
 use serde::{Deserialize, Serialize};
@@ -91,8 +91,12 @@ pub struct TrackerPlan {
 pub struct PeerPlan {
     /// Its name, used in events, transcripts and evidence.
     pub name: String,
-    /// Its address.
+    /// Its address. Peers that have one in common run on one host, and reach each
+    /// other by loopback.
     pub address: IpAddr,
+    /// The TCP port that it listens on. BEP 3 suggests 6881.
+    #[serde(default = "port", skip_serializing_if = "is_port")]
+    pub port: u16,
     /// When it starts, milliseconds of virtual time.
     pub join_ms: u64,
     /// What is on its disk when it first starts.
@@ -128,6 +132,7 @@ impl PeerPlan {
         PeerPlan {
             name: name.to_owned(),
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: port(),
             join_ms: 0,
             has: Has::Nothing,
             link: LinkPlan { latency_us: 0, jitter_us: 0, bandwidth: None, queue: None },
@@ -222,6 +227,8 @@ pub enum Action {
     /// Its user shuts it down.
     Leave,
     /// It loses power: no FIN, and of what was written and not synced some is lost.
+    /// One that has to share its host is killed instead: its sockets are closed, and
+    /// its disk loses nothing.
     Crash,
     /// It starts (again) from what is on its disk.
     Start,
@@ -249,6 +256,14 @@ pub enum When {
     },
     /// The event with this index in the plan was carried out.
     After(usize),
+}
+
+fn port() -> u16 {
+    6881
+}
+
+fn is_port(number: &u16) -> bool {
+    *number == port()
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -284,6 +299,24 @@ impl Plan {
     /// The peer called `name`, as an index into [`Plan::peers`].
     pub fn peer(&self, name: &str) -> Option<usize> {
         self.peers.iter().position(|peer| peer.name == name)
+    }
+
+    /// Where `peer` reaches `other`, both as indices: by loopback if they run on one
+    /// host.
+    pub fn contact(&self, peer: usize, other: usize) -> SocketAddr {
+        let PeerPlan { address, port, .. } = self.peers[other];
+        let loopback = || match address {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let ip = if self.peers[peer].address == address { loopback() } else { address };
+        SocketAddr::new(ip, port)
+    }
+
+    /// Whether `peer` has its host to share with others.
+    pub fn shares_host(&self, peer: usize) -> bool {
+        let address = self.peers[peer].address;
+        self.peers.iter().filter(|other| other.address == address).count() > 1
     }
 
     /// Whether some link has a bandwidth or a queue.

@@ -261,13 +261,13 @@ impl<'a, S: Stage> Run<'a, S> {
 
     fn start(&mut self, peer: usize) {
         let plan = &self.plan.peers[peer];
-        let address = |name: &String| {
+        let contact = |name: &String| {
             let known = self.plan.peer(name).expect("a plan's peers know its peers");
-            self.plan.peers[known].address
+            self.plan.contact(peer, known)
         };
         let mut metainfo = self.content.metainfo().clone();
         metainfo.announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
-        let setup = Setup::new(metainfo, self.plan, plan, plan.knows.iter().map(address).collect());
+        let setup = Setup::new(metainfo, self.plan, plan, plan.knows.iter().map(contact).collect());
         let (leave, word) = watch::channel(false);
         self.leave[peer] = Some(leave);
         let place = Place(peer);

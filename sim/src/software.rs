@@ -12,9 +12,6 @@ use tokio::sync::watch;
 
 use crate::plan::{self, PeerPlan, Plan};
 
-/// Where peers listen. BEP 3 suggests it.
-pub(crate) const PEER_PORT: u16 = 6881;
-
 /// What a peer's user set up.
 pub(crate) struct Setup {
     pub(crate) metainfo: Metainfo,
@@ -28,13 +25,13 @@ impl Setup {
         metainfo: Metainfo,
         plan: &Plan,
         peer: &PeerPlan,
-        knows: Vec<IpAddr>,
+        knows: Vec<SocketAddr>,
     ) -> Setup {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         Setup {
             metainfo,
             session: SessionOptions {
-                listen: SocketAddr::new(unspecified, PEER_PORT),
+                listen: SocketAddr::new(unspecified, peer.port),
                 upload_limit: peer.upload_limit.and_then(NonZeroU64::new),
                 download_limit: peer.download_limit.and_then(NonZeroU64::new),
             },
@@ -42,7 +39,7 @@ impl Setup {
                 pex: peer.pex,
                 fast: peer.fast,
                 announce: peer.announce,
-                peers: knows.into_iter().map(|ip| SocketAddr::new(ip, PEER_PORT)).collect(),
+                peers: knows,
                 upload_slots: peer.upload_slots,
                 choke_round: Duration::from_millis(peer.choke_round_ms),
                 locality: locality(peer),
@@ -79,7 +76,7 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
 ) {
     let session = Session::start(network, env.clone(), disk, setup.session)
         .await
-        .expect("nobody else listens on this host");
+        .expect("nobody else listens there");
     let download = session.add(setup.metainfo, setup.download).expect("it is the only one");
     // An error is that the stage is gone, and the host with it.
     let _ = leave.wait_for(|leave| *leave).await;

@@ -46,7 +46,8 @@ pub(crate) trait Stage {
     type Network: Network;
 
     /// Adds a host, powered, with nothing running on it; its name resolves to its
-    /// address. All are there before the first move.
+    /// address. If that is another's already, they share it, and the other's link;
+    /// each has tasks and a disk of its own. All are there before the first move.
     fn add_host(&mut self, name: &str, address: IpAddr, link: HostLink) -> Place;
 
     /// Shows every stream's bytes to `tap`.
@@ -67,6 +68,10 @@ pub(crate) trait Stage {
 
     /// Cuts a host's power: no FIN, no RST, and of what was not synced some is lost.
     fn crash(&mut self, host: Place);
+
+    /// Kills a host's processes: its kernel closes their sockets, and its disk loses
+    /// nothing.
+    fn kill(&mut self, host: Place);
 
     /// Gives a crashed host its power back.
     fn revive(&mut self, host: Place);

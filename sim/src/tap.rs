@@ -28,13 +28,14 @@ pub enum Direction {
 /// Watches every stream of a world, at the point where the application writes
 /// and reads. It is called in the middle of a poll and must not call back.
 pub trait Tap {
-    /// A connection is established.
+    /// A connection is established, by or to the `owner`th host, between these local
+    /// and remote addresses.
     fn opened(
         &self,
         stream: StreamId,
         now: Time,
-        local: SocketAddr,
-        remote: SocketAddr,
+        owner: usize,
+        ends: [SocketAddr; 2],
         direction: Direction,
     );
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use reseed_protocol::{
-    Connection, Torrent,
+    Connection, ConnectionId, Torrent,
     extension::{Extension, ExtensionHandshake, HashPiece, pex::PexMessage},
     torrent::{Event, Frame},
     wire::Message,
@@ -65,13 +65,16 @@ fn extension_handshake(payload: &[u8]) -> String {
 }
 
 /// An event as what its peer did, where that is not plain from what is said.
-pub(crate) fn event(event: &Event, name: impl Fn(SocketAddr) -> String) -> Option<String> {
+pub(crate) fn event(
+    event: &Event,
+    name: impl Fn(ConnectionId, SocketAddr) -> String,
+) -> Option<String> {
     Some(match event {
         Event::Connected { connection, addr, .. } => {
-            format!("is connected to {} as {connection}", name(*addr))
+            format!("is connected to {} as {connection}", name(*connection, *addr))
         }
         Event::Disconnected { connection, addr, reason } => {
-            format!("parts from {} on {connection}: {reason}", name(*addr))
+            format!("parts from {} on {connection}: {reason}", name(*connection, *addr))
         }
         Event::PieceVerified { piece } => format!("has verified piece {piece}"),
         Event::PieceFailed { piece, blamed: Some(blamed) } => {
@@ -91,8 +94,12 @@ pub(crate) fn event(event: &Event, name: impl Fn(SocketAddr) -> String) -> Optio
 }
 
 /// How a torrent's connections stand, one in a line.
-pub(crate) fn connections(torrent: &Torrent, name: impl Fn(SocketAddr) -> String) -> Vec<String> {
-    torrent.connections().map(|connection| describe(connection, name(connection.addr()))).collect()
+pub(crate) fn connections(
+    torrent: &Torrent,
+    name: impl Fn(ConnectionId, SocketAddr) -> String,
+) -> Vec<String> {
+    let name = |connection: &Connection| name(connection.id(), connection.addr());
+    torrent.connections().map(|connection| describe(connection, name(connection))).collect()
 }
 
 fn describe(connection: &Connection, name: String) -> String {

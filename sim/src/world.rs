@@ -145,6 +145,35 @@ impl World {
         self.host(id)
     }
 
+    /// Adds a user of `landlord`'s stack and link, with processes and an empty disk
+    /// of its own; its name resolves to the same addresses.
+    ///
+    /// # Panics
+    ///
+    /// If the world has run already, or the name is taken.
+    pub fn add_lodger(&mut self, name: &str, landlord: HostId) -> HostHandle {
+        let building = matches!(self.stacks, Stacks::Building(_));
+        assert!(building, "adding host {name:?} to a world that has run already");
+        let addresses = self.addresses(landlord).to_vec();
+        let id = HostId(self.hosts.len() as u32);
+        let stack = self.core.hosts.borrow()[landlord.index()].stack;
+        self.core.hosts.borrow_mut().push(CoreHost {
+            name: name.into(),
+            stack,
+            sockets: Vec::new(),
+        });
+        // Its packets are the landlord's.
+        self.wire.add_host(&[], self.link(landlord));
+        self.add_name(name, addresses.iter().copied());
+        self.hosts.push(Host {
+            addresses,
+            disk: SimDisk::new(),
+            incarnation: Incarnation::default(),
+            powered: true,
+        });
+        self.host(id)
+    }
+
     /// Makes `name` resolve to `addresses`.
     ///
     /// # Panics

@@ -288,8 +288,8 @@ impl Tap for Notes {
         &self,
         stream: StreamId,
         now: Time,
-        local: SocketAddr,
-        remote: SocketAddr,
+        _owner: usize,
+        [local, remote]: [SocketAddr; 2],
         direction: Direction,
     ) {
         let note = format!("{now} {} {local} {remote} {direction:?}", stream.0);

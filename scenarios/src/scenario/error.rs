@@ -117,6 +117,14 @@ pub enum Problem {
     /// An announce without anybody to hear it.
     #[error("there is no tracker to announce to, expected a [tracker] table")]
     NoTracker,
+    /// Options on one axis with different numbers of values.
+    #[error("on axis {axis} there are {} values, and {} elsewhere", lengths[0], lengths[1])]
+    AxisLengths {
+        /// Its number.
+        axis: u64,
+        /// Values (count).
+        lengths: [u64; 2],
+    },
     /// A queue at a link that is never busy.
     #[error("a queue needs a `bandwidth`: a link without one is never busy")]
     QueueWithoutBandwidth,

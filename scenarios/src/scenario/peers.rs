@@ -51,7 +51,9 @@ impl<'a> Roster<'a> {
                 None => Vec::from([peers.name.clone()]),
                 Some(count) => (1..=count).map(|n| format!("{}-{n}", peers.name)).collect(),
             };
-            let numbered = count.is_some();
+            let here = dice.of(&subject).flag(peers.here, &at("here"));
+            let members = if here { members } else { Vec::new() };
+            let numbered = count.is_some() || !here;
             for name in members.iter().chain(numbered.then_some(&peers.name)) {
                 if !taken.insert(name.clone()) {
                     return Err(at("name").problem(Problem::NameTaken { name: name.clone() }));
@@ -97,7 +99,8 @@ impl<'a> Roster<'a> {
 
     fn find(&self, name: &str) -> Option<Found<'_>> {
         self.groups.iter().find_map(|group| {
-            if group.peers.count.is_some() && group.peers.name == name {
+            let several = group.peers.count.is_some() || group.members.is_empty();
+            if several && group.peers.name == name {
                 return Some(Found::Group(&group.members));
             }
             group.members.iter().find(|member| *member == name).map(Found::Peer)
@@ -124,7 +127,9 @@ pub(super) fn plan(
     has_tracker: bool,
     dice: Dice<'_>,
 ) -> Result<Vec<PeerPlan>, ScenarioError> {
-    let mut plans = Vec::new();
+    let mut plans: Vec<PeerPlan> = Vec::new();
+    let mut together = Vec::new();
+    let mut known_back = Vec::new();
     for (index, group) in roster.groups.iter().enumerate() {
         for name in &group.members {
             let subject = subject(name);
@@ -137,9 +142,32 @@ pub(super) fn plan(
             };
             let subnet = drafting.subnet(group.peers)?;
             plans.push(drafting.peer(group.peers, name, address(subnet, plans.len()))?);
+            together.push(dice.of(&subject).flag(group.peers.same_host, &drafting.at("same_host")));
+            if dice.of(&subject).flag(group.peers.known_back, &drafting.at("known_back")) {
+                known_back.push(plans.len() - 1);
+            }
+        }
+    }
+    put_on_one_host(plans.iter_mut().zip(together).filter(|(_, together)| *together));
+    for peer in known_back {
+        let PeerPlan { name, knows, .. } = plans[peer].clone();
+        for other in plans.iter_mut().filter(|other| knows.contains(&other.name)) {
+            if !other.knows.contains(&name) {
+                other.knows.push(name.clone());
+            }
         }
     }
     Ok(plans)
+}
+
+/// Gives these peers the address and link of the first, and ports one after the other.
+fn put_on_one_host<'a>(peers: impl Iterator<Item = (&'a mut PeerPlan, bool)>) {
+    let mut host = None;
+    for (peer, _) in peers {
+        let (address, link, port) = host.get_or_insert((peer.address, peer.link, peer.port));
+        (peer.address, peer.link, peer.port) = (*address, *link, *port);
+        *port += 1;
+    }
 }
 
 /// What the plan of one peer needs to know.

@@ -10,8 +10,8 @@ use reseed_sim::{
 };
 
 use super::{
-    Draw, Flag, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker, events,
-    peers, torrent,
+    Draw, Flag, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker,
+    axes::Axes, events, peers, torrent,
 };
 
 /// Where the tracker is.
@@ -25,7 +25,7 @@ impl Scenario {
     /// place: to add, remove or fix one leaves the others as they are.
     pub fn plan(&self, seed: u64) -> Result<Plan, ScenarioError> {
         check_name(&self.name, Place::root().field("name"))?;
-        let dice = Dice { seed, subject: "scenario" };
+        let dice = Dice { seed, subject: "scenario", axes: Axes::of(self)? };
         let torrent = torrent::plan(&self.torrent, dice)?;
         let pieces = layout(&torrent).pieces();
         let roster = peers::Roster::new(&self.peers, dice)?;
@@ -97,6 +97,7 @@ fn plan_tracker(tracker: &Tracker, dice: Dice<'_>) -> Result<TrackerPlan, Scenar
 pub(super) struct Dice<'a> {
     seed: u64,
     subject: &'a str,
+    axes: Axes,
 }
 
 impl<'a> Dice<'a> {
@@ -116,7 +117,10 @@ impl<'a> Dice<'a> {
     }
 
     pub(super) fn flag(self, flag: Flag, place: &Place) -> bool {
-        flag.sample(&mut self.rng(place))
+        match flag {
+            Flag::Each { each, axis } => each.get(self.axes.turn(self.seed, axis)),
+            flag => flag.sample(&mut self.rng(place)),
+        }
     }
 
     pub(super) fn number<T: Quantity>(self, draw: Draw<T>, place: &Place) -> T {

@@ -47,6 +47,10 @@ impl<S: Stage> Run<'_, S> {
                 self.await_stop(&[peer]);
                 self.lab.ended(peer, self.stage.now(), "has left");
             }
+            Action::Crash if up && self.plan.shares_host(peer) => {
+                self.stage.kill(Place(peer));
+                self.lab.ended(peer, now, "is killed");
+            }
             Action::Crash if up => {
                 self.stage.crash(Place(peer));
                 self.lab.ended(peer, now, "loses power");

@@ -94,7 +94,7 @@ impl<S: Stage> Run<'_, S> {
 fn leftovers<S: Stage>(stage: &S, lab: &Lab, plan: &Plan, peer: usize) -> Vec<String> {
     let left = stage.leftovers(Place(peer));
     let tasks = left.tasks.into_iter().map(|task| format!("task {task:?}"));
-    let streams = lab.open_streams(plan.peers[peer].address);
+    let streams = lab.open_streams(peer);
     let all = tasks.chain(left.sockets).chain(streams);
     all.map(|what| format!("{}: {what}", plan.peers[peer].name)).collect()
 }

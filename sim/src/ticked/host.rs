@@ -12,7 +12,10 @@ use std::{
 };
 
 use reseed_protocol::Time;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::AbortHandle,
+};
 use turmoil::net::TcpStream;
 
 use super::TickedOptions;
@@ -51,13 +54,19 @@ impl Shared {
 /// A host, through all its incarnations.
 pub(super) struct Host {
     pub(super) name: Rc<str>,
+    /// In the order of adding.
+    pub(super) index: usize,
     pub(super) address: IpAddr,
     pub(super) shared: Rc<Shared>,
     pub(super) tasks: Rc<Roll<Rc<str>>>,
     pub(super) sockets: Rc<Roll<Socket>>,
     pub(super) timers: Rc<Roll<()>>,
-    /// To the supervisor, which lives as long as an incarnation.
-    inbox: RefCell<Option<UnboundedSender<Task>>>,
+    /// To the supervisor of the address, which lives as long as an incarnation of its
+    /// first host.
+    inbox: Rc<RefCell<Option<UnboundedSender<Task>>>>,
+    lodger: bool,
+    /// The present tasks, to be ended alone.
+    aborts: RefCell<Vec<AbortHandle>>,
     halt: RefCell<Option<Halt>>,
     /// Polls of tasks at the time before them (count).
     polls: Cell<(Time, u64)>,
@@ -73,18 +82,42 @@ pub(super) enum Halt {
 }
 
 impl Host {
-    pub(super) fn new(name: &str, address: IpAddr, shared: Rc<Shared>) -> Host {
+    pub(super) fn new(name: &str, index: usize, address: IpAddr, shared: Rc<Shared>) -> Host {
         Host {
             name: name.into(),
+            index,
             address,
             shared,
             tasks: Rc::default(),
             sockets: Rc::default(),
             timers: Rc::default(),
-            inbox: RefCell::default(),
+            inbox: Rc::default(),
+            lodger: false,
+            aborts: RefCell::default(),
             halt: RefCell::default(),
             polls: Cell::default(),
         }
+    }
+
+    /// Lets its tasks be started by the supervisor of a host at the same address.
+    pub(super) fn lodge_with(&mut self, landlord: &Host) {
+        self.inbox = landlord.inbox.clone();
+        self.lodger = true;
+    }
+
+    /// Whether the address was another's before.
+    pub(super) fn is_lodger(&self) -> bool {
+        self.lodger
+    }
+
+    /// Whether others have the same address.
+    pub(super) fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.inbox) > 1
+    }
+
+    /// Ends its tasks, and nobody else's at the same address.
+    pub(super) fn abort_tasks(&self) {
+        self.aborts.take().iter().for_each(AbortHandle::abort);
     }
 
     pub(super) fn now(&self) -> Time {
@@ -98,8 +131,14 @@ impl Host {
         *self.inbox.borrow_mut() = Some(sender);
         async move {
             while let Some(task) = inbox.recv().await {
+                let host = task.host.clone();
                 #[expect(clippy::disallowed_methods, reason = "the task has a name and a host")]
-                drop(tokio::task::spawn_local(task));
+                let abort = tokio::task::spawn_local(task).abort_handle();
+                if host.is_shared() {
+                    let mut aborts = host.aborts.borrow_mut();
+                    aborts.retain(|abort| !abort.is_finished());
+                    aborts.push(abort);
+                }
             }
             Ok(())
         }

@@ -106,6 +106,19 @@ struct Slot {
     powered: bool,
 }
 
+impl Slot {
+    /// A host that is up, with an empty disk and a perfect link.
+    fn new(host: Rc<Host>) -> Slot {
+        Slot {
+            host,
+            link: HostLink::default(),
+            disk: SimDisk::new(),
+            incarnation: Incarnation::default(),
+            powered: true,
+        }
+    }
+}
+
 impl TickedStage {
     /// An empty stage at time zero.
     pub(crate) fn new(options: TickedOptions) -> TickedStage {
@@ -165,18 +178,11 @@ impl TickedStage {
                     let name = &host.name;
                     let words = format!("at {at} s task {task:?} of {name} {panic}");
                     self.panics.push(words);
-                    self.kill(Place(index));
+                    Stage::kill(self, Place(index));
                 }
             }
         }
         Ok(())
-    }
-
-    /// Kills a host's processes; its kernel closes their sockets.
-    fn kill(&mut self, place: Place) {
-        let slot = &mut self.slots[place.0];
-        slot.incarnation = slot.incarnation.end();
-        self.sim.bounce(slot.host.address);
     }
 }
 
@@ -186,27 +192,33 @@ impl Stage for TickedStage {
 
     /// # Panics
     ///
-    /// If the name or the address is taken.
+    /// If the name is taken.
     fn add_host(&mut self, name: &str, address: IpAddr, link: HostLink) -> Place {
         let place = Place(self.slots.len());
+        let landlord = self.slots.iter().find(|slot| slot.host.address == address);
+        let landlord = landlord.map(|slot| (slot.host.clone(), slot.link));
         let previous = self.shared.names.borrow_mut().insert(name.to_owned(), address);
         assert!(previous.is_none(), "the name {name:?} is taken");
         self.shared.addresses.borrow_mut().insert(address);
-        let host = Rc::new(Host::new(name, address, self.shared.clone()));
+        let mut host = Host::new(name, place.0, address, self.shared.clone());
+        if let Some((landlord, link)) = landlord {
+            host.lodge_with(&landlord);
+            let host = Rc::new(host);
+            self.slots.push(Slot { link, ..Slot::new(host) });
+            return place;
+        }
+        let host = Rc::new(host);
         let supervised = host.clone();
         self.sim.host(address, move || supervised.supervise());
         for other in &self.slots {
+            if other.host.is_lodger() {
+                continue;
+            }
             let (latency, jitter) = between(&link, &other.link);
             self.sim.set_link_latency(address, other.host.address, latency);
             self.sim.set_link_max_message_latency(address, other.host.address, latency + jitter);
         }
-        self.slots.push(Slot {
-            host,
-            link,
-            disk: SimDisk::new(),
-            incarnation: Incarnation::default(),
-            powered: true,
-        });
+        self.slots.push(Slot { link, ..Slot::new(host) });
         place
     }
 
@@ -263,6 +275,17 @@ impl Stage for TickedStage {
         slot.host.cut_streams();
         self.sim.crash(slot.host.address);
         slot.host.close_inbox();
+    }
+
+    /// Its tasks are gone with the next step.
+    fn kill(&mut self, host: Place) {
+        let slot = &mut self.slots[host.0];
+        slot.incarnation = slot.incarnation.end();
+        if slot.host.is_shared() {
+            slot.host.abort_tasks();
+        } else {
+            self.sim.bounce(slot.host.address);
+        }
     }
 
     fn revive(&mut self, host: Place) {

@@ -53,7 +53,7 @@ impl TickedNetwork {
         let id = shared.next_stream();
         let tap = shared.tap.borrow().clone();
         let Some(tap) = tap else { return Ok(Tapped::unwatched(stream)) };
-        tap.opened(id, shared.now.get(), local, remote, direction);
+        tap.opened(id, shared.now.get(), self.host.index, [local, remote], direction);
         Ok(Tapped::watched(stream, id, tap, Rc::new(move || shared.now.get())))
     }
 

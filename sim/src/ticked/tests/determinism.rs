@@ -17,11 +17,11 @@ impl Tap for Digester {
         &self,
         stream: StreamId,
         now: Time,
-        local: SocketAddr,
-        remote: SocketAddr,
+        owner: usize,
+        ends: [SocketAddr; 2],
         direction: Direction,
     ) {
-        self.add(("opened", stream, now, local, remote, direction == Direction::Incoming));
+        self.add(("opened", stream, now, owner, ends, direction == Direction::Incoming));
     }
 
     fn wrote(&self, stream: StreamId, now: Time, bytes: &[u8]) {
