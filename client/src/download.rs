@@ -9,8 +9,8 @@ use std::{
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, ConnectionId, Defect, Defects, HashTree, InfoHash, Locality, PeerId, State, Status,
-    Time,
+    Bitfield, Block, ConnectionId, Defect, Defects, Delivery, HashTree, InfoHash, Locality, PeerId,
+    State, Status, Time, Video,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse},
@@ -23,6 +23,7 @@ use crate::{
     peer::{self, PeerHandle, Shared},
     race,
     race::timeout_at,
+    stream::{Buffer, Stream},
 };
 
 /// Things that happened to connections and wait for the torrent's task (count);
@@ -58,6 +59,8 @@ pub struct DownloadOptions {
     pub locality: Locality,
     /// Connections at a time (count).
     pub connections_max: usize,
+    /// Play this while it comes in; see [`Download::stream`].
+    pub stream: Option<Video>,
     /// Bugs written back in.
     pub defects: Defects,
 }
@@ -73,6 +76,7 @@ impl Default for DownloadOptions {
             choke_round: Duration::from_secs(10),
             locality: Locality::Anywhere,
             connections_max: 50,
+            stream: None,
             defects: Defects::NONE,
         }
     }
@@ -82,6 +86,9 @@ impl Default for DownloadOptions {
 pub(crate) enum Command<S> {
     Accept(Inbound<S>),
     AddPeers(Vec<SocketAddr>),
+    Seek { stream: u64, at: u64 },
+    Taken { stream: u64, bytes: u64 },
+    Pause { paused: bool },
     Stop,
 }
 
@@ -98,6 +105,7 @@ pub struct Download<S> {
     info_hash: InfoHash,
     commands: mpsc::UnboundedSender<Command<S>>,
     status: watch::Receiver<Status>,
+    buffer: Rc<Buffer>,
 }
 
 impl<S> Clone for Download<S> {
@@ -106,6 +114,7 @@ impl<S> Clone for Download<S> {
             info_hash: self.info_hash,
             commands: self.commands.clone(),
             status: self.status.clone(),
+            buffer: self.buffer.clone(),
         }
     }
 }
@@ -136,6 +145,12 @@ impl<S> Download<S> {
     pub fn add_peers(&self, addrs: Vec<SocketAddr>) {
         // One that has ended has no use for them.
         let _ = self.commands.send(Command::AddPeers(addrs));
+    }
+
+    /// Reads what [`DownloadOptions::stream`] names, from its byte `at` on, in order
+    /// and as it comes in. Of a download that is not streamed nothing ever comes.
+    pub fn stream(&self, at: u64) -> Stream<S> {
+        Stream::open(self.commands.clone(), self.buffer.clone(), at)
     }
 
     /// Asks it to stop; [`Download::stopped`] tells when it has.
@@ -171,7 +186,9 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
     let peer_id = PeerId::generate(&mut rng);
     let status = Status::waiting(metainfo.info_hash, peer_id, pieces, env.now());
     let (told, status) = watch::channel(status);
-    let download = Download { info_hash: metainfo.info_hash, commands, status };
+    let buffer = Rc::new(Buffer::default());
+    let download =
+        Download { info_hash: metainfo.info_hash, commands, status, buffer: buffer.clone() };
     let driver = Driver {
         network,
         env,
@@ -183,6 +200,7 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
         commands: received,
         early: Vec::new(),
         status: told,
+        buffer,
         peer_id,
         rng,
     };
@@ -202,6 +220,8 @@ pub(crate) struct Driver<N: Network, E, D> {
     /// What it was told before it was ready for it.
     early: Vec<Command<N::Stream>>,
     status: watch::Sender<Status>,
+    /// What is handed to who plays it.
+    buffer: Rc<Buffer>,
     peer_id: PeerId,
     rng: ChaCha8Rng,
 }
@@ -210,10 +230,12 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     /// Runs the download to its end.
     pub(crate) async fn run(self) {
         let (env, status) = (self.env.clone(), self.status.clone());
+        let buffer = self.buffer.clone();
         let ended = self.download().await;
         if let Err(error) = &ended {
             tracing::error!(%error, "download ended");
         }
+        buffer.stop();
         let error = ended.err().map(|error| error.to_string());
         status.send_modify(|status| *status = status.clone().ended(error, env.now()));
     }
@@ -230,6 +252,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             choke_round: self.options.choke_round,
             locality: self.options.locality,
             connections_max: self.options.connections_max,
+            stream: self.options.stream,
             transcript: self.env.listens(),
             defects: self.options.defects,
             ..Config::new(self.peer_id, self.port)
@@ -379,6 +402,9 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
         match command {
             Some(Command::Accept(inbound)) => self.accept(inbound),
             Some(Command::AddPeers(addrs)) => self.handle(Input::AddPeers { addrs }),
+            Some(Command::Seek { stream, at }) => self.handle(Input::Seek { stream, at }),
+            Some(Command::Taken { stream, bytes }) => self.handle(Input::Taken { stream, bytes }),
+            Some(Command::Pause { paused }) => self.handle(Input::Pause { paused }),
             // Nobody is left who could tell us anything.
             Some(Command::Stop) | None => self.stop(),
         }
@@ -482,6 +508,7 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                     let valid = self.storage.finish(piece, &expected)?;
                     return Ok(Some(Input::PieceChecked { piece, valid }));
                 }
+                Output::Deliver { stream, delivery } => self.deliver(stream, delivery),
                 Output::Announce(request) => self.announce(&request),
                 Output::Event(event) => self.happened(event),
                 Output::Spoken(spoken) => self.driver.env.spoke(&self.torrent, &spoken),
@@ -489,6 +516,17 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
             }
         }
         Ok(None)
+    }
+
+    /// Hands the reader what it is to have next.
+    fn deliver(&self, stream: u64, delivery: Delivery) {
+        match delivery {
+            Delivery::Bytes { piece, begin, length } => {
+                let bytes = self.storage.read_block(Block { piece, begin, length });
+                self.driver.buffer.push(stream, bytes);
+            }
+            Delivery::End => self.driver.buffer.end(stream),
+        }
     }
 
     fn dial(&mut self, connection: ConnectionId, addr: SocketAddr) {

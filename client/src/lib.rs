@@ -8,6 +8,8 @@
 //! - [`Env`]: clock, timers, tasks, randomness; the machine's is [`TokioEnv`]
 //! - [`Disk`]: files; the machine's is [`FileDisk`], and [`MemoryDisk`] has none
 //!
+//! [`Stream`] reads a download while it comes in.
+//!
 //! What else may be of use alone: [`Storage`] keeps a torrent's content, and
 //! [`ResumeData`] what is known of it; [`Tasks`] owns tasks, and leaves none behind;
 //! [`race!`] waits for the first of several futures, in the order written;
@@ -30,6 +32,7 @@ mod real;
 mod resume;
 mod session;
 mod storage;
+mod stream;
 mod substream;
 mod tasks;
 mod waiting;
@@ -50,6 +53,7 @@ pub use reseed_protocol::{State, Status};
 pub use resume::{ResumeData, ResumeError};
 pub use session::{Session, SessionError, SessionOptions};
 pub use storage::{Checker, Storage};
+pub use stream::{Stream, StreamError};
 pub use substream::substream;
 pub use tasks::{Spawner, Tasks};
 pub use waiting::{Wait, Waiting};

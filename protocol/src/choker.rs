@@ -27,6 +27,10 @@ pub struct ChokerOptions {
     /// Upload slots (count), the optimistic one included. BEP 3: 4; libtorrent: 8.
     /// A single slot is the optimistic one; with none nobody is ever unchoked.
     pub slots: usize,
+    /// Whether those who want nothing are unchoked as well while slots are free, so
+    /// that they may ask at once when that changes. Mainline does; BEP 3 §choking
+    /// unchokes the uninterested too, and chokes somebody when they want something.
+    pub fill: bool,
     /// Between two rounds, in which the best are chosen anew. BEP 3: 10 s.
     pub round: Duration,
     /// How long one peer holds the optimistic slot; it changes hands in the next
@@ -38,6 +42,7 @@ impl Default for ChokerOptions {
     fn default() -> ChokerOptions {
         ChokerOptions {
             slots: 4,
+            fill: true,
             round: Duration::from_secs(10),
             optimistic: Duration::from_secs(30),
         }
@@ -153,7 +158,8 @@ impl Choker {
     }
 
     /// Who is to be unchoked from now on, of all connections; everyone else is to
-    /// be choked. Only interested peers are, and never more than there are slots.
+    /// be choked. Never are more interested peers than there are slots, and if there
+    /// are fewer, so are all that are not interested ([`ChokerOptions::fill`]).
     ///
     /// Call it when a round is due, and whenever a peer comes, goes or changes
     /// its interest. Between rounds those unchoked stay so, and only slots that
@@ -197,7 +203,11 @@ impl Choker {
         for peer in interested.iter().filter(|peer| !unchoked.contains(&peer.connection)) {
             self.waiting_since.entry(peer.connection).or_insert(now);
         }
-        unchoked
+        if !self.options.fill || unchoked.len() >= self.options.slots {
+            return unchoked;
+        }
+        let idle = contenders.iter().filter(|peer| !peer.interested).map(|peer| peer.connection);
+        unchoked.into_iter().chain(idle).collect()
     }
 
     /// Gives regular slots to the best, until `slots` are taken.

@@ -91,6 +91,9 @@ pub struct Connection {
     pub(crate) unrequested: u32,
     /// Rejects since the last block or unchoke, though we were unchoked.
     pub(crate) rejections: u32,
+    /// Requests for what is played next that it was too late with, less the blocks
+    /// that came since (count).
+    pub(crate) lapses: u32,
     pub(crate) last_block: Time,
     pub(crate) snubbed: bool,
     pub(crate) pipeline: Pipeline,
@@ -165,6 +168,7 @@ impl Connection {
             abandoned: VecDeque::new(),
             unrequested: 0,
             rejections: 0,
+            lapses: 0,
             last_block: now,
             snubbed: false,
             pipeline: Pipeline::new(),
@@ -237,6 +241,32 @@ impl Connection {
     /// Our requests that wait for a block, oldest first.
     pub fn requested(&self) -> impl ExactSizeIterator<Item = Block> + '_ {
         self.requested.iter().map(|request| request.block)
+    }
+
+    /// Our requests that wait for a block, oldest first, and when each was made.
+    pub fn requests(&self) -> impl ExactSizeIterator<Item = (Block, Time)> + '_ {
+        self.requested.iter().map(|request| (request.block, request.sent))
+    }
+
+    /// When anything came from the remote last.
+    pub fn last_received(&self) -> Time {
+        self.last_received
+    }
+
+    /// Pieces that the remote lets us request while it chokes us. BEP 6.
+    pub fn allowed_fast(&self) -> &BTreeSet<u32> {
+        &self.allowed_fast
+    }
+
+    /// Whether the remote refused so many requests that we wait for a sign of it.
+    pub fn refuses(&self) -> bool {
+        self.rejections >= Connection::REJECTIONS_MAX
+    }
+
+    /// How often it was late with what is played next, less the blocks that came
+    /// since (count).
+    pub fn lapses(&self) -> u32 {
+        self.lapses
     }
 
     /// The remote's requests that wait for us (count): those queued and those

@@ -49,8 +49,14 @@ defects! {
         "Of those who wait for the optimistic slot the nearest are always first, so that it never comes round to the others.";
     LoserStaysUnchoked, "loser-stays-unchoked", "I-SLOT",
         "Who loses its upload slot is not choked.";
+    NoTransporterWhenComplete, "no-transporter-when-complete", "I-INIT",
+        "A streamed download that is complete when it starts gets no transporter, and the one-second check asks its picker on every connection that does not choke it.";
     PexInPrivate, "pex-in-private", "I-PRIV",
         "Peer exchange is offered in a private torrent.";
+    PieceZeroIsFalse, "piece-zero-is-false", "I-STREAM",
+        "Piece 0 is never asked of a remote that was late.";
+    PlaybackClamped, "playback-clamped", "I-DONE",
+        "After the last piece the playback position is that of the last piece again, and no end is seen.";
     RequestWhileChoked, "request-while-choked", "I-WIRE",
         "Requests go out as if the remote had unchoked us.";
     TaskWithoutOwner, "task-without-owner", "I-STOP",

@@ -12,6 +12,7 @@
 //! - [`Picker`]: where every block stands, and which to ask for next
 //! - [`Choker`]: who may download from us
 //! - [`Pipeline`]: how many requests to keep open
+//! - [`playback`]: when what is played is handed to its reader
 //! - [`PeerTable`]: which addresses there are, and when to dial them
 //! - [`tracker::Announcer`]: when to tell the tracker what
 //! - [`HashTree`]: what the pieces of a Merkle torrent hash to
@@ -40,6 +41,7 @@ pub mod metainfo;
 mod peer_table;
 mod picker;
 mod pipeline;
+pub mod playback;
 mod rate;
 mod status;
 mod time;
@@ -59,8 +61,12 @@ pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use locality::{Locality, Prefix};
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use peer_table::{PeerTable, Source, is_dialable};
-pub use picker::{BlockState, Failure, PartialPiece, Picker, PickerOptions, Receipt};
+pub use picker::{
+    Asker, BlockState, Failure, NotWired, PartialPiece, Picker, PickerOptions, Receipt, Span,
+    Streaming,
+};
 pub use pipeline::Pipeline;
+pub use playback::{Delivery, Transporter, Video};
 pub use rate::Meter;
 pub use status::{PeerStatus, PieceTimes, PlaybackState, PlaybackStats, State, Status, VideoInfo};
 pub use time::Time;

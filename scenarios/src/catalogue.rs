@@ -35,7 +35,11 @@ pub fn catalogue() -> &'static [Entry] {
         "crash-and-resume",
         "multi-file",
         "locality",
-        "wild"
+        "vod",
+        "streaming-picker-crash",
+        "piece-zero",
+        "playback-end",
+        "wild",
     ]
 }
 

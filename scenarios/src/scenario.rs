@@ -28,6 +28,7 @@ mod flag;
 mod history;
 mod peers;
 mod plan;
+mod player;
 mod torrent;
 
 pub use draw::{Draw, Quantity};
@@ -35,6 +36,7 @@ pub(crate) use error::Step;
 pub use error::{Place, Problem, ScenarioError};
 pub use flag::Flag;
 pub use history::{History, KnownDefect};
+pub use player::Player;
 use reseed_sim::plan::Action;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,6 +102,10 @@ pub struct Torrent {
     /// a Merkle torrent. BEP 30.
     #[serde(default = "no")]
     pub merkle: Flag,
+    /// Bytes a second that it plays with, if its largest file is a video; peers with
+    /// `stream` play it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate: Option<Draw<u64>>,
     /// Bytes of a single file. Either this or `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Draw<u64>>,
@@ -193,6 +199,13 @@ pub struct Peers {
     /// every third. BEP 3: 10 s.
     #[serde(default = "choke_round")]
     pub choke_round_s: Draw<f64>,
+    /// Fetch the video in the order in which it is played. Needs the torrent's
+    /// `bitrate`.
+    #[serde(default = "no")]
+    pub stream: Flag,
+    /// Who watches what it streams; by default somebody does, from start to end.
+    #[serde(default)]
+    pub player: Player,
 }
 
 /// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its

@@ -78,6 +78,26 @@ fn wild_passes_at_many_seeds_and_some_of_them_on_both_engines() {
     }
 }
 
+#[test]
+fn vod_passes_at_several_seeds_on_both_engines() {
+    passes("vod", 1..4);
+}
+
+#[test]
+fn streaming_picker_crash_passes_at_several_seeds_on_both_engines() {
+    passes("streaming-picker-crash", 1..4);
+}
+
+#[test]
+fn piece_zero_passes_at_several_seeds_on_both_engines() {
+    passes("piece-zero", 1..4);
+}
+
+#[test]
+fn playback_end_passes_at_several_seeds_on_both_engines() {
+    passes("playback-end", 1..4);
+}
+
 /// A transcript, as `reseed replay` prints it.
 #[derive(Default)]
 struct Transcript(String);

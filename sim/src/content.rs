@@ -151,6 +151,7 @@ impl Content {
             piece_length: info.layout().piece_length(),
             private: info.is_private(),
             merkle: info.root_hash().is_some(),
+            bitrate: None,
             files: info.files().iter().map(file).collect(),
         }
     }
@@ -163,6 +164,11 @@ impl Content {
     /// Its grid of pieces.
     pub fn layout(&self) -> Layout {
         self.metainfo.info.layout()
+    }
+
+    /// `length` bytes from `offset` on.
+    pub(crate) fn slice(&self, offset: u64, length: usize) -> &[u8] {
+        &self.bytes[offset as usize..][..length]
     }
 
     /// The bytes of a block.

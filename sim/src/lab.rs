@@ -11,7 +11,7 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use reseed_client::Env;
 use reseed_protocol::{
-    Bitfield, ConnectionId, PeerId, Time, Torrent,
+    Bitfield, ConnectionId, PeerId, Time, Torrent, Video,
     torrent::{Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
 };
@@ -48,6 +48,11 @@ struct Inner {
     ids: BTreeMap<PeerId, usize>,
     /// Which host's stream each open one is.
     streams: BTreeMap<StreamId, usize>,
+    /// Where each peer's player begins, for peers that have one.
+    players: Vec<Option<u64>>,
+    /// What they play, and its true bytes.
+    video: Option<Video>,
+    content: Rc<Content>,
     failure: Option<Failure>,
     /// What was said, for a reader; `None` if nobody reads.
     lines: Option<Vec<(Time, String)>>,
@@ -66,8 +71,19 @@ pub(crate) struct Peer {
     pub(crate) useful_bytes: u64,
     pub(crate) downloaded: u64,
     pub(crate) uploaded: u64,
+    /// Where its player is, bytes from the start of the video, until it has seen the
+    /// end.
+    pub(crate) playing: Option<u64>,
     /// For the evidence of a stall: whom it is connected to, and how that stands.
     pub(crate) connections: Vec<String>,
+}
+
+impl Peer {
+    /// Whether nothing is left to be waited for: it is complete and has played all
+    /// that it wanted to, or it is not there.
+    pub(crate) fn is_done(&self) -> bool {
+        !self.up || self.verified.is_full() && self.playing.is_none()
+    }
 }
 
 impl Lab {
@@ -81,7 +97,12 @@ impl Lab {
             useful_bytes: 0,
             downloaded: 0,
             uploaded: 0,
+            playing: None,
             connections: Vec::new(),
+        };
+        let watched = |peer: &crate::plan::PeerPlan| {
+            let player = peer.player.as_ref().filter(|_| peer.stream)?;
+            plan.torrent.video().map(|_| player.from)
         };
         let mut names = BTreeMap::new();
         let mut owners = BTreeMap::new();
@@ -108,6 +129,9 @@ impl Lab {
                 remotes: BTreeMap::new(),
                 ids: BTreeMap::new(),
                 streams: BTreeMap::new(),
+                players: plan.peers.iter().map(watched).collect(),
+                video: plan.torrent.video(),
+                content: content.clone(),
                 failure: None,
                 lines: lines.then(Vec::new),
             }),
@@ -162,7 +186,9 @@ impl Lab {
         let mut inner = self.inner.borrow_mut();
         inner.oracles.iter_mut().for_each(|oracle| oracle.started(peer));
         inner.remotes.retain(|(whose, _), _| *whose != peer);
+        let player = inner.players[peer];
         let state = &mut inner.peers[peer];
+        state.playing = player;
         state.verified = Bitfield::empty(state.verified.pieces());
         state.disk = Some(disk);
         state.up = true;
@@ -181,6 +207,46 @@ impl Lab {
     /// Something that the run does or sees, in words.
     pub(crate) fn note(&self, now: Time, words: String) {
         self.inner.borrow_mut().note(now, words);
+    }
+
+    /// A peer's player was given `bytes`, from byte `at` of the video on. They must be
+    /// true, and none may come after the last.
+    pub(crate) fn played(&self, peer: usize, at: u64, bytes: &[u8], now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        let video = inner.video.expect("a player plays a video");
+        inner.peers[peer].playing = Some(at + bytes.len() as u64);
+        if bytes.is_empty() {
+            let words = format!("{}'s player begins at byte {at}", inner.peers[peer].name);
+            return inner.note(now, words);
+        }
+        let finding = if at + bytes.len() as u64 > video.length {
+            Err(format!(
+                "its player has played all {} bytes and is given {} more: it never sees the end",
+                video.length,
+                bytes.len(),
+            ))
+        } else if inner.content.slice(video.offset + at, bytes.len()) != bytes {
+            let last = at + bytes.len() as u64 - 1;
+            Err(format!("its player is given wrong bytes, of {at} to {last} of the video"))
+        } else {
+            Ok(())
+        };
+        inner.judge(now, Code::Done, Some(peer), finding);
+        self.attention.set(self.attention.get() || inner.failure.is_some());
+    }
+
+    /// A peer's player was told that `at` is the end.
+    pub(crate) fn play_ended(&self, peer: usize, at: u64, now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        let length = inner.video.expect("a player plays a video").length;
+        inner.peers[peer].playing = None;
+        let words = format!("{}'s player sees the end, at byte {at}", inner.peers[peer].name);
+        inner.note(now, words);
+        if at != length {
+            let words = format!("its player sees the end at byte {at} of {length}");
+            inner.judge(now, Code::Done, Some(peer), Err(words));
+        }
+        self.attention.set(true);
     }
 
     /// Lets the oracles say their last word.
@@ -274,10 +340,11 @@ impl Lab {
         state.downloaded = torrent.downloaded();
         state.uploaded = torrent.uploaded();
         if self.explaining.get() {
-            let connections = transcript::connections(torrent, |connection, addr| {
+            let mut lines = transcript::connections(torrent, |connection, addr| {
                 inner.remote(peer, connection, addr)
             });
-            inner.peers[peer].connections = connections;
+            lines.extend(transcript::playback(torrent));
+            inner.peers[peer].connections = lines;
         }
         let state = &mut inner.peers[peer];
         let have = torrent.picker().have();

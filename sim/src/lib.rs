@@ -28,6 +28,7 @@ pub mod oracle;
 mod packets;
 mod panics;
 pub mod plan;
+mod player;
 mod power;
 mod random;
 mod report;

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use reseed_protocol::Defect;
+use reseed_protocol::{Defect, Video};
 use serde::{Deserialize, Serialize};
 
 /// All of a run that is decided before it starts.
@@ -58,6 +58,9 @@ pub struct TorrentPlan {
     /// Whether the metainfo has the root of a tree of hashes alone. BEP 30.
     #[serde(default, skip_serializing_if = "is_false")]
     pub merkle: bool,
+    /// Bytes a second that it plays with, if its largest file is a video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate: Option<u64>,
     /// Its files. One whose path is just the torrent's name makes a single-file
     /// torrent.
     pub files: Vec<FilePlan>,
@@ -123,6 +126,41 @@ pub struct PeerPlan {
     /// Whom it prefers to upload to.
     #[serde(default, skip_serializing_if = "is_anywhere")]
     pub locality: Locality,
+    /// Fetch the video in the order in which it is played; only with a bitrate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stream: bool,
+    /// Who watches what it streams, if somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub player: Option<PlayerPlan>,
+}
+
+/// Somebody who watches the video from some byte to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlayerPlan {
+    /// How long after its peer starts, milliseconds.
+    pub start_ms: u64,
+    /// Where it begins, bytes from the start of the video.
+    pub from: u64,
+    /// What it does in between, each once so many bytes were played; in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<(u64, PlayerAct)>,
+}
+
+/// What somebody who watches may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlayerAct {
+    /// Go elsewhere.
+    Seek {
+        /// Bytes from the start of the video.
+        to: u64,
+    },
+    /// Stand still.
+    Pause {
+        /// For how long, milliseconds.
+        ms: u64,
+    },
 }
 
 impl PeerPlan {
@@ -145,6 +183,8 @@ impl PeerPlan {
             download_limit: None,
             choke_round_ms: choke_round_ms(),
             locality: Locality::Anywhere,
+            stream: false,
+            player: None,
         }
     }
 }
@@ -285,6 +325,17 @@ mod defects {
     }
 }
 
+impl TorrentPlan {
+    /// What is played, if anything is: the largest file.
+    pub fn video(&self) -> Option<Video> {
+        let bitrate = self.bitrate?;
+        let largest = self.files.iter().map(|file| file.length).max()?;
+        let before = self.files.iter().take_while(|file| file.length < largest);
+        let offset = before.map(|file| file.length).sum();
+        Some(Video { offset, length: largest, bitrate })
+    }
+}
+
 impl TrackerPlan {
     /// The TCP port that it answers on: the one that is customary.
     pub const PORT: u16 = 6969;
@@ -317,6 +368,11 @@ impl Plan {
     pub fn shares_host(&self, peer: usize) -> bool {
         let address = self.peers[peer].address;
         self.peers.iter().filter(|other| other.address == address).count() > 1
+    }
+
+    /// Whether somebody streams.
+    pub fn streams(&self) -> bool {
+        self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream)
     }
 
     /// Whether some link has a bandwidth or a queue.

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use crate::{
     Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
-    lab::{Lab, Probed},
+    lab::{self, Lab, Probed},
     oracle::Code,
-    plan::{Has, LinkPlan, Plan, TrackerPlan},
+    plan::{Has, LinkPlan, PeerPlan, Plan, TrackerPlan},
+    player::Player,
     software::{self, Setup},
     stage::{Paused, Place, Stage},
     stall,
@@ -267,12 +268,20 @@ impl<'a, S: Stage> Run<'a, S> {
         };
         let mut metainfo = self.content.metainfo().clone();
         metainfo.announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
-        let setup = Setup::new(metainfo, self.plan, plan, plan.knows.iter().map(contact).collect());
+        let mut setup =
+            Setup::new(metainfo, self.plan, plan, plan.knows.iter().map(contact).collect());
         let (leave, word) = watch::channel(false);
         self.leave[peer] = Some(leave);
         let place = Place(peer);
         self.lab.started(peer, self.stage.disk(place), self.stage.now());
         let lab = self.lab.clone();
+        let video = setup.download.stream;
+        setup.player = plan.player.clone().zip(video).map(|(plan, video)| Player {
+            plan,
+            video,
+            peer,
+            lab: lab.clone(),
+        });
         self.stage.start(place, |env, network, disk| {
             Box::pin(software::run(network, Probed::new(env, lab, peer), disk, setup, word))
         });
@@ -284,12 +293,11 @@ impl<'a, S: Stage> Run<'a, S> {
         }
     }
 
-    /// Whether every event was carried out, and every peer that is up is complete.
+    /// Whether every event was carried out, and every peer that is up is complete and
+    /// has played what it wanted to.
     fn is_done(&self) -> bool {
         let everybody = self.joined.iter().all(|joined| *joined);
-        let complete = self
-            .lab
-            .with_peers(|peers| peers.iter().all(|peer| !peer.up || peer.verified.is_full()));
+        let complete = self.lab.with_peers(|peers| peers.iter().all(lab::Peer::is_done));
         let mut events = self.plan.events.iter().zip(&self.done);
         everybody && events.all(|(event, done)| *done || event.if_possible) && complete
     }
@@ -304,9 +312,7 @@ impl<'a, S: Stage> Run<'a, S> {
             .filter(|(done, event)| !**done && !event.if_possible)
             .map(|(_, event)| format!("{:?} of {} never came to pass", event.action, event.peer))
             .collect();
-        let complete = self
-            .lab
-            .with_peers(|peers| peers.iter().all(|peer| !peer.up || peer.verified.is_full()));
+        let complete = self.lab.with_peers(|peers| peers.iter().all(lab::Peer::is_done));
         if complete {
             self.doubts.extend(missing_events);
             return;
@@ -346,7 +352,8 @@ impl<'a, S: Stage> Run<'a, S> {
 
     fn report(mut self) -> Report {
         let failure: Option<Failure> = self.lab.failure();
-        let downloads = self.plan.peers.iter().filter(|peer| peer.has != Has::Everything).count();
+        let expected = |peer: &&PeerPlan| peer.has != Has::Everything || peer.player.is_some();
+        let downloads = self.plan.peers.iter().filter(expected).count();
         let mut checks = self.lab.checks();
         checks.push((Code::Done, downloads as u64));
         checks.push((Code::Robust, self.stage.steps()));

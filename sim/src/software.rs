@@ -6,17 +6,22 @@ use std::{
     time::Duration,
 };
 
-use reseed_client::{Disk, DownloadOptions, Env, Network, Session, SessionOptions};
+use reseed_client::{Disk, DownloadOptions, Env, Network, Session, SessionOptions, Tasks};
 use reseed_protocol::{Defects, Locality, Metainfo, Prefix};
 use tokio::sync::watch;
 
-use crate::plan::{self, PeerPlan, Plan};
+use crate::{
+    plan::{self, PeerPlan, Plan},
+    player::Player,
+};
 
 /// What a peer's user set up.
 pub(crate) struct Setup {
     pub(crate) metainfo: Metainfo,
     pub(crate) session: SessionOptions,
     pub(crate) download: DownloadOptions,
+    /// Who watches, if somebody does.
+    pub(crate) player: Option<Player>,
 }
 
 impl Setup {
@@ -43,9 +48,11 @@ impl Setup {
                 upload_slots: peer.upload_slots,
                 choke_round: Duration::from_millis(peer.choke_round_ms),
                 locality: locality(peer),
+                stream: plan.torrent.video().filter(|_| peer.stream),
                 defects: Defects::from_iter(plan.defects.iter().copied()),
                 ..DownloadOptions::default()
             },
+            player: None,
         }
     }
 }
@@ -78,8 +85,15 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
         .await
         .expect("nobody else listens there");
     let download = session.add(setup.metainfo, setup.download).expect("it is the only one");
+    let applications = Tasks::new();
+    if let Some(player) = setup.player {
+        let watched = download.clone();
+        let playing = player.play(env.clone(), move |at| watched.stream(at));
+        applications.spawn(&env, "player", playing);
+    }
     // An error is that the stage is gone, and the host with it.
     let _ = leave.wait_for(|leave| *leave).await;
+    applications.shutdown().await;
     session.shutdown().await;
     let ended = download.status().error.map_or(Ok(()), Err);
     env.absorb(|| format!("downloading {}", download.info_hash()), ended);

@@ -17,9 +17,16 @@ pub(crate) struct Stall {
 pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
     let together = together(peers.iter(), pieces);
     let mut lines = Vec::new();
-    for peer in peers.iter().filter(|peer| peer.up && !peer.verified.is_full()) {
+    for peer in peers.iter().filter(|peer| !peer.is_done()) {
         let missing: Vec<u32> = Bitfield::full(pieces).difference(&peer.verified).collect();
+        if let Some(played) = peer.playing {
+            lines.push(format!("{}'s player is at byte {played} after {at} s", peer.name));
+        }
         let nowhere = missing.iter().filter(|piece| !together.contains(**piece)).count();
+        if missing.is_empty() {
+            lines.extend(peer.connections.iter().map(|connection| format!("  {connection}")));
+            continue;
+        }
         let mut line = format!(
             "{} has {} of {pieces} pieces after {at} s; it lacks {}",
             peer.name,

@@ -87,6 +87,9 @@ pub(crate) fn event(
         Event::ReadFailed { block, reason } => format!("cannot read {block:?}: {reason}"),
         Event::Swallowed { doing, error } => format!("swallows an error while {doing}: {error}"),
         Event::Completed => "is complete".to_owned(),
+        Event::Playable => "has enough to play".to_owned(),
+        Event::Sought { position } => format!("plays from byte {position} on"),
+        Event::CheckFailed(error) => format!("fails in its {error}"),
         Event::AnnounceFailed { reason } => format!("cannot announce: {reason}"),
         Event::TrackerWarning { warning } => format!("is warned by the tracker: {warning}"),
         _ => return None,
@@ -100,6 +103,21 @@ pub(crate) fn connections(
 ) -> Vec<String> {
     let name = |connection: &Connection| name(connection.id(), connection.addr());
     torrent.connections().map(|connection| describe(connection, name(connection))).collect()
+}
+
+/// How the playback of a torrent stands, if it is streamed.
+pub(crate) fn playback(torrent: &Torrent) -> Option<String> {
+    let streaming = torrent.picker().streaming()?;
+    let Some(transporter) = torrent.transporter() else {
+        return Some("it streams, without a transporter".to_owned());
+    };
+    Some(format!(
+        "it streams: {:?} at piece {} of {}, {} bytes in its buffer",
+        transporter.state(streaming),
+        streaming.position(),
+        streaming.pieces().end,
+        transporter.buffered(),
+    ))
 }
 
 fn describe(connection: &Connection, name: String) -> String {

@@ -10,7 +10,7 @@ use reseed_protocol::Defect;
 use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
     oracle::Code,
-    plan::{Action, Has, Locality, PeerPlan, When},
+    plan::{Action, Has, Locality, PeerPlan, PlayerPlan, When},
 };
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
@@ -49,11 +49,25 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::LoserStaysUnchoked => {
             (two_for_one_slot(), ["seed: 2 upload slots in use", "the limit is 1"])
         }
+        Defect::NoTransporterWhenComplete => (
+            video(slow_seed_of(20)),
+            [
+                "seed: one-second check → request more of #1 → picker next → next_new → transporter",
+                "it has 20 of 20 pieces",
+            ],
+        ),
+        Defect::PieceZeroIsFalse => (
+            power_cut(),
+            ["leecher: ", " blocks of piece 0, which is played next, are asked of nobody"],
+        ),
+        Defect::PlaybackClamped => {
+            (video(one_to_one(20)), ["leecher: its player has played all ", "never sees the end"])
+        }
         Defect::PexInPrivate => {
             (private(two_seeds()), ["seed: it offers ut_pex", "private torrent"])
         }
         Defect::RequestWhileChoked => {
-            (one_to_one(20), ["leecher: `request ", "` to 10.0.0.1:6881: the remote chokes us"])
+            (two_for_one_slot(), [": `request ", "` to 10.0.0.1:6881: the remote chokes us"])
         }
         Defect::TaskWithoutOwner => {
             (one_to_one(5), ["30 s after its shutdown there is left: ", "leecher: task \"saver\""])
@@ -119,8 +133,33 @@ fn two_are_far() -> Plan {
 
 /// More requests wait than the seed's client sends in a second.
 fn slow_seed() -> Plan {
-    let seed = PeerPlan { upload_limit: Some(4_000_000), ..seed("seed") };
-    plan(400, [seed, leecher("leecher", &["seed"])])
+    slow_seed_of(400)
+}
+
+fn slow_seed_of(pieces: u32) -> Plan {
+    let seed = PeerPlan { upload_limit: Some(4_000_000 / 400 * u64::from(pieces)), ..seed("seed") };
+    plan(pieces, [seed, leecher("leecher", &["seed"])])
+}
+
+/// The same plan for a video of 100 kB a second, which its peers stream, and play if
+/// they have not got it all.
+fn video(mut plan: Plan) -> Plan {
+    plan.torrent.bitrate = Some(100_000);
+    for peer in &mut plan.peers {
+        peer.stream = true;
+        let player = PlayerPlan { start_ms: 0, from: 0, acts: Vec::new() };
+        peer.player = (peer.has != Has::Everything).then_some(player);
+    }
+    plan
+}
+
+/// The only one who has piece 0 loses power for a while as it sends it.
+fn power_cut() -> Plan {
+    let seed = PeerPlan { upload_limit: Some(10_000), ..seed("seed") };
+    let leecher = PeerPlan { has: Has::Pieces((1..20).collect()), ..leecher("leecher", &["seed"]) };
+    let cut = ("seed", Action::Crash, When::At(500));
+    let plan = video(plan(20, [seed, leecher]));
+    with_events(plan, [cut, ("seed", Action::Start, When::At(20_000))])
 }
 
 /// Three seeds far away unchoke the leecher and leave. Between the two it asks each
@@ -128,8 +167,8 @@ fn slow_seed() -> Plan {
 /// nothing is asked of the seed that has just come, until the others are gone.
 fn three_leave_and_one_stays() -> Plan {
     let far = |name| PeerPlan { link: link_ms(1_000), ..seed(name) };
-    let late = PeerPlan { join_ms: 6_040, knows: vec!["leecher".to_owned()], ..seed("late") };
-    let leave = |name| (name, Action::Leave, When::At(5_500));
+    let late = PeerPlan { join_ms: 5_340, knows: vec!["leecher".to_owned()], ..seed("late") };
+    let leave = |name| (name, Action::Leave, When::At(4_800));
     let peers = [far("x"), far("y"), far("z"), late, leecher("leecher", &["x", "y", "z"])];
     let mut plan = with_events(plan(1, peers), [leave("x"), leave("y"), leave("z")]);
     plan.torrent.files[0].length = 16 * 1024;
@@ -250,7 +289,7 @@ fn privacy_is_checked_in_private_torrents_only() {
 #[test]
 fn every_oracle_of_a_run_has_a_defect_that_it_finds() {
     let found: BTreeSet<&str> = Defect::ALL.iter().map(|defect| defect.oracle()).collect();
-    let report = run(&private(one_to_one(1)));
+    let report = run(&video(private(one_to_one(1))));
     for (code, _) in report.checks {
         assert!(found.contains(code.to_string().as_str()), "no defect proves {code}");
     }

@@ -279,15 +279,16 @@ fn contender() -> impl Strategy<Value = Contender> {
 
 proptest! {
     #[test]
-    fn no_more_than_the_slots_and_only_the_interested_are_unchoked(
+    fn no_more_than_the_slots_are_unchoked_and_the_uninterested_while_some_are_free(
         slots in 0..6usize,
+        fill: bool,
         seed: u64,
         steps in prop::collection::vec(
             (prop::collection::vec(contender(), 0..12), 0..40u64, any::<bool>()),
             1..20,
         ),
     ) {
-        let options = ChokerOptions { slots, ..ChokerOptions::default() };
+        let options = ChokerOptions { slots, fill, ..ChokerOptions::default() };
         let (mut choker, mut generator) = (Choker::new(options, Time::ZERO), rng(seed));
         let (mut twin, mut again) = (choker.clone(), rng(seed));
         let mut now = Time::ZERO;
@@ -298,13 +299,17 @@ proptest! {
             let unchoked = choker.rechoke(now, seeding, &peers, &mut generator);
             prop_assert_eq!(&twin.rechoke(now, seeding, &peers, &mut again), &unchoked);
             prop_assert!(choker.poll_timeout() > now);
-            prop_assert!(unchoked.len() <= slots);
-            let is_interested = |id| peers.iter().any(|peer| peer.connection == id && peer.interested);
-            prop_assert!(unchoked.iter().all(|&id| is_interested(id)));
+            let interested = peers.iter().filter(|peer| peer.interested);
+            let served = interested.filter(|peer| unchoked.contains(&peer.connection)).count();
+            prop_assert!(served <= slots);
+            for peer in peers.iter().filter(|peer| !peer.interested) {
+                let filled = fill && served < slots;
+                prop_assert_eq!(unchoked.contains(&peer.connection), filled);
+            }
             let waiting = peers.iter().filter(|peer| {
                 peer.interested && (seeding || !peer.snubbed || peer.forwarding.is_some())
             });
-            prop_assert!(unchoked.len() >= waiting.count().min(slots), "a slot is idle");
+            prop_assert!(served >= waiting.count().min(slots), "a slot is idle");
         }
     }
 

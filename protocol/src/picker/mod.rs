@@ -25,6 +25,7 @@ mod progress;
 mod rarity;
 mod selection;
 mod state;
+mod streaming;
 mod suspect;
 
 #[cfg(test)]
@@ -34,13 +35,16 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::state::{BlockState, Failure, PartialPiece, Receipt};
 use self::{
     progress::{Progress, Slot},
     rarity::Rarity,
     suspect::Suspect,
 };
-use crate::{Bitfield, Block, ConnectionId, Layout};
+pub use self::{
+    state::{BlockState, Failure, PartialPiece, Receipt},
+    streaming::{Asker, NotWired, Span, Streaming},
+};
+use crate::{Bitfield, Block, ConnectionId, Layout, playback::Video};
 
 /// How pieces are picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Picker {
     open: BTreeSet<Turn>,
     rarity: Rarity,
     suspects: BTreeMap<u32, Suspect>,
+    /// What is wanted how soon, if the download is played while it comes in.
+    streaming: Option<Streaming>,
     /// Blocks (count) that are free.
     free: u64,
     /// Blocks (count) that are in flight.
@@ -106,6 +112,7 @@ impl Picker {
             open: BTreeSet::new(),
             rarity: Rarity::new(pieces),
             suspects: BTreeMap::new(),
+            streaming: None,
             free: 0,
             in_flight: 0,
             left: layout.total_length(),
@@ -118,6 +125,27 @@ impl Picker {
             }
         }
         picker
+    }
+
+    /// Picks for somebody who plays `video` while it comes in. Its transporter is
+    /// attached by [`Picker::streaming_mut`], before anything is picked.
+    pub fn stream(&mut self, video: Video) {
+        self.streaming = Some(Streaming::new(video, self.layout));
+    }
+
+    /// What is wanted how soon, if the download is streamed.
+    pub fn streaming(&self) -> Option<&Streaming> {
+        self.streaming.as_ref()
+    }
+
+    /// The same, for its transporter.
+    pub fn streaming_mut(&mut self) -> Option<&mut Streaming> {
+        self.streaming.as_mut()
+    }
+
+    /// The same, and the verified pieces.
+    pub fn streaming_and_have(&mut self) -> Option<(&mut Streaming, &Bitfield)> {
+        Some((self.streaming.as_mut()?, &self.have))
     }
 
     /// A connected peer has one piece more. Call it only if the piece is new to
@@ -341,6 +369,21 @@ impl Picker {
         self.assert_ours(remote);
         let ours = self.wanted.words().iter().zip(self.have.words());
         ours.zip(remote.words()).any(|((wanted, have), remote)| wanted & !have & remote != 0)
+    }
+
+    /// Whether only one connection may be asked for `piece`, because it failed its
+    /// hash when several had sent it.
+    pub fn is_suspect(&self, piece: u32) -> bool {
+        self.suspects.contains_key(&piece)
+    }
+
+    /// Blocks of `piece` that are wanted and asked of nobody (count).
+    pub fn free_in(&self, piece: u32) -> u32 {
+        match self.started.get(&piece) {
+            Some(progress) => progress.free(),
+            None if self.rarity.is_idle(piece) => self.layout.blocks_in(piece),
+            None => 0,
+        }
     }
 
     /// Bytes that are not verified, wanted or not: what a tracker calls `left`.

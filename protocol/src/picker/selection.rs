@@ -10,26 +10,38 @@ use rand::{
 use super::{
     Picker,
     rarity::Search,
-    suspect::{Suspect, TAKEOVERS_MAX},
+    streaming::{Asker, NotWired},
+    suspect::TAKEOVERS_MAX,
 };
-use crate::{Bitfield, Block, ConnectionId};
+use crate::{Bitfield, Block, ConnectionId, Defect, Defects};
 
 /// Of how many connections (count) one block is asked at a time in the endgame.
 /// It bounds what the endgame wastes: every block in flight comes at most thrice.
 pub(super) const REQUESTERS_MAX: usize = 3;
 
-/// One call of [`Picker::pick`].
-struct Request<'a> {
+/// One call of [`Picker::pick_for`].
+pub(super) struct Request<'a> {
+    asker: Asker<'a>,
     connection: ConnectionId,
-    remote: &'a Bitfield,
+    pub(super) remote: &'a Bitfield,
     only: Option<&'a BTreeSet<u32>>,
     count: usize,
     picked: Vec<Block>,
 }
 
 impl Request<'_> {
-    fn may_have(&self, piece: u32) -> bool {
+    pub(super) fn may_have(&self, piece: u32) -> bool {
         self.remote.contains(piece) && self.only.is_none_or(|only| only.contains(&piece))
+    }
+
+    /// Whether the connection may be trusted with a piece that is played next: it
+    /// was never late of late, or nobody better can be asked for the piece.
+    pub(super) fn is_for(&self, piece: u32) -> bool {
+        let Some(better) = self.asker.better else { return true };
+        if piece == 0 && self.asker.defects.has(Defect::PieceZeroIsFalse) {
+            return false;
+        }
+        !better(piece)
     }
 
     fn is_full(&self) -> bool {
@@ -56,6 +68,9 @@ impl Picker {
     ///
     /// It looks at a few hundred pieces at most, unless nearly all rarer pieces
     /// are ones that this peer lacks; then it looks once at each that it has.
+    ///
+    /// # Panics
+    /// If the download is streamed; then it is [`Picker::pick_for`] that asks.
     pub fn pick(
         &mut self,
         connection: ConnectionId,
@@ -64,21 +79,48 @@ impl Picker {
         only: Option<&BTreeSet<u32>>,
         rng: &mut impl Rng,
     ) -> Vec<Block> {
+        assert!(self.streaming.is_none(), "what is streamed is picked for somebody");
+        let asker = Asker { connection, remote, only, better: None, defects: Defects::NONE };
+        self.pick_for(&asker, count, rng).expect("nothing of it is missing")
+    }
+
+    /// As [`Picker::pick`], for `asker`. If the download is streamed, the ranges of
+    /// [`Streaming`](super::Streaming) come instead of 2 and 3:
+    /// - while it prebuffers, what it gathers for the start: pieces already started,
+    ///   then the rarest;
+    /// - the high range, in order of playing;
+    /// - the mid range, then the low one, then what is not ahead: pieces already
+    ///   started, then the rarest.
+    ///
+    /// Of the high range, and of what is gathered, a remote that was late of late gets only what nobody better
+    /// could be asked for.
+    pub fn pick_for(
+        &mut self,
+        asker: &Asker<'_>,
+        count: usize,
+        rng: &mut impl Rng,
+    ) -> Result<Vec<Block>, NotWired> {
+        let Asker { connection, remote, only, .. } = *asker;
         self.assert_ours(remote);
-        let mut request = Request { connection, remote, only, count, picked: Vec::new() };
+        let picked = Vec::new();
+        let mut request = Request { asker: *asker, connection, remote, only, count, picked };
         while !request.is_full() {
-            let next = self
-                .own_suspect(&request)
-                .or_else(|| self.started_piece(&request))
-                .or_else(|| self.new_piece(&request, rng))
-                .or_else(|| self.abandoned_suspect(&request));
+            let mut next = self.own_suspect(&request);
+            if self.streaming.is_none() {
+                next = next
+                    .or_else(|| self.started_piece(&request))
+                    .or_else(|| self.new_piece(&request, rng));
+            } else if next.is_none() {
+                next = self.next_new(&request, rng)?;
+            }
+            let next = next.or_else(|| self.abandoned_suspect(&request));
             let Some(piece) = next else { break };
             self.ask(&mut request, piece);
         }
         if !request.is_full() && self.is_endgame() {
             self.ask_again(&mut request, rng);
         }
-        request.picked
+        Ok(request.picked)
     }
 
     fn own_suspect(&self, request: &Request) -> Option<u32> {
@@ -114,7 +156,7 @@ impl Picker {
     }
 
     /// One of the idle pieces among `pieces`: any, or one of the rarest.
-    fn choose(
+    pub(super) fn choose(
         &self,
         pieces: impl Iterator<Item = u32>,
         at_random: bool,
@@ -141,22 +183,30 @@ impl Picker {
     /// Frees a suspect piece that its source has let go, for a new source or,
     /// after too many of them, for all.
     fn abandoned_suspect(&mut self, request: &Request) -> Option<u32> {
-        let is_abandoned = |piece: &u32, suspect: &Suspect| {
-            let progress = self.started.get(piece);
-            progress.is_some_and(|progress| suspect.may_be_taken_over(progress))
-        };
-        let (&piece, suspect) = self
-            .suspects
-            .iter()
-            .find(|(piece, suspect)| request.may_have(**piece) && is_abandoned(piece, suspect))?;
+        let mut suspects = self.suspects.keys().copied();
+        let piece = suspects.find(|&piece| {
+            request.may_have(piece) && self.is_abandoned(piece) && !self.is_withheld(piece, request)
+        })?;
+        self.take_over(piece);
+        Some(piece)
+    }
+
+    /// Whether `piece` is suspect and its source has let it go.
+    pub(super) fn is_abandoned(&self, piece: u32) -> bool {
+        let suspect = self.suspects.get(&piece).zip(self.started.get(&piece));
+        suspect.is_some_and(|(suspect, progress)| suspect.may_be_taken_over(progress))
+    }
+
+    /// Frees an abandoned piece.
+    pub(super) fn take_over(&mut self, piece: u32) {
+        let suspect = self.suspects.get_mut(&piece).expect("it is suspect");
         if suspect.takeovers < TAKEOVERS_MAX {
+            suspect.takeovers += 1;
             self.reset(piece);
-            self.suspects.entry(piece).and_modify(|suspect| suspect.takeovers += 1);
         } else {
             self.suspects.remove(&piece);
             self.open.extend(self.turn_in_open(piece));
         }
-        Some(piece)
     }
 
     /// Asks for the free blocks of one piece.

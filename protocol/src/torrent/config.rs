@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Defects, Locality, PeerId};
+use crate::{Defects, Locality, PeerId, Video};
 
 /// A peer's settings in one torrent. The times are waits on a remote; each is
 /// what the named client uses where BEP 3 gives no figure.
@@ -31,6 +31,8 @@ pub struct Config {
     /// Requests of one remote that we keep (count), told to it as `reqq`.
     /// BEP 10 §handshake; its default is 250.
     pub request_queue_max: u32,
+    /// Play this while it comes in.
+    pub stream: Option<Video>,
     /// Put out every frame as [`Output::Spoken`](super::Output::Spoken), for tests
     /// and simulations.
     pub transcript: bool,
@@ -66,6 +68,7 @@ impl Config {
             connections_max: 50,
             half_open_max: 8,
             request_queue_max: 500,
+            stream: None,
             transcript: false,
             dial_timeout: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),

@@ -172,6 +172,7 @@ impl Torrent {
         connection.fast = self.config.fast && handshake.supports_fast();
         connection.extended = handshake.supports_extensions();
         self.event(Event::Connected { connection: id, addr, peer_id: handshake.peer_id });
+        self.rechoke = true;
         self.send_pieces(id, now);
         self.send_extension_handshake(id, now);
         self.wake_by(now + self.config.keepalive_interval);
@@ -280,6 +281,8 @@ impl Torrent {
 
     pub(super) fn stop(&mut self, now: Time) {
         self.stopping = true;
+        self.transporter = None;
+        self.next_check = None;
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
             self.close(id, CloseReason::Stopping, now);

@@ -3,12 +3,10 @@
 use bytes::Bytes;
 use rand::Rng;
 
-use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
+use super::{CheckFailed, CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
-    Bitfield, Block, ConnectionId, Defect, Pipeline, Receipt, Time,
-    connection::{Connection, Request},
-    extension::HashPiece,
-    wire::Message,
+    Bitfield, Block, ConnectionId, Defect, Pipeline, Receipt, Time, connection::Connection,
+    extension::HashPiece, wire::Message,
 };
 
 impl Torrent {
@@ -132,34 +130,17 @@ impl Torrent {
         if !may_request || self.stopping {
             return;
         }
-        let rate = connection.download.rate(now);
-        let target = match connection.snubbed {
-            true => 1,
-            false => connection.pipeline.target(rate, connection.remote_reqq),
-        };
-        let waiting = connection.requested.len();
         let room = match self.picker.is_endgame() {
             // What comes twice is wasted, so that only who is idle asks again, for a
             // block at a time. libtorrent: `strict_end_game_mode`.
-            true => usize::from(waiting == 0),
-            false => target.saturating_sub(waiting).min(self.picker.free_count() as usize),
+            true => usize::from(connection.requested.is_empty()),
+            false => connection.pipeline_room(now).min(self.picker.free_count() as usize),
         };
-        if room == 0 {
-            return;
+        if room > 0
+            && let Err(source) = self.ask(id, room, now, rng)
+        {
+            self.event(Event::CheckFailed(CheckFailed { connection: id, source }));
         }
-        let blocks = self.picker.pick(id, &connection.remote_pieces, room, only, rng);
-        if blocks.is_empty() {
-            return;
-        }
-        if connection.requested.is_empty() {
-            connection.last_block = now;
-        }
-        for block in blocks {
-            connection.requested.push_back(Request { block, sent: now });
-            connection.send(&Message::Request(block), now);
-        }
-        self.unsent.insert(id);
-        self.wake_by(now + self.config.request_timeout);
     }
 
     /// A block of a Merkle torrent came in, maybe with what proves the hash of its
@@ -217,6 +198,7 @@ impl Torrent {
         connection.last_block = now;
         connection.snubbed = false;
         connection.rejections = 0;
+        connection.lapses = connection.lapses.saturating_sub(1);
         connection.pipeline.block_arrived(now, block.length);
         match self.picker.received(id, block) {
             Receipt::Accepted { also_requested, piece_complete } => {
@@ -258,8 +240,13 @@ impl Torrent {
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
+        let is_live = connection.requested().any(|requested| requested == block);
         if !connection.take_request(block) {
             return Err(violation(format!("a reject of {block:?}, which nobody requested")));
+        }
+        // It may be the answer to a CANCEL of ours. BEP 6.
+        if !is_live {
+            return Ok(());
         }
         connection.rejections += u32::from(!connection.peer_choking);
         // Not to be had fast after all.

@@ -4,8 +4,9 @@ use std::{fmt, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 
+use super::CheckFailed;
 use crate::{
-    Block, ConnectionId, PeerId,
+    Block, ConnectionId, Delivery, PeerId,
     tracker::{AnnounceRequest, AnnounceResponse},
     wire::{Handshake, Message},
 };
@@ -66,6 +67,26 @@ pub enum Input {
         /// Where they listen.
         addrs: Vec<SocketAddr>,
     },
+    /// The reader of a download that is streamed wants what is from here on: it
+    /// begins, or goes elsewhere.
+    Seek {
+        /// A number for what it reads from now on; another each time.
+        stream: u64,
+        /// Bytes from the start of the video.
+        at: u64,
+    },
+    /// The reader took some of what [`Output::Deliver`] handed to it.
+    Taken {
+        /// Of what it was reading then.
+        stream: u64,
+        /// How many.
+        bytes: u64,
+    },
+    /// The reader's user wants a pause, or wants to go on.
+    Pause {
+        /// Which of the two.
+        paused: bool,
+    },
     /// Close every connection, tell the tracker, and come to rest.
     Stop,
 }
@@ -115,6 +136,14 @@ pub enum Output {
         piece: u32,
         /// SHA-1 that it must have, if the metainfo does not say. BEP 30.
         hash: Option<[u8; 20]>,
+    },
+    /// Hand something to the reader, in the order of these outputs; answer with
+    /// [`Input::Taken`] as it takes it.
+    Deliver {
+        /// The number of what it reads; it may want something else by now.
+        stream: u64,
+        /// What.
+        delivery: Delivery,
     },
     /// Tell the tracker; answer with [`Input::Announced`].
     Announce(AnnounceRequest),
@@ -223,6 +252,15 @@ pub enum Event {
         /// What went wrong.
         error: String,
     },
+    /// Enough of what is played is here to begin, or to go on after a seek.
+    Playable,
+    /// The reader went elsewhere.
+    Sought {
+        /// Where to, bytes from the start of the video.
+        position: u64,
+    },
+    /// A part of the one-second check could not be done.
+    CheckFailed(CheckFailed),
     /// The tracker answered an announce.
     Announced,
     /// An announce failed; it will be tried again.

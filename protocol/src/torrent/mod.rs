@@ -8,6 +8,7 @@
 //! - `dispatch`: what each message means, and whether it may be said now
 //! - `fetch`: interest, requests, blocks that come in
 //! - `serve`: chokes, requests of others, blocks that go out
+//! - `play`: what is played while it comes in, and the check that it comes in time
 //! - `exchange`: extension handshakes, peer exchange, tracker
 //! - `timers`: what is due when
 //! - `turns`: whose turn it is to be sent a block
@@ -21,7 +22,7 @@ use rand::Rng;
 
 use crate::{
     Bitfield, Choker, ChokerOptions, ConnectionId, Defect, HashTree, InfoHash, Layout, PeerTable,
-    Picker, PickerOptions, Source, Time,
+    Picker, PickerOptions, Source, Time, Transporter,
     connection::{Connection, Direction, Phase},
     extension::Registry,
     tracker::Announcer,
@@ -34,6 +35,7 @@ mod establish;
 mod exchange;
 mod fetch;
 mod io;
+mod play;
 mod serve;
 mod timers;
 mod turns;
@@ -43,6 +45,7 @@ use turns::Turns;
 pub use config::Config;
 pub use establish::Refused;
 pub use io::{CloseReason, Event, Frame, Input, Output, Speaker, Spoken};
+pub use play::CheckFailed;
 
 /// Bytes that may wait for one remote to read them. A bitfield of the largest
 /// torrent and a full allowance of blocks fit in.
@@ -78,8 +81,15 @@ pub struct Torrent {
     refill: bool,
     /// Whether no block was free when that was last looked at.
     endgame: bool,
-    /// Somebody's interest changed, or an unchoked peer left.
+    /// Somebody's interest changed, somebody came, or an unchoked peer left.
     rechoke: bool,
+    /// What hands the pieces to the reader, if the download is streamed.
+    transporter: Option<Transporter>,
+    /// The number that the reader gave to what it reads now.
+    stream: u64,
+    /// When the one-second check is due, and when it was made last.
+    next_check: Option<Time>,
+    checked: Option<Time>,
     /// Never later than the first thing due; see `timers`.
     wake: Option<Time>,
 }
@@ -113,9 +123,10 @@ impl Torrent {
             slots: config.upload_slots,
             round: config.choke_round,
             optimistic: config.choke_round * 3,
+            ..ChokerOptions::default()
         };
         let choker = Choker::new(choking, now).with_defects(config.defects);
-        Torrent {
+        let mut torrent = Torrent {
             info_hash: start.info_hash,
             layout: start.layout,
             private: start.private,
@@ -139,8 +150,14 @@ impl Torrent {
             refill: false,
             endgame: false,
             rechoke: false,
+            transporter: None,
+            stream: 0,
+            next_check: None,
+            checked: None,
             wake: Some(now),
-        }
+        };
+        torrent.start_streaming(now);
+        torrent
     }
 
     /// Takes in something that happened at `now`.
@@ -162,6 +179,9 @@ impl Torrent {
                 }
                 self.wake = Some(now);
             }
+            Input::Seek { stream, at } => self.seek(stream, at, now),
+            Input::Taken { stream, bytes } => self.taken(stream, bytes),
+            Input::Pause { paused } => self.pause_playing(paused, now),
             Input::Stop => self.stop(now),
         }
         self.settle(now, rng);
@@ -275,13 +295,13 @@ impl Torrent {
     /// What a change makes necessary elsewhere: after every input, once.
     fn settle(&mut self, now: Time, rng: &mut impl Rng) {
         self.run_timers(now, rng);
+        self.play(now);
         if std::mem::take(&mut self.rechoke) {
             self.rechoke(now, rng);
         }
         self.refill |= self.begins_endgame();
         while std::mem::take(&mut self.refill) {
-            let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
-            for id in ids {
+            for id in self.best_first() {
                 self.request_more(id, now, rng);
             }
             self.refill |= self.begins_endgame();

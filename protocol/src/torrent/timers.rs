@@ -19,6 +19,7 @@ impl Torrent {
         self.wake = None;
         self.expire_connections(now);
         self.expire_requests(now);
+        self.check_if_due(now, rng);
         if self.established().next().is_some() {
             if self.choker.poll_timeout() <= now {
                 self.part(now);

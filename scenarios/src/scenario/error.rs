@@ -125,6 +125,9 @@ pub enum Problem {
         /// Values (count).
         lengths: [u64; 2],
     },
+    /// Something is to be played, and nothing says how fast.
+    #[error("only what has a bitrate can be streamed, expected a `bitrate` in [torrent]")]
+    NoBitrate,
     /// A queue at a link that is never busy.
     #[error("a queue needs a `bandwidth`: a link without one is never busy")]
     QueueWithoutBandwidth,

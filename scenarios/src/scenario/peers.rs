@@ -6,11 +6,13 @@ use std::{
 };
 
 use rand::{RngExt, seq::SliceRandom};
-use reseed_sim::plan::{self, PeerPlan};
+use reseed_protocol::Video;
+use reseed_sim::plan::{self, PeerPlan, TorrentPlan};
 
 use super::{
     Draw, Flag, Has, Locality, Peers, Place, Problem, ScenarioError,
-    plan::{Dice, at_most, check_name},
+    plan::{Dice, at_most, check_name, layout},
+    player,
 };
 use crate::nearest::nearest;
 
@@ -123,7 +125,7 @@ enum Found<'a> {
 
 pub(super) fn plan(
     roster: &Roster<'_>,
-    pieces: u32,
+    torrent: &TorrentPlan,
     has_tracker: bool,
     dice: Dice<'_>,
 ) -> Result<Vec<PeerPlan>, ScenarioError> {
@@ -135,7 +137,8 @@ pub(super) fn plan(
             let subject = subject(name);
             let drafting = Drafting {
                 roster,
-                pieces,
+                pieces: layout(torrent).pieces(),
+                video: torrent.video(),
                 has_tracker,
                 dice: dice.of(&subject),
                 place: Place::root().field("peers").index(index),
@@ -174,6 +177,7 @@ fn put_on_one_host<'a>(peers: impl Iterator<Item = (&'a mut PeerPlan, bool)>) {
 struct Drafting<'a> {
     roster: &'a Roster<'a>,
     pieces: u32,
+    video: Option<Video>,
     has_tracker: bool,
     dice: Dice<'a>,
     place: Place,
@@ -189,7 +193,15 @@ impl Drafting<'_> {
         if announce && !self.has_tracker {
             return Err(at("announce").problem(Problem::NoTracker));
         }
+        let stream = dice.flag(peer.stream, &at("stream"));
+        let player = match (stream, self.video) {
+            (false, _) => None,
+            (true, Some(video)) => player::plan(&peer.player, &video, dice, &at("player"))?,
+            (true, None) => return Err(at("stream").problem(Problem::NoBitrate)),
+        };
         Ok(PeerPlan {
+            stream,
+            player,
             address,
             join_ms: dice.millis(peer.join_s, at("join_s"))?,
             has: self.has(&peer.has, &at("has"))?,

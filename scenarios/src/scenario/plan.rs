@@ -33,6 +33,7 @@ impl Scenario {
             dice.flag(tracker.present, &Place::root().field("tracker").field("present"))
         });
         let tracker = tracker.map(|tracker| plan_tracker(tracker, dice)).transpose()?;
+        let peers = peers::plan(&roster, &torrent, tracker.is_some(), dice)?;
         Ok(Plan {
             scenario: self.name.clone(),
             seed,
@@ -40,7 +41,7 @@ impl Scenario {
             defects: Vec::new(),
             limits: plan_limits(&self.limits, dice)?,
             torrent,
-            peers: peers::plan(&roster, pieces, tracker.is_some(), dice)?,
+            peers,
             tracker,
             events: events::plan(&self.events, &roster, pieces, dice)?,
         })

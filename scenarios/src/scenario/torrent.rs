@@ -26,6 +26,7 @@ impl From<TorrentPlan> for Torrent {
             piece_length: Draw::Fixed(torrent.piece_length),
             private: Flag::Fixed(torrent.private),
             merkle: Flag::Fixed(torrent.merkle),
+            bitrate: torrent.bitrate.map(Draw::Fixed),
             length: None,
             files: Some(torrent.files.into_iter().map(file).collect()),
         }
@@ -58,7 +59,8 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
     at_most(pieces as f64, PIECES_MAX as f64, "pieces", at("piece_length"))?;
     let private = dice.flag(torrent.private, &at("private"));
     let merkle = dice.flag(torrent.merkle, &at("merkle"));
-    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private, merkle, files })
+    let bitrate = dice.some_if(torrent.bitrate, "bytes a second", at("bitrate"))?;
+    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private, merkle, bitrate, files })
 }
 
 fn plan_files(

@@ -23,10 +23,12 @@ mod blocks;
 mod errors;
 mod fair;
 mod have;
+mod init;
 mod memory;
 mod one;
 mod private;
 mod slots;
+mod streaming;
 mod wire;
 
 /// An oracle's identifier, as in reports and scenario files.
@@ -45,6 +47,8 @@ pub enum Code {
     Fair,
     /// Only verified pieces are announced, and true bytes served.
     Have,
+    /// Nobody is called before it is there, or when it is no more.
+    Init,
     /// Memory is bounded, whatever a remote declares.
     Mem,
     /// Between two peers there is one connection, and none to oneself.
@@ -59,6 +63,8 @@ pub enum Code {
     Spin,
     /// After a shutdown nothing is left.
     Stop,
+    /// What is played next is asked of somebody who can bring it in time.
+    Stream,
     /// What is sent may be sent.
     Wire,
 }
@@ -72,6 +78,7 @@ impl fmt::Display for Code {
             Code::Err => "I-ERR",
             Code::Fair => "I-FAIR",
             Code::Have => "I-HAVE",
+            Code::Init => "I-INIT",
             Code::Mem => "I-MEM",
             Code::One => "I-ONE",
             Code::Priv => "I-PRIV",
@@ -79,6 +86,7 @@ impl fmt::Display for Code {
             Code::Slot => "I-SLOT",
             Code::Spin => "I-SPIN",
             Code::Stop => "I-STOP",
+            Code::Stream => "I-STREAM",
             Code::Wire => "I-WIRE",
         })
     }
@@ -152,6 +160,10 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         Box::new(slots::Slots::default()),
         Box::new(wire::Wire::new(peers)),
     ];
+    if plan.streams() {
+        oracles.push(Box::new(init::Init::new(peers)));
+        oracles.push(Box::new(streaming::Stream::new(peers)));
+    }
     if content.metainfo().info.is_private() {
         oracles.push(Box::new(private::Private::default()));
     }
@@ -195,6 +207,7 @@ mod stage {
             piece_length: 16 * 1024,
             private: true,
             merkle: false,
+            bitrate: None,
             files: vec![file],
         };
         Rc::new(Content::generate(&torrent).expect("it can be made"))

@@ -29,6 +29,7 @@ pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
             piece_length: PIECE_LENGTH,
             private: false,
             merkle: false,
+            bitrate: None,
             files: vec![FilePlan { path: "content".to_owned(), length }],
         },
         tracker: None,

@@ -1,0 +1,66 @@
+//! I-INIT: no part of a peer is called before it is there, nor when it is no more.
+
+use std::time::Duration;
+
+use reseed_protocol::{Time, Torrent, torrent::Event};
+
+use super::{Code, Finding, Oracle, Scene};
+
+/// Follows the parts of a download that is streamed: a transporter there is from the
+/// first step to the stop, the one-second check comes once a second, and never does
+/// it come to somebody who is not there.
+pub(super) struct Init {
+    /// When each peer's check was made last, or when it started.
+    checked: Vec<Option<Time>>,
+    checks: u64,
+}
+
+/// From one check to the next.
+const CHECK_EACH: Duration = Duration::from_secs(1);
+
+impl Init {
+    pub(super) fn new(peers: usize) -> Init {
+        Init { checked: vec![None; peers], checks: 0 }
+    }
+}
+
+impl Oracle for Init {
+    fn code(&self) -> Code {
+        Code::Init
+    }
+
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn started(&mut self, peer: usize) {
+        self.checked[peer] = None;
+    }
+
+    fn happened(&mut self, _: Scene<'_>, torrent: &Torrent, event: &Event) -> Finding {
+        let Event::CheckFailed(error) = event else { return Ok(()) };
+        let picker = torrent.picker();
+        let (have, pieces) = (picker.have().count(), torrent.layout().pieces());
+        Err(format!("{error}; it has {have} of {pieces} pieces, and was never given one"))
+    }
+
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+        if torrent.picker().streaming().is_none() {
+            return Ok(());
+        }
+        self.checks += 1;
+        if torrent.is_stopping() {
+            return match torrent.transporter() {
+                Some(_) => Err("it has stopped, and its transporter is still there".to_owned()),
+                None => Ok(()),
+            };
+        }
+        let last = self.checked[scene.peer].get_or_insert(scene.now);
+        *last = torrent.checked().unwrap_or(*last);
+        if scene.now - *last > CHECK_EACH {
+            let since = scene.now - *last;
+            return Err(format!("its one-second check was not made for {since:?}"));
+        }
+        Ok(())
+    }
+}
