@@ -37,6 +37,8 @@ defects! {
         "The closed-swarm handshake is offered and begun in an open swarm too, where the connection has no state for it; the error is caught and dropped.";
     DisconnectWakesNobody, "disconnect-wakes-nobody", "I-DONE",
         "Who leaves frees blocks that nobody else is then asked for.";
+    ExtensionHandshakeNeedsPex, "extension-handshake-needs-pex", "I-FLAG",
+        "The extension handshake goes out only if peer exchange is on, and who needs what it says looks it up all the same; the exception leaves the uploads to a turn that never ends.";
     HaveBeforeCheck, "have-before-check", "I-HAVE",
         "A piece is announced before it is hashed and written.";
     HaveCountedTwice, "have-counted-twice", "I-AVAIL",
@@ -53,6 +55,8 @@ defects! {
         "A streamed download that is complete when it starts gets no transporter, and the one-second check asks its picker on every connection that does not choke it.";
     PexInPrivate, "pex-in-private", "I-PRIV",
         "Peer exchange is offered in a private torrent.";
+    PexRefusesLoopback, "pex-refuses-loopback", "I-FLAG",
+        "Peer exchange that names a loopback address is refused, and its sender dropped.";
     PieceZeroIsFalse, "piece-zero-is-false", "I-STREAM",
         "Piece 0 is never asked of a remote that was late.";
     PlaybackClamped, "playback-clamped", "I-DONE",

@@ -37,7 +37,7 @@ pub use error::{Place, Problem, ScenarioError};
 pub use flag::Flag;
 pub use history::{History, KnownDefect};
 pub use player::Player;
-use reseed_sim::plan::Action;
+use reseed_sim::plan::{Action, Feature};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,9 @@ pub struct Scenario {
     /// The tracker. Without this table there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracker: Option<Tracker>,
+    /// An option that must not change anything but itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flip: Option<Flip>,
     /// The peers, alone or in groups.
     pub peers: Vec<Peers>,
     /// What is done to them.
@@ -263,6 +266,24 @@ pub struct Link {
     pub queue: Option<Draw<u64>>,
 }
 
+/// An option to switch for a second run, which is compared with the first: nothing
+/// may differ but the option's own frames (I-FLAG). There is no second run of a plan
+/// in which it may rightly change more, as where peers learn of each other by peer
+/// exchange alone, or come and go in between.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flip {
+    /// Which option: `"pex"`, `"fast"` or `"stream"`.
+    #[schemars(with = "FeatureNames")]
+    pub feature: Feature,
+    /// The peers at which it is switched; by default all of them.
+    #[serde(default)]
+    pub peers: Vec<String>,
+    /// Whether there is a second run at all.
+    #[serde(default = "yes")]
+    pub wanted: Flag,
+}
+
 /// Something that is done to a peer, once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -351,6 +372,16 @@ impl Default for Link {
             queue: None,
         }
     }
+}
+
+/// The names of [`Feature`], for the schema alone.
+#[derive(JsonSchema)]
+#[schemars(rename = "Feature", rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum FeatureNames {
+    Pex,
+    Fast,
+    Stream,
 }
 
 /// The names of [`Action`], for the schema alone.

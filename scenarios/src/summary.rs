@@ -32,6 +32,10 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
     let (done, steps) = (seconds(plan.limits.done_ms), plan.limits.steps);
     writeln!(out, "  limits   all done after {done} of virtual time, {steps} steps")?;
     writeln!(out, "  tasks    {:.1} % drawn out of turn", plan.perturbation * 100.0)?;
+    if let Some(flip) = &plan.flip {
+        let (option, peers) = (flip.feature.name(), flip.peers.join(", "));
+        writeln!(out, "  twin     the same with {option} switched at {peers}")?;
+    }
     writeln!(out)?;
     writeln!(out, "{}", indent(&peers(&plan.peers[..plan.peers.len().min(PEERS_SHOWN)])))?;
     if plan.peers.len() > PEERS_SHOWN {

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use reseed_client::Env;
 use reseed_protocol::{
     Bitfield, ConnectionId, PeerId, Time, Torrent, Video,
-    torrent::{Event, Frame, Speaker, Spoken},
+    torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
 };
 
@@ -23,6 +23,7 @@ use crate::{
     tap::Direction,
     trace::Trace,
     transcript,
+    twin::Conversation,
 };
 
 /// One run's observations.
@@ -54,6 +55,8 @@ struct Inner {
     video: Option<Video>,
     content: Rc<Content>,
     failure: Option<Failure>,
+    /// What was said, to be compared; `None` if nobody compares.
+    conversation: Option<Conversation>,
     /// What was said, for a reader; `None` if nobody reads.
     lines: Option<Vec<(Time, String)>>,
 }
@@ -76,6 +79,10 @@ pub(crate) struct Peer {
     pub(crate) playing: Option<u64>,
     /// For the evidence of a stall: whom it is connected to, and how that stands.
     pub(crate) connections: Vec<String>,
+    /// The first exceptions in its own code, for the same evidence.
+    pub(crate) exceptions: Vec<String>,
+    /// Why its uploads stand still, if they do.
+    pub(crate) uploads: Option<String>,
 }
 
 impl Peer {
@@ -85,9 +92,16 @@ impl Peer {
         !self.up || self.verified.is_full() && self.playing.is_none()
     }
 }
+/// Exceptions of a peer that are kept (count): they are mostly one and the same.
+const EXCEPTIONS_MAX: usize = 3;
 
 impl Lab {
-    pub(crate) fn new(plan: &Plan, content: &Rc<Content>, lines: bool) -> Rc<Lab> {
+    pub(crate) fn new(
+        plan: &Plan,
+        content: &Rc<Content>,
+        lines: bool,
+        conversation: bool,
+    ) -> Rc<Lab> {
         let peer = |peer: &crate::plan::PeerPlan| Peer {
             name: peer.name.clone(),
             disk: None,
@@ -99,6 +113,8 @@ impl Lab {
             uploaded: 0,
             playing: None,
             connections: Vec::new(),
+            exceptions: Vec::new(),
+            uploads: None,
         };
         let watched = |peer: &crate::plan::PeerPlan| {
             let player = peer.player.as_ref().filter(|_| peer.stream)?;
@@ -133,6 +149,7 @@ impl Lab {
                 video: plan.torrent.video(),
                 content: content.clone(),
                 failure: None,
+                conversation: conversation.then(Conversation::default),
                 lines: lines.then(Vec::new),
             }),
             attention: Cell::new(false),
@@ -169,6 +186,11 @@ impl Lab {
 
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.inner.borrow().failure.clone()
+    }
+
+    /// What was said so far, if that was to be recorded.
+    pub(crate) fn take_conversation(&self) -> Conversation {
+        self.inner.borrow_mut().conversation.take().unwrap_or_default()
     }
 
     pub(crate) fn take_lines(&self) -> Vec<(Time, String)> {
@@ -285,6 +307,9 @@ impl Lab {
         let mut inner = self.inner.borrow_mut();
         inner.trace.spoken(now, peer, spoken);
         inner.learn(peer, torrent, spoken);
+        if let (Some(conversation), Speaker::Us) = (&mut inner.conversation, spoken.by) {
+            conversation.say(now, peer, spoken.connection, &spoken.frame);
+        }
         if inner.lines.is_some() && spoken.by == Speaker::Us {
             let from = inner.peers[peer].name.clone();
             let to = inner.remote(peer, spoken.connection, spoken.addr);
@@ -305,6 +330,9 @@ impl Lab {
                 state.useful_bytes += u64::from(torrent.layout().length_of(*piece));
             }
             Event::Completed => state.completed = Some(now),
+            Event::Disconnected { connection, reason, .. } => {
+                inner.parted(now, peer, *connection, reason);
+            }
             _ => {}
         }
         if inner.lines.is_some() {
@@ -345,6 +373,9 @@ impl Lab {
             });
             lines.extend(transcript::playback(torrent));
             inner.peers[peer].connections = lines;
+            inner.peers[peer].uploads = transcript::uploads(torrent, |connection, addr| {
+                inner.remote(peer, connection, addr)
+            });
         }
         let state = &mut inner.peers[peer];
         let have = torrent.picker().have();
@@ -371,6 +402,22 @@ impl Inner {
         }
     }
 
+    /// A connection of `peer` is over.
+    fn parted(&mut self, now: Time, peer: usize, connection: ConnectionId, reason: &CloseReason) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.end(peer, connection, reason);
+        }
+        let exceptions = &self.peers[peer].exceptions;
+        if let CloseReason::Exception(words) = reason
+            && exceptions.len() < EXCEPTIONS_MAX
+        {
+            let remote = self.remotes.get(&(peer, connection));
+            let name = remote.map_or("somebody", |remote| &self.peers[*remote].name);
+            let words = format!("at {now} s, over {connection} to {name}: {words}");
+            self.peers[peer].exceptions.push(words);
+        }
+    }
+
     /// Remembers who calls itself what, and to whom a connection leads: where peers
     /// share a host, addresses do not tell.
     fn learn(&mut self, peer: usize, torrent: &Torrent, spoken: &Spoken) {
@@ -380,6 +427,9 @@ impl Inner {
             && let Some(remote) = self.ids.get(&handshake.peer_id)
         {
             self.remotes.insert((peer, spoken.connection), *remote);
+            if let Some(conversation) = &mut self.conversation {
+                conversation.meet(peer, spoken.connection, *remote);
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod disk;
 mod event;
 mod exact;
 mod executor;
+mod feature;
 mod flow;
 mod host;
 mod lab;
@@ -43,6 +44,7 @@ mod timer;
 mod trace;
 mod tracker;
 mod transcript;
+mod twin;
 mod wire;
 mod world;
 

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+pub use crate::feature::Feature;
 use reseed_protocol::{Defect, Video};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,10 @@ pub struct Plan {
     /// Bugs that are written back into every peer.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "defects")]
     pub defects: Vec<Defect>,
+    /// An option that must not change anything but itself: the plan is run again with
+    /// it switched, and the two runs are compared (I-FLAG).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flip: Option<FlipPlan>,
     /// Where the run ends at the latest.
     pub limits: Limits,
     /// What is shared.
@@ -32,6 +37,16 @@ pub struct Plan {
     pub peers: Vec<PeerPlan>,
     /// What is done to them.
     pub events: Vec<EventPlan>,
+}
+
+/// An option to switch for a second run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlipPlan {
+    /// Which.
+    pub feature: Feature,
+    /// Names of the peers at which to switch it.
+    pub peers: Vec<String>,
 }
 
 /// Bounds of a run. One that is hit makes the verdict `fail` where an oracle was

@@ -22,6 +22,7 @@ use crate::{
     stall,
     ticked::{TickedOptions, TickedStage},
     tracker,
+    twin::{self, Conversation},
 };
 
 /// How far a run has come.
@@ -73,14 +74,39 @@ const PROGRESS_EACH: Duration = Duration::from_secs(1);
 
 /// Runs a plan to its end.
 pub fn run(plan: &Plan, content: &Content, engine: Engine, watch: &mut dyn Watch) -> Report {
+    let Some(flip) = &plan.flip else { return observe(plan, content, engine, watch, false).0 };
+    let (mut report, conversation) = observe(plan, content, engine, watch, true);
+    if report.verdict == Verdict::Fail {
+        return report;
+    }
+    if let Some(why) = flip.feature.changes_more(plan) {
+        let option = flip.feature.name();
+        report.doubts.push(format!("switching {option} may rightly change more: {why}"));
+        report.verdict = Verdict::Unknown;
+        return report;
+    }
+    let twin = twin::flipped(plan, flip);
+    let (other, others) = observe(&twin, content, engine, &mut (), true);
+    twin::compare(plan, flip, &mut report, [&conversation, &others], &other);
+    report
+}
+
+/// Runs a plan to its end; returns what was said, if that is to be recorded.
+fn observe(
+    plan: &Plan,
+    content: &Content,
+    engine: Engine,
+    watch: &mut dyn Watch,
+    record: bool,
+) -> (Report, Conversation) {
     let content = Rc::new(content.clone());
-    let lab = Lab::new(plan, &content, watch.wants_lines());
+    let lab = Lab::new(plan, &content, watch.wants_lines(), record);
     let limits = Limits {
         steps: plan.limits.steps,
         polls_at_instant: POLLS_AT_INSTANT_MAX,
         ..Limits::default()
     };
-    match engine {
+    let report = match engine {
         Engine::TurmoilNet => {
             let mut world = World::new(WorldOptions {
                 seed: plan.seed,
@@ -100,7 +126,8 @@ pub fn run(plan: &Plan, content: &Content, engine: Engine, watch: &mut dyn Watch
             });
             Run::new(plan, &content, &lab, stage, watch).run(engine)
         }
-    }
+    };
+    (report, lab.take_conversation())
 }
 
 struct Run<'a, S> {

@@ -42,6 +42,12 @@ pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
         }
         lines.extend(peer.connections.iter().map(|connection| format!("  {connection}")));
     }
+    for peer in peers.iter().filter(|peer| peer.up) {
+        let exceptions =
+            peer.exceptions.iter().map(|words| format!("{}: exception {words}", peer.name));
+        lines.extend(exceptions);
+        lines.extend(peer.uploads.iter().map(|words| format!("{}: {words}", peer.name)));
+    }
     Stall { words: lines.join("\n"), could_finish: together.is_full() }
 }
 

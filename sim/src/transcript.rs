@@ -120,6 +120,23 @@ pub(crate) fn playback(torrent: &Torrent) -> Option<String> {
     ))
 }
 
+/// Why a torrent's uploads stand still, if it is somebody's turn who is gone.
+pub(crate) fn uploads(
+    torrent: &Torrent,
+    name: impl Fn(ConnectionId, SocketAddr) -> String,
+) -> Option<String> {
+    let (current, waiting) = torrent.upload_turns();
+    let gone = current.filter(|current| torrent.connection(*current).is_none())?;
+    let waiting: Vec<String> = waiting
+        .into_iter()
+        .filter_map(|id| Some(format!("{id} to {}", name(id, torrent.connection(id)?.addr()))))
+        .collect();
+    let waiting = if waiting.is_empty() { "nobody".to_owned() } else { waiting.join(", ") };
+    Some(format!(
+        "its uploads stand still: it is the turn of {gone}, which is gone; {waiting} waits"
+    ))
+}
+
 fn describe(connection: &Connection, name: String) -> String {
     if !connection.is_established() {
         return format!("{name}: {:?}", connection.phase());

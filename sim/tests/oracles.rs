@@ -10,7 +10,7 @@ use reseed_protocol::Defect;
 use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
     oracle::Code,
-    plan::{Action, Has, Locality, PeerPlan, PlayerPlan, When},
+    plan::{Action, Feature, FlipPlan, Has, Locality, PeerPlan, PlayerPlan, When},
 };
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
@@ -29,6 +29,13 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::DisconnectWakesNobody => (
             three_leave_and_one_stays(),
             ["leecher has 0 of 1 pieces after 600", "late: has 1 pieces, wanted, 0 requests wait"],
+        ),
+        Defect::ExtensionHandshakeNeedsPex => (
+            switching_pex(merkle(one_to_one(5))),
+            [
+                "only switched seed parts from leecher: exception: no `m` to look up Tr_hashpiece in",
+                "seed: its uploads stand still: it is the turn of #1, which is gone; #2 to leecher waits",
+            ],
         ),
         Defect::HaveBeforeCheck => {
             (in_a_row(), ["a: it claims piece ", ", which is not whole on its disk"])
@@ -66,6 +73,13 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::PexInPrivate => {
             (private(two_seeds()), ["seed: it offers ut_pex", "private torrent"])
         }
+        Defect::PexRefusesLoopback => (
+            switching_pex(three_on_one_host()),
+            [
+                "switching pex, which is on at seed, on at a, on at b",
+                "peer exchange names 127.0.0.1:688",
+            ],
+        ),
         Defect::RequestWhileChoked => {
             (two_for_one_slot(), [": `request ", "` to 10.0.0.1:6881: the remote chokes us"])
         }
@@ -128,6 +142,28 @@ fn two_are_far() -> Plan {
     let mut plan = plan(40, std::iter::once(seed).chain(leechers));
     plan.peers[5].address = IpAddr::from([10, 9, 0, 1]);
     plan.peers[6].address = IpAddr::from([10, 9, 0, 2]);
+    plan
+}
+
+/// The same plan for a Merkle torrent. BEP 30.
+fn merkle(mut plan: Plan) -> Plan {
+    plan.torrent.merkle = true;
+    plan
+}
+
+/// The same plan, and a second run in which nobody exchanges peers.
+fn switching_pex(mut plan: Plan) -> Plan {
+    let peers = plan.peers.iter().map(|peer| peer.name.clone()).collect();
+    plan.flip = Some(FlipPlan { feature: Feature::Pex, peers });
+    plan.limits.done_ms = 90_000;
+    plan
+}
+
+fn three_on_one_host() -> Plan {
+    let mut plan = plan(5, [seed("seed"), leecher("a", &["seed"]), leecher("b", &["seed", "a"])]);
+    for (peer, port) in plan.peers.iter_mut().zip(6881..) {
+        (peer.address, peer.port) = ([10, 0, 0, 1].into(), port);
+    }
     plan
 }
 

@@ -45,7 +45,8 @@ impl Torrent {
     /// rest of it is of use to every extension, and to those without one.
     pub(super) fn send_extension_handshake(&mut self, id: ConnectionId, now: Time) {
         let connection = &self.connections[&id];
-        if !connection.extended {
+        let needs_pex = self.config.defects.has(Defect::ExtensionHandshakeNeedsPex);
+        if !connection.extended || needs_pex && !self.config.pex {
             return;
         }
         let handshake = ExtensionHandshake {
@@ -138,6 +139,12 @@ impl Torrent {
     ) -> Result<(), CloseReason> {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         let local = connection.addr.ip().is_loopback();
+        let named = message.added.iter().find(|peer| peer.addr.ip().is_loopback());
+        if let Some(named) = named
+            && self.config.defects.has(Defect::PexRefusesLoopback)
+        {
+            return Err(violation(format!("peer exchange names {}", named.addr)));
+        }
         let added = connection.pex_receiver.accept(now, message);
         for peer in added.map_err(|error| violation(error.to_string()))? {
             // A loopback address is good for those only who are on the same host.

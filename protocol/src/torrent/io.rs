@@ -309,6 +309,9 @@ pub enum CloseReason {
     /// It sent a whole piece with a wrong hash.
     #[error("sent a corrupt piece")]
     Corrupt,
+    /// Something in our own code went wrong over it.
+    #[error("exception: {0}")]
+    Exception(String),
     /// What it sent breaks the protocol.
     #[error("protocol violation: {0}")]
     Violation(String),

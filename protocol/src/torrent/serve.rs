@@ -153,21 +153,35 @@ impl Torrent {
         data: Result<Bytes, String>,
         now: Time,
     ) {
-        self.turns.end();
-        self.hand_out(id, block, data, now);
+        let handed = self.hand_out(id, block, data, now);
+        // The turn is over, whatever came of it. In the engine that had this bug an
+        // exception climbed past this place, and left the turn to a connection that
+        // it had closed.
+        if handed.is_ok() || !self.config.defects.has(Defect::ExtensionHandshakeNeedsPex) {
+            self.turns.end();
+        }
+        if let Err(reason) = handed {
+            self.close(id, reason, now);
+        }
         self.read_more(id);
         self.next_turn();
     }
 
     /// Sends a block that was read, or says that it cannot be had.
-    fn hand_out(&mut self, id: ConnectionId, block: Block, data: Result<Bytes, String>, now: Time) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+    fn hand_out(
+        &mut self,
+        id: ConnectionId,
+        block: Block,
+        data: Result<Bytes, String>,
+        now: Time,
+    ) -> Result<(), CloseReason> {
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         // It may have been cancelled meanwhile.
         let at = connection.reading.iter().position(|reading| *reading == block);
-        let Some(at) = at else { return };
+        let Some(at) = at else { return Ok(()) };
         connection.reading.remove(at);
         let message = match data {
-            Ok(data) => self.wrap(id, block, data),
+            Ok(data) => self.wrap(id, block, data)?,
             Err(reason) => {
                 self.event(Event::ReadFailed { block, reason });
                 None
@@ -184,21 +198,35 @@ impl Torrent {
             None if connection.fast => self.send(id, &Message::Reject(block), now),
             None => {}
         }
+        Ok(())
     }
 
     /// The message that brings a block: PIECE, and in a Merkle torrent `Tr_hashpiece`,
     /// whose first block of a piece proves the piece's hash. `None` if the remote does
     /// not take that. BEP 3, BEP 30.
-    fn wrap(&self, id: ConnectionId, block: Block, data: Bytes) -> Option<Message> {
+    fn wrap(
+        &self,
+        id: ConnectionId,
+        block: Block,
+        data: Bytes,
+    ) -> Result<Option<Message>, CloseReason> {
         let Block { piece, begin, .. } = block;
-        let Some(tree) = &self.hashes else { return Some(Message::Piece { piece, begin, data }) };
-        let extension = self.connections[&id].registry.remote_id(Extension::HashPiece)?;
+        let Some(tree) = &self.hashes else {
+            return Ok(Some(Message::Piece { piece, begin, data }));
+        };
+        let extension = match self.connections[&id].registry.demand(Extension::HashPiece) {
+            Ok(extension) => extension,
+            Err(error) if self.config.defects.has(Defect::ExtensionHandshakeNeedsPex) => {
+                return Err(CloseReason::Exception(error.to_string()));
+            }
+            Err(_) => return Ok(None),
+        };
         let hashes = match begin {
             0 => tree.proof(piece).expect("whoever has a piece has what proves it"),
             _ => Vec::new(),
         };
         let payload = HashPiece { piece, begin, hashes, data }.encode();
-        Some(Message::Extended { id: extension, payload })
+        Ok(Some(Message::Extended { id: extension, payload }))
     }
 
     /// Whose turn it is to be sent a block, while that is being read; and who waits

@@ -6,11 +6,11 @@ use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Layout;
 use reseed_sim::{
     Plan, Substreams,
-    plan::{self, LinkPlan, TrackerPlan},
+    plan::{self, FlipPlan, LinkPlan, TrackerPlan},
 };
 
 use super::{
-    Draw, Flag, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker,
+    Draw, Flag, Flip, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker,
     axes::Axes, events, peers, torrent,
 };
 
@@ -34,18 +34,45 @@ impl Scenario {
         });
         let tracker = tracker.map(|tracker| plan_tracker(tracker, dice)).transpose()?;
         let peers = peers::plan(&roster, &torrent, tracker.is_some(), dice)?;
-        Ok(Plan {
+        let plan = Plan {
             scenario: self.name.clone(),
             seed,
             perturbation: dice.share(self.perturbation, Place::root().field("perturbation"))?,
             defects: Vec::new(),
+            flip: None,
             limits: plan_limits(&self.limits, dice)?,
             torrent,
             peers,
             tracker,
             events: events::plan(&self.events, &roster, pieces, dice)?,
-        })
+        };
+        let flip = self.flip.as_ref().map(|flip| plan_flip(flip, &plan, &roster, dice));
+        Ok(Plan { flip: flip.transpose()?.flatten(), ..plan })
     }
+}
+
+/// The option to switch for a second run of `plan`: none where it is not drawn, or
+/// switching it may rightly change more.
+fn plan_flip(
+    flip: &Flip,
+    plan: &Plan,
+    roster: &peers::Roster<'_>,
+    dice: Dice<'_>,
+) -> Result<Option<FlipPlan>, ScenarioError> {
+    let place = Place::root().field("flip");
+    let mut at = flip.peers.clone();
+    if at.is_empty() {
+        at.extend(plan.peers.iter().map(|peer| peer.name.clone()));
+    }
+    let mut peers = Vec::new();
+    for (index, name) in at.iter().enumerate() {
+        let place = place.clone().field("peers").index(index);
+        peers.extend(roster.all(name, place)?.iter().cloned());
+    }
+    let wanted = dice.flag(flip.wanted, &place.field("wanted"));
+    let comparable = flip.feature.changes_more(plan).is_none();
+    Ok((wanted && comparable && !peers.is_empty())
+        .then_some(FlipPlan { feature: flip.feature, peers }))
 }
 
 /// The pieces of a torrent that was checked.

@@ -45,6 +45,8 @@ pub enum Code {
     Err,
     /// Who stays interested is unchoked before long.
     Fair,
+    /// Switching an option changes that option's frames and nothing else.
+    Flag,
     /// Only verified pieces are announced, and true bytes served.
     Have,
     /// Nobody is called before it is there, or when it is no more.
@@ -77,6 +79,7 @@ impl fmt::Display for Code {
             Code::Done => "I-DONE",
             Code::Err => "I-ERR",
             Code::Fair => "I-FAIR",
+            Code::Flag => "I-FLAG",
             Code::Have => "I-HAVE",
             Code::Init => "I-INIT",
             Code::Mem => "I-MEM",
@@ -171,7 +174,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
 }
 
 /// The block that a message brings: PIECE's, or a Merkle torrent's. BEP 3, BEP 30.
-fn brought(message: &Message) -> Option<(Block, Bytes)> {
+pub(crate) fn brought(message: &Message) -> Option<(Block, Bytes)> {
     match message {
         Message::Piece { piece, begin, data } => {
             let block = Block { piece: *piece, begin: *begin, length: data.len() as u32 };

@@ -23,6 +23,7 @@ pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
         seed: 7,
         perturbation: 0.0,
         defects: Vec::new(),
+        flip: None,
         limits: Limits { done_ms: 600_000, steps: 10_000_000 },
         torrent: TorrentPlan {
             name: "content".to_owned(),

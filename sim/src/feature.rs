@@ -1,0 +1,147 @@
+//! Options of a peer that may be switched without changing anything but themselves.
+
+use std::time::Duration;
+
+use reseed_protocol::{
+    extension::{Extension, ExtensionHandshake, pex::PEX_INTERVAL},
+    torrent::Frame,
+    wire::Message,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{PeerPlan, Plan};
+
+/// An option that I-FLAG can switch: which frames are its own, and in which plans
+/// nothing else may change with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Feature {
+    /// Peer exchange. BEP 11.
+    Pex,
+    /// The fast extension. BEP 6.
+    Fast,
+    /// Fetching a video in the order in which it is played.
+    Stream,
+}
+
+impl Feature {
+    /// Its name in plans.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Feature::Pex => "pex",
+            Feature::Fast => "fast",
+            Feature::Stream => "stream",
+        }
+    }
+
+    /// Whether `peer` has it.
+    pub fn is_on(self, peer: &PeerPlan) -> bool {
+        match self {
+            Feature::Pex => peer.pex,
+            Feature::Fast => peer.fast,
+            Feature::Stream => peer.stream,
+        }
+    }
+
+    /// Switches it.
+    pub fn flip(self, peer: &mut PeerPlan) {
+        let option = match self {
+            Feature::Pex => &mut peer.pex,
+            Feature::Fast => &mut peer.fast,
+            Feature::Stream => &mut peer.stream,
+        };
+        *option = !*option;
+    }
+
+    /// `frame` without what is this option's; `None` if nothing is left.
+    pub(crate) fn strip(self, frame: &Frame) -> Option<Frame> {
+        match self {
+            Feature::Pex => strip_pex(frame),
+            Feature::Fast => strip_fast(frame),
+            // It changes which block is asked for when, and says nothing of its own.
+            Feature::Stream => Some(frame.clone()),
+        }
+    }
+
+    /// How long two runs that differ in it go the same way, from the first handshake
+    /// to whatever is its first own frame in either: after that, what is left to
+    /// chance may fall otherwise. None if they part with the handshake.
+    pub(crate) fn same_way_for(self) -> Option<Duration> {
+        match self {
+            // Then a sender looks for news, whether there are any or not.
+            Feature::Pex => Some(PEX_INTERVAL),
+            Feature::Fast | Feature::Stream => None,
+        }
+    }
+
+    /// Why switching it may rightly change more in `plan`, if it may.
+    pub fn changes_more(self, plan: &Plan) -> Option<String> {
+        if !plan.events.is_empty() {
+            let what = "peers come and go by what others have, and so by chance";
+            return Some(what.to_owned());
+        }
+        match self {
+            Feature::Pex => stranger(plan),
+            Feature::Fast | Feature::Stream => None,
+        }
+    }
+}
+
+/// Without `ut_pex`, in `m` and as a message. BEP 11.
+fn strip_pex(frame: &Frame) -> Option<Frame> {
+    let Frame::Message(Message::Extended { id, payload }) = frame else {
+        return Some(frame.clone());
+    };
+    if *id == Extension::Pex.local_id() {
+        return None;
+    }
+    let (0, Ok(mut handshake)) = (*id, ExtensionHandshake::decode(payload)) else {
+        return Some(frame.clone());
+    };
+    handshake.m.remove(Extension::Pex.name());
+    Some(Frame::Message(Message::Extended { id: 0, payload: handshake.encode() }))
+}
+
+/// Without the bit in the handshake, and the messages that there are only with it;
+/// what says which pieces are there has other forms with it. BEP 6.
+fn strip_fast(frame: &Frame) -> Option<Frame> {
+    match frame {
+        Frame::Handshake(handshake) => {
+            let mut handshake = *handshake;
+            handshake.reserved[7] &= !0x04;
+            Some(Frame::Handshake(handshake))
+        }
+        Frame::Message(
+            Message::HaveAll
+            | Message::HaveNone
+            | Message::Bitfield(_)
+            | Message::Suggest { .. }
+            | Message::Reject(_)
+            | Message::AllowedFast { .. },
+        ) => None,
+        frame => Some(frame.clone()),
+    }
+}
+
+/// Two peers of whom the one that comes later cannot know the other but by peer
+/// exchange: with it they are connected, without they are not.
+fn stranger(plan: &Plan) -> Option<String> {
+    let knows = |a: &PeerPlan, b: &PeerPlan| {
+        let told = plan.tracker.is_some() && a.announce && b.announce;
+        a.knows.contains(&b.name) || told
+    };
+    for (at, a) in plan.peers.iter().enumerate() {
+        for b in &plan.peers[at + 1..] {
+            let met = match a.join_ms.cmp(&b.join_ms) {
+                std::cmp::Ordering::Less => knows(b, a),
+                std::cmp::Ordering::Equal => knows(a, b) || knows(b, a),
+                std::cmp::Ordering::Greater => knows(a, b),
+            };
+            if !met {
+                return Some(format!("{} and {} may learn of each other by it", a.name, b.name));
+            }
+        }
+    }
+    None
+}
