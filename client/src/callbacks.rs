@@ -9,9 +9,10 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use reseed_protocol::Time;
+use reseed_protocol::{Defect, Defects, Time};
 use tokio::sync::Notify;
 
 use crate::{Env, Tasks, Wait, race::timeout_at};
@@ -19,6 +20,9 @@ use crate::{Env, Tasks, Wait, race::timeout_at};
 /// The workers' names, as tasks and in evidence. That there are two is what the
 /// engine that this follows had: one slow callback does not hold up all others.
 const WORKERS: [&str; 2] = ["callback worker 1", "callback worker 2"];
+
+/// How often the drain of [`Defect::PoolDrainsItself`] looks at the queue.
+const LOOK_EACH: Duration = Duration::from_millis(100);
 
 /// Two workers that run the user's callbacks, in the order in which they were
 /// submitted. How many may wait is not bounded here: who submits one again and
@@ -30,6 +34,7 @@ pub struct CallbackPool<E> {
     env: E,
     callbacks: Callbacks,
     workers: Tasks,
+    defects: Defects,
 }
 
 /// A handle to a [`CallbackPool`], to submit callbacks.
@@ -53,13 +58,13 @@ pub struct WaitsForItself {
 
 impl<E: Env> CallbackPool<E> {
     /// A pool with its two workers, which wait for callbacks.
-    pub fn new(env: E) -> CallbackPool<E> {
+    pub fn new(env: E, defects: Defects) -> CallbackPool<E> {
         let callbacks = Callbacks { shared: Rc::default() };
         let workers = Tasks::new();
         for (number, name) in WORKERS.into_iter().enumerate() {
             workers.spawn(&env, name, work(callbacks.shared.clone(), number));
         }
-        CallbackPool { env, callbacks, workers }
+        CallbackPool { env, callbacks, workers, defects }
     }
 
     /// A handle to submit callbacks with.
@@ -90,6 +95,10 @@ impl<E: Env> CallbackPool<E> {
         let shared = &self.callbacks.shared;
         shared.closed.set(true);
         shared.came.notify_waiters();
+        if self.defects.has(Defect::PoolDrainsItself) {
+            self.until_the_queue_is_empty(who).await;
+            return Ok(Vec::new());
+        }
         if let Some(worker) = self.callbacks.running_here() {
             return Err(WaitsForItself { worker });
         }
@@ -129,6 +138,19 @@ impl<E: Env> CallbackPool<E> {
             }
         }
         self.workers.ended().await;
+    }
+
+    /// The drain as it was: whoever calls it, be it a worker, waits until somebody
+    /// else has taken the last callback from the queue.
+    async fn until_the_queue_is_empty(&self, who: &str) {
+        let queue = "callback queue";
+        let who = self.callbacks.running_here().unwrap_or(who);
+        let _empty = self.env.waiting(Wait { who, on: queue, to: "be empty" });
+        let free = |on| self.env.waiting(Wait { who: queue, on, to: "be free" });
+        let _free = WORKERS.map(free);
+        while !self.callbacks.shared.queue.borrow().is_empty() {
+            self.env.sleep_until(self.env.now() + LOOK_EACH).await;
+        }
     }
 }
 

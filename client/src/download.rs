@@ -13,12 +13,12 @@ use reseed_protocol::{
     State, Status, Time, Video,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
-    tracker::{AnnounceRequest, AnnounceResponse},
+    tracker::{AnnounceRequest, AnnounceResponse, Announcer},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Disk, Env, Network, ResumeData, Storage, Tasks, announce,
+    Disk, Env, Network, ResumeData, Storage, Tasks, Wait, announce,
     hashes::{PieceSearch, keep_tree, kept_tree},
     peer::{self, PeerHandle, Shared},
     race,
@@ -32,9 +32,6 @@ const INPUTS_MAX: usize = 64;
 
 /// How long a tracker may take to answer. libtorrent: 10 s to 60 s.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How long it may take to answer `stopped`. libtorrent: 5 s.
-const ANNOUNCE_TIMEOUT_STOPPING: Duration = Duration::from_secs(5);
 
 /// How often resume data is saved while pieces come in, and with it their bytes
 /// are made safe from a loss of power: what that may cost of the download.
@@ -61,6 +58,9 @@ pub struct DownloadOptions {
     pub connections_max: usize,
     /// Play this while it comes in; see [`Download::stream`].
     pub stream: Option<Video>,
+    /// Connections at a time, beyond which it opens none itself (count): the rest of
+    /// them is for who comes to it.
+    pub initiate_max: usize,
     /// Bugs written back in.
     pub defects: Defects,
 }
@@ -77,6 +77,7 @@ impl Default for DownloadOptions {
             locality: Locality::Anywhere,
             connections_max: 50,
             stream: None,
+            initiate_max: 50,
             defects: Defects::NONE,
         }
     }
@@ -89,7 +90,25 @@ pub(crate) enum Command<S> {
     Seek { stream: u64, at: u64 },
     Taken { stream: u64, bytes: u64 },
     Pause { paused: bool },
-    Stop,
+    Stop(ShutdownOptions),
+}
+
+/// How something is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// Save what is needed to go on another time: which pieces are here. Without it
+    /// downloads end as orderly, but what they did since they last saved is to be
+    /// checked again.
+    pub checkpoint: bool,
+    /// How long the parting may take: the last announces, and callbacks that run.
+    /// What has not ended by then is cut off. libtorrent: 5 s for the announces.
+    pub grace: Duration,
+}
+
+impl Default for ShutdownOptions {
+    fn default() -> ShutdownOptions {
+        ShutdownOptions { checkpoint: true, grace: Announcer::STOP_GRACE }
+    }
 }
 
 /// A connection from a remote that said which torrent it wants.
@@ -153,14 +172,15 @@ impl<S> Download<S> {
         Stream::open(self.commands.clone(), self.buffer.clone(), at)
     }
 
-    /// Asks it to stop; [`Download::stopped`] tells when it has.
-    pub fn stop(&self) {
+    /// Asks it to stop; [`Download::stopped`] tells when it has. Asked again, it goes
+    /// on stopping as it was asked first.
+    pub fn stop(&self, options: ShutdownOptions) {
         // One that has ended need not be asked.
-        let _ = self.commands.send(Command::Stop);
+        let _ = self.commands.send(Command::Stop(options));
     }
 
-    /// Waits until it has stopped: connections closed, the tracker told, resume
-    /// data saved.
+    /// Waits until it has stopped: connections closed, the tracker told, resume data
+    /// saved if that was asked for.
     pub async fn stopped(&self) {
         self.wait_for(|status| status.state.is_over()).await;
     }
@@ -168,6 +188,12 @@ impl<S> Download<S> {
     pub(crate) fn commands(&self) -> mpsc::UnboundedSender<Command<S>> {
         self.commands.clone()
     }
+}
+
+/// What a torrent's download is called as a task: the first digits of its info-hash
+/// are enough to tell a few apart.
+pub(crate) fn name(info_hash: InfoHash) -> String {
+    format!("download {}", &info_hash.to_string()[..8])
 }
 
 /// A download that does not run yet: its handle, and what is to be run.
@@ -253,6 +279,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             locality: self.options.locality,
             connections_max: self.options.connections_max,
             stream: self.options.stream,
+            initiate_max: self.options.initiate_max,
             transcript: self.env.listens(),
             defects: self.options.defects,
             ..Config::new(self.peer_id, self.port)
@@ -287,6 +314,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             announce_failing: false,
             save_due: None,
             hashes_kept: 0,
+            stopping: None,
             tasks: Tasks::new(),
             driver: self,
         };
@@ -332,7 +360,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             // Let the user's word, and everybody else, in between.
             self.env.sleep_until(self.env.now()).await;
             match self.commands.try_recv() {
-                Ok(Command::Stop) => return Ok(None),
+                Ok(Command::Stop(_)) => return Ok(None),
                 Ok(command) => self.early.push(command),
                 // None came; if nobody is left to send one, `Running` sees it.
                 Err(_) => {}
@@ -345,8 +373,13 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         Ok(Some((storage, found, hashes)))
     }
 
+    /// What it is called as a task.
+    fn name(&self) -> String {
+        name(self.metainfo.info_hash)
+    }
+
     fn resume_path(&self) -> PathBuf {
-        PathBuf::from(format!(".{}.resume", self.metainfo.info_hash))
+        ResumeData::path(self.metainfo.info_hash)
     }
 }
 
@@ -366,6 +399,8 @@ struct Running<N: Network, E, D: Disk> {
     save_due: Option<Time>,
     /// Nodes of a Merkle torrent's tree that are kept on the disk (count).
     hashes_kept: usize,
+    /// How it is to stop, once it was asked to.
+    stopping: Option<ShutdownOptions>,
     tasks: Tasks,
 }
 
@@ -380,7 +415,8 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
             self.save_if_due()?;
             self.tell();
             if self.torrent.is_stopped() {
-                return self.save();
+                let wanted = self.stopping.is_none_or(|options| options.checkpoint);
+                return if wanted { self.save() } else { Ok(()) };
             }
             let env = self.driver.env.clone();
             let due = [self.torrent.poll_timeout(), self.save_due].into_iter().flatten().min();
@@ -405,8 +441,9 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
             Some(Command::Seek { stream, at }) => self.handle(Input::Seek { stream, at }),
             Some(Command::Taken { stream, bytes }) => self.handle(Input::Taken { stream, bytes }),
             Some(Command::Pause { paused }) => self.handle(Input::Pause { paused }),
+            Some(Command::Stop(options)) => self.stop(options),
             // Nobody is left who could tell us anything.
-            Some(Command::Stop) | None => self.stop(),
+            None => self.stop(ShutdownOptions::default()),
         }
     }
 
@@ -433,11 +470,15 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
     }
 
     /// Stops the torrent; an announce under way would only hold up the last one.
-    fn stop(&mut self) -> io::Result<()> {
+    fn stop(&mut self, options: ShutdownOptions) -> io::Result<()> {
+        if self.stopping.is_some() {
+            return Ok(());
+        }
+        self.stopping = Some(options);
         if self.announcing.take().is_some() {
             self.handle(Input::Announced { result: Err("stopping".to_owned()) })?;
         }
-        self.handle(Input::Stop)
+        self.handle(Input::Stop { grace: options.grace })
     }
 
     fn save_if_due(&mut self) -> io::Result<()> {
@@ -540,11 +581,16 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
         let tracker = self.driver.metainfo.announce.as_deref();
         let url = request.url(tracker.expect("a torrent announces only with a tracker"));
         let (network, env) = (self.driver.network.clone(), self.driver.env.clone());
-        let (inputs, stopping) = (self.inputs.clone(), self.torrent.is_stopping());
+        let inputs = self.inputs.clone();
+        // The torrent itself ends the last one, when the grace period is over.
+        let timeout = self.stopping.map_or(ANNOUNCE_TIMEOUT, |options| options.grace);
+        let what = request.event.map_or("an announce".to_owned(), |event| event.to_string());
+        let who = self.driver.name();
         let (alive, ended) = oneshot::channel::<()>();
         self.announcing = Some(alive);
         self.tasks.spawn(&self.driver.env, "announce", async move {
-            let timeout = if stopping { ANNOUNCE_TIMEOUT_STOPPING } else { ANNOUNCE_TIMEOUT };
+            let wait = Wait { who: &who, on: "tracker", to: &format!("answer {what}") };
+            let _waiting = env.waiting(wait);
             let deadline = env.now() + timeout;
             let answer = race! {
                 _ = ended => return,

@@ -1,8 +1,8 @@
 //! A BitTorrent peer, running: tasks, sockets, files and timers around the state
 //! machines of `reseed-protocol`, over any network.
 //!
-//! Start at [`Session`]: one listening port, many [`Download`]s. Its surroundings
-//! are three traits, so that the same code runs on a machine and in a simulation:
+//! Start at [`Session`]: one listening port, many [`Download`]s; [`App`] is a program
+//! around it, which decides when to exit. Its surroundings are three traits, so that the same code runs on a machine and in a simulation:
 //!
 //! - [`Network`]: connects and listens; the machine's is [`TokioNetwork`]
 //! - [`Env`]: clock, timers, tasks, randomness; the machine's is [`TokioEnv`]
@@ -16,6 +16,7 @@
 //! [`RateLimiter`] shares a rate; [`announce`](announce()) asks a tracker.
 
 mod announce;
+mod app;
 mod callbacks;
 mod disk;
 mod download;
@@ -35,12 +36,14 @@ mod storage;
 mod stream;
 mod substream;
 mod tasks;
+mod uptime;
 mod waiting;
 
 pub use announce::{AnnounceError, announce};
+pub use app::{App, AppOptions};
 pub use callbacks::{CallbackPool, Callbacks, PoolClosed, WaitsForItself};
 pub use disk::{Disk, FileDisk, MemoryDisk};
-pub use download::{Download, DownloadOptions};
+pub use download::{Download, DownloadOptions, ShutdownOptions};
 pub use env::Env;
 pub use hashes::hashes_path;
 pub use limit::RateLimiter;
@@ -56,4 +59,5 @@ pub use storage::{Checker, Storage};
 pub use stream::{Stream, StreamError};
 pub use substream::substream;
 pub use tasks::{Spawner, Tasks};
+pub use uptime::{ExitWhen, Uptime};
 pub use waiting::{Wait, Waiting};

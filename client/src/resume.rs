@@ -85,6 +85,11 @@ impl ResumeData {
         ResumeData { info_hash, verified, uploaded: 0, downloaded: 0 }
     }
 
+    /// Where a download keeps it, next to its content.
+    pub fn path(info_hash: InfoHash) -> PathBuf {
+        PathBuf::from(format!(".{info_hash}.resume"))
+    }
+
     /// Puts this in place of the file at `path` of `disk`, after everything in
     /// `storage` is safe from a loss of power: what is remembered as verified is
     /// there. `storage` is the content that [`verified`](ResumeData::verified) is

@@ -1,4 +1,4 @@
-//! A peer as its user sees it: one listening port, many downloads.
+//! A peer as its user sees it: one listening port, many downloads, callbacks.
 
 use std::{
     cell::RefCell, collections::BTreeMap, io, net::SocketAddr, num::NonZeroU64, rc::Rc,
@@ -6,13 +6,15 @@ use std::{
 };
 
 use bytes::BytesMut;
-use reseed_protocol::{InfoHash, metainfo::Metainfo, wire::Handshake};
-use tokio::sync::mpsc;
+use reseed_protocol::{Defect, Defects, InfoHash, metainfo::Metainfo, wire::Handshake};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Disk, Download, DownloadOptions, Env, Listener, Network, RateLimiter, Spawner, Tasks,
+    CallbackPool, Callbacks, Disk, Download, DownloadOptions, Env, Listener, Network, RateLimiter,
+    ShutdownOptions, Spawner, Tasks, Wait, WaitsForItself,
     download::{self, Command, Inbound},
     peer::Shared,
+    race,
     race::timeout_at,
 };
 
@@ -37,6 +39,8 @@ pub struct SessionOptions {
     /// Bytes a second that all connections together may receive; `None` is no
     /// limit.
     pub download_limit: Option<NonZeroU64>,
+    /// Bugs written back in.
+    pub defects: Defects,
 }
 
 /// Why a session cannot do what it was asked.
@@ -63,7 +67,20 @@ type Routes<S> = Rc<RefCell<BTreeMap<InfoHash, mpsc::UnboundedSender<Command<S>>
 
 /// A running peer. [`Session::shutdown`] ends it and everything in it. Dropping
 /// it does so at once: nothing more is saved, and no tracker is told.
+///
+/// What it consists of is owned by a task of its own, which also ends it: who asks
+/// for that may go away, or ask again.
 pub struct Session<N: Network, E, D> {
+    parts: Rc<Parts<N, E, D>>,
+    orders: watch::Sender<Option<ShutdownOptions>>,
+    ended: watch::Receiver<bool>,
+    /// The session's own task.
+    life: Tasks,
+    defects: Defects,
+}
+
+/// What a session consists of.
+struct Parts<N: Network, E, D> {
     network: N,
     env: E,
     disk: D,
@@ -71,8 +88,13 @@ pub struct Session<N: Network, E, D> {
     shared: Shared,
     routes: Routes<N::Stream>,
     downloads: RefCell<Vec<Download<N::Stream>>>,
+    callbacks: CallbackPool<E>,
     tasks: Tasks,
+    defects: Defects,
 }
+
+/// The session's name, as a task and in evidence.
+const SESSION: &str = "session";
 
 impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
     /// Starts to listen. Downloads come with [`Session::add`].
@@ -84,7 +106,7 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
     ) -> Result<Self, SessionError> {
         let listen = |source| SessionError::Listen { addr: options.listen, source };
         let listener = network.listen(options.listen).await.map_err(listen)?;
-        let session = Session {
+        let parts = Rc::new(Parts {
             local_addr: listener.local_addr().map_err(listen)?,
             network,
             env: env.clone(),
@@ -95,22 +117,27 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
             ),
             routes: Routes::default(),
             downloads: RefCell::default(),
+            callbacks: CallbackPool::new(env.clone(), options.defects),
             tasks: Tasks::new(),
-        };
+            defects: options.defects,
+        });
         let door = Door {
             env: env.clone(),
-            routes: session.routes.clone(),
-            shared: session.shared.clone(),
-            spawner: session.tasks.spawner(),
+            routes: parts.routes.clone(),
+            shared: parts.shared.clone(),
+            spawner: parts.tasks.spawner(),
             unknown: Rc::default(),
         };
-        session.tasks.spawn(&env, "listener", door.listen(listener));
-        Ok(session)
+        parts.tasks.spawn(&env, "listener", door.listen(listener));
+        let ((orders, ordered), (end, ended)) = (watch::channel(None), watch::channel(false));
+        let life = Tasks::new();
+        life.spawn(&env, SESSION, parts.clone().live(ordered, end));
+        Ok(Session { parts, orders, ended, life, defects: options.defects })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.parts.local_addr
     }
 
     /// Starts to download a torrent, or to seed it, if its content is on the
@@ -120,52 +147,128 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
         metainfo: Metainfo,
         options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
-        let info_hash = metainfo.info_hash;
-        if self.routes.borrow().contains_key(&info_hash) {
+        let (parts, info_hash) = (&self.parts, metainfo.info_hash);
+        if parts.routes.borrow().contains_key(&info_hash) {
             return Err(SessionError::Duplicate { info_hash });
         }
         let (download, driver) = download::new(
-            self.network.clone(),
-            self.env.clone(),
-            self.disk.clone(),
-            self.shared.clone(),
-            self.local_addr.port(),
+            parts.network.clone(),
+            parts.env.clone(),
+            parts.disk.clone(),
+            parts.shared.clone(),
+            parts.local_addr.port(),
             metainfo,
             options,
         );
-        self.routes.borrow_mut().insert(info_hash, download.commands());
-        self.downloads.borrow_mut().push(download.clone());
-        let routes = self.routes.clone();
-        self.tasks.spawn(&self.env, &format!("download {}", short(info_hash)), async move {
+        parts.routes.borrow_mut().insert(info_hash, download.commands());
+        parts.downloads.borrow_mut().push(download.clone());
+        let routes = parts.routes.clone();
+        parts.tasks.spawn(&parts.env, &download::name(info_hash), async move {
             driver.run().await;
             routes.borrow_mut().remove(&info_hash);
         });
         Ok(download)
     }
 
-    /// Stops every download (connections closed, trackers told, resume data
-    /// saved), then the listening. On return no task is left, nor a socket or
-    /// timer. A tracker that does not answer delays this by five seconds at most.
-    pub async fn shutdown(&self) {
-        let downloads = self.downloads.take();
-        for download in &downloads {
-            download.stop();
-        }
-        for download in &downloads {
-            download.stopped().await;
-        }
-        self.tasks.shutdown().await;
+    /// Where the user's callbacks are submitted.
+    pub fn callbacks(&self) -> Callbacks {
+        self.parts.callbacks.callbacks()
     }
 
-    /// The names of the session's tasks, oldest first.
+    /// Stops every download (connections closed, trackers told, resume data saved if
+    /// `options` say so), then the callbacks and the listening. On return no task is
+    /// left, nor a socket or timer. A tracker that does not answer and a callback that
+    /// does not end delay this by the grace period at most.
+    ///
+    /// Only the first call says how; any other waits along with it. It may be dropped:
+    /// the session goes on ending. A callback cannot wait here, since the session in
+    /// turn waits for it, and is told so by the error: let it ask the session's user
+    /// for a shutdown, as [`App`](crate::App) does.
+    pub async fn shutdown(&self, options: ShutdownOptions) -> Result<(), WaitsForItself> {
+        let callback = self.callbacks().running_here();
+        if let Some(worker) = callback {
+            if self.defects.has(Defect::PoolDrainsItself) {
+                self.parts.callbacks.drain(worker, None).await?;
+                return Ok(());
+            }
+            if !self.defects.has(Defect::ShutdownFromCallback) {
+                return Err(WaitsForItself { worker });
+            }
+        }
+        self.orders.send_if_modified(|order| {
+            let again = self.defects.has(Defect::SecondInterruptShutsDownAgain);
+            let obeyed = order.is_none() || again;
+            if obeyed {
+                *order = Some(options);
+            }
+            obeyed
+        });
+        let wait = Wait { who: callback.unwrap_or("main"), on: SESSION, to: "have shut down" };
+        let _waiting = self.parts.env.waiting(wait);
+        // An error is that its task was dropped, and everything with it.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+        self.life.ended().await;
+        Ok(())
+    }
+
+    /// The names of the session's tasks: its own, the callbacks' workers, and the
+    /// others from the oldest on.
     pub fn tasks(&self) -> Vec<String> {
-        self.tasks.names()
+        let Parts { callbacks, tasks, .. } = &*self.parts;
+        [self.life.names(), callbacks.workers(), tasks.names()].concat()
     }
 }
 
-/// The first digits of an info-hash: enough to tell a few torrents apart.
-fn short(info_hash: InfoHash) -> String {
-    info_hash.to_string()[..8].to_owned()
+impl<N: Network, E: Env, D: Disk> Parts<N, E, D> {
+    /// Waits for the word to end, and ends.
+    async fn live(
+        self: Rc<Self>,
+        mut orders: watch::Receiver<Option<ShutdownOptions>>,
+        end: watch::Sender<bool>,
+    ) {
+        loop {
+            let order = match orders.wait_for(Option::is_some).await {
+                Ok(order) => order.expect("it was waited for"),
+                // The session was dropped, and this task with it.
+                Err(_) => return,
+            };
+            orders.mark_unchanged();
+            let again = race! {
+                () = self.shut_down(order) => break,
+                again = orders.changed() => again,
+            };
+            if again.is_err() {
+                return;
+            }
+        }
+        end.send_replace(true);
+    }
+
+    /// From the leaves to the root.
+    async fn shut_down(&self, options: ShutdownOptions) {
+        let downloads = self.downloads.take();
+        let grace = match self.defects.has(Defect::GracePeriodIgnored) {
+            true => Duration::ZERO,
+            false => options.grace,
+        };
+        let until = match self.defects.has(Defect::ShutdownFromCallback) {
+            true => None,
+            false => Some(self.env.now() + grace),
+        };
+        for download in &downloads {
+            download.stop(ShutdownOptions { grace, ..options });
+        }
+        if !self.defects.has(Defect::ExitOutrunsStop) {
+            for download in &downloads {
+                let on = download::name(download.info_hash());
+                let _waiting = self.env.waiting(Wait { who: SESSION, on: &on, to: "stop" });
+                download.stopped().await;
+            }
+        }
+        let drained = self.callbacks.drain(SESSION, until).await;
+        drained.expect("the session's task is no callback");
+        self.tasks.shutdown().await;
+    }
 }
 
 /// Lets connections in and leads each to its torrent.

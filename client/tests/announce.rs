@@ -4,8 +4,10 @@
 use std::{path::Path, time::Duration};
 
 use reseed_client::{
-    Disk, DownloadOptions, Env, MemoryDisk, Session, SessionOptions, State, TokioEnv, TokioNetwork,
+    Disk, DownloadOptions, Env, MemoryDisk, Session, SessionOptions, ShutdownOptions, State,
+    TokioEnv, TokioNetwork,
 };
+use reseed_protocol::Defects;
 use reseed_protocol::metainfo::{Content, Draft, Metainfo};
 use tokio::task::LocalSet;
 use tracing_test::traced_test;
@@ -30,6 +32,7 @@ async fn session(seed: u64, disk: MemoryDisk) -> Session<TokioNetwork, TokioEnv,
         listen: "127.0.0.1:0".parse().unwrap(),
         upload_limit: None,
         download_limit: None,
+        defects: Defects::NONE,
     };
     Session::start(TokioNetwork, TokioEnv::with_seed(seed), disk, options).await.unwrap()
 }
@@ -57,8 +60,8 @@ fn a_failing_announce_is_logged_once_with_its_reason_and_the_download_goes_on() 
         assert_eq!(download.status().state, State::Downloading);
         download.add_peers(vec![seeder.local_addr()]);
         download.wait_for(|status| status.state == State::Seeding).await;
-        leecher.shutdown().await;
-        seeder.shutdown().await;
+        leecher.shutdown(ShutdownOptions::default()).await.unwrap();
+        seeder.shutdown(ShutdownOptions::default()).await.unwrap();
     });
     logs_assert(|lines: &[&str]| {
         let said: Vec<&&str> = lines.iter().filter(|line| line.contains("tracker")).collect();

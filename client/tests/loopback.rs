@@ -4,9 +4,10 @@
 use std::{net::SocketAddr, num::NonZeroU64, path::Path};
 
 use reseed_client::{
-    Disk, DownloadOptions, FileDisk, MemoryDisk, Session, SessionOptions, State, TokioEnv,
-    TokioNetwork,
+    Disk, DownloadOptions, FileDisk, MemoryDisk, Session, SessionOptions, ShutdownOptions, State,
+    TokioEnv, TokioNetwork,
 };
+use reseed_protocol::Defects;
 use reseed_protocol::metainfo::{Content, Draft, Metainfo};
 use tokio::task::LocalSet;
 
@@ -29,7 +30,12 @@ fn metainfo(content: &[u8]) -> Metainfo {
 }
 
 fn options() -> SessionOptions {
-    SessionOptions { listen: LOCALHOST.parse().unwrap(), upload_limit: None, download_limit: None }
+    SessionOptions {
+        listen: LOCALHOST.parse().unwrap(),
+        upload_limit: None,
+        download_limit: None,
+        defects: Defects::NONE,
+    }
 }
 
 async fn session<D: Disk>(seed: u64, disk: D) -> Session<TokioNetwork, TokioEnv, D> {
@@ -62,8 +68,8 @@ fn a_leecher_gets_the_content_of_a_seed_and_both_shut_down_whole() {
         let done = download.wait_for(|status| status.state == State::Seeding).await;
         assert_eq!(done.verified, done.pieces);
 
-        leecher.shutdown().await;
-        seeder.shutdown().await;
+        leecher.shutdown(ShutdownOptions::default()).await.unwrap();
+        seeder.shutdown(ShutdownOptions::default()).await.unwrap();
         assert!(leecher.tasks().is_empty() && seeder.tasks().is_empty());
         assert_eq!(std::fs::read(folder.path().join("content")).unwrap(), content);
     });
@@ -85,7 +91,7 @@ fn a_download_that_was_stopped_goes_on_from_what_it_had() {
         let first = Session::start(TokioNetwork, env, disk.clone(), slow).await.unwrap();
         let download = first.add(metainfo.clone(), knowing(seeder.local_addr())).unwrap();
         download.wait_for(|status| status.verified >= 5).await;
-        first.shutdown().await;
+        first.shutdown(ShutdownOptions::default()).await.unwrap();
         let had = download.status().verified;
         assert!((5..46).contains(&had), "stopped half way, with {had} pieces");
 
@@ -98,7 +104,7 @@ fn a_download_that_was_stopped_goes_on_from_what_it_had() {
         let mut copy = vec![0; content.len()];
         disk.read_at(Path::new("content"), 0, &mut copy).unwrap();
         assert_eq!(copy, content);
-        second.shutdown().await;
-        seeder.shutdown().await;
+        second.shutdown(ShutdownOptions::default()).await.unwrap();
+        seeder.shutdown(ShutdownOptions::default()).await.unwrap();
     });
 }

@@ -31,14 +31,20 @@ macro_rules! defects {
 }
 
 defects! {
+    AnnounceAssertionEndsAnnounces, "announce-assertion-ends-announces", "I-TRK",
+        "An answer of the tracker that comes when there are more connections than we open ourselves trips an assertion, and the next announce is never scheduled.";
     CancelKeepsRequest, "cancel-keeps-request", "I-BLK",
         "A cancelled request stays in the connection's queue.";
     ClosedSwarmInOpenSwarm, "closed-swarm-in-open-swarm", "I-ERR",
         "The closed-swarm handshake is offered and begun in an open swarm too, where the connection has no state for it; the error is caught and dropped.";
     DisconnectWakesNobody, "disconnect-wakes-nobody", "I-DONE",
         "Who leaves frees blocks that nobody else is then asked for.";
+    ExitOutrunsStop, "exit-outruns-stop", "I-TRK",
+        "The client exits before the stops that it queued were carried out: the tracker never hears `stopped`, and nothing is saved.";
     ExtensionHandshakeNeedsPex, "extension-handshake-needs-pex", "I-FLAG",
         "The extension handshake goes out only if peer exchange is on, and who needs what it says looks it up all the same; the exception leaves the uploads to a turn that never ends.";
+    GracePeriodIgnored, "grace-period-ignored", "I-TRK",
+        "A shutdown waits no time at all for the last announces, whatever grace period it was given.";
     HaveBeforeCheck, "have-before-check", "I-HAVE",
         "A piece is announced before it is hashed and written.";
     HaveCountedTwice, "have-counted-twice", "I-AVAIL",
@@ -61,14 +67,22 @@ defects! {
         "Piece 0 is never asked of a remote that was late.";
     PlaybackClamped, "playback-clamped", "I-DONE",
         "After the last piece the playback position is that of the last piece again, and no end is seen.";
+    PoolDrainsItself, "pool-drains-itself", "I-STOP",
+        "The drain of the callback pool waits in its caller, be that a worker, until the queue is empty.";
     RequestWhileChoked, "request-while-choked", "I-WIRE",
         "Requests go out as if the remote had unchoked us.";
+    SecondInterruptShutsDownAgain, "second-interrupt-shuts-down-again", "I-TRK",
+        "A second Ctrl-C begins the shutdown anew, and drops what the first one was waiting for.";
+    ShutdownFromCallback, "shutdown-from-callback", "I-STOP",
+        "The uptime handler shuts the session down from inside its own callback, and the session waits for that callback to end.";
     TaskWithoutOwner, "task-without-owner", "I-STOP",
         "A task belongs to no owner and outlives its download.";
     TimerInThePast, "timer-in-the-past", "I-SPIN",
         "A timer that found nothing to do is set to the time that it was due.";
     UnboundedBacklog, "unbounded-backlog", "I-MEM",
         "All that a remote asks for is read at once, however slowly it takes it.";
+    UptimeMissesFinished, "uptime-misses-finished", "I-STOP",
+        "The uptime handler knows only downloads that it saw downloading: one that finished between two looks, or before the first, keeps the client for ever.";
 }
 
 impl Defect {

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
     Bitfield, Block, ConnectionId, InfoHash, Layout, PeerId, Time,
     torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Spoken, Start, Torrent},
+    tracker::Announcer,
     wire::Message,
 };
 
@@ -482,7 +483,7 @@ fn at_its_limit_of_connections_a_torrent_waits_for_one_to_end_and_not_for_the_cl
         assert!(next.is_some_and(|at| at > swarm.now), "{second}: it would spin");
     }
     let connected = if swarm.established(a) == 1 { a } else { b };
-    swarm.input(connected, Input::Stop);
+    swarm.input(connected, Input::Stop { grace: Announcer::STOP_GRACE });
     swarm.run_until(secs(210));
     assert_eq!(swarm.established(full), 1, "the other one has been dialled");
 }

@@ -40,6 +40,8 @@ pub fn catalogue() -> &'static [Entry] {
         "streaming-picker-crash",
         "piece-zero",
         "playback-end",
+        "shutdown-deadlock",
+        "announces-stop",
         "wild",
     ]
 }

@@ -20,6 +20,7 @@
 //! knows = ["seed"]
 //! ```
 
+mod app;
 mod axes;
 mod draw;
 mod error;
@@ -31,6 +32,7 @@ mod plan;
 mod player;
 mod torrent;
 
+pub use app::{App, ExitWhen};
 pub use draw::{Draw, Quantity};
 pub(crate) use error::Step;
 pub use error::{Place, Problem, ScenarioError};
@@ -135,6 +137,8 @@ pub struct Tracker {
     pub present: Flag,
     /// Seconds that it tells peers to wait between announces.
     pub interval_s: Draw<u32>,
+    /// It hears announces, and never answers.
+    pub silent: Flag,
     /// Its link.
     pub link: Link,
 }
@@ -209,6 +213,13 @@ pub struct Peers {
     /// Who watches what it streams; by default somebody does, from start to end.
     #[serde(default)]
     pub player: Player,
+    /// Connections at a time, beyond which it opens none itself (count); without it as
+    /// many as it may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiate_max: Option<Draw<u32>>,
+    /// The program around its client.
+    #[serde(default)]
+    pub app: App,
 }
 
 /// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its
@@ -302,7 +313,8 @@ pub struct Event {
     /// due, or the run is over before.
     #[serde(default)]
     pub if_possible: bool,
-    /// What is done: `"leave"`, its user shuts it down; `"crash"`, it loses power;
+    /// What is done: `"leave"`, its user shuts it down, and everything else waits until
+    /// it has; `"interrupt"`, its user presses Ctrl-C, maybe again; `"crash"`, it loses power;
     /// `"start"`, it starts (again) from what is on its disk; `"wipe"`, its disk
     /// is emptied.
     #[schemars(with = "ActionNames")]
@@ -359,7 +371,7 @@ impl Default for Limits {
 
 impl Default for Tracker {
     fn default() -> Tracker {
-        Tracker { present: yes(), interval_s: Draw::Fixed(60), link: Link::default() }
+        Tracker { present: yes(), interval_s: Draw::Fixed(60), silent: no(), link: Link::default() }
     }
 }
 
@@ -390,6 +402,7 @@ enum FeatureNames {
 #[expect(dead_code, reason = "only its schema is used")]
 enum ActionNames {
     Leave,
+    Interrupt,
     Crash,
     Start,
     Wipe,

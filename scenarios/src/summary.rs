@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use reseed_protocol::Layout;
 use reseed_sim::{
     Plan,
-    plan::{Action, EventPlan, Has, LinkPlan, Locality, PeerPlan, When},
+    plan::{Action, AppPlan, EventPlan, Exit, Has, LinkPlan, Locality, PeerPlan, When},
 };
 
 /// Peers that are shown one by one (count); of more there is only the number.
@@ -27,7 +27,8 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
     writeln!(out, "  torrent  {}", torrent(plan))?;
     if let Some(tracker) = &plan.tracker {
         let (address, interval) = (tracker.address, tracker.interval_s);
-        writeln!(out, "  tracker  {address}, every {interval} s, {}", link(tracker.link))?;
+        let silent = if tracker.silent { ", silent" } else { "" };
+        writeln!(out, "  tracker  {address}, every {interval} s{silent}, {}", link(tracker.link))?;
     }
     let (done, steps) = (seconds(plan.limits.done_ms), plan.limits.steps);
     writeln!(out, "  limits   all done after {done} of virtual time, {steps} steps")?;
@@ -150,13 +151,46 @@ fn options(peer: &PeerPlan) -> String {
             options.push(format!("{way} {}/s", bytes(limit)));
         }
     }
+    if let Some(most) = peer.initiate_max {
+        options.push(format!("dials up to {most}"));
+    }
+    options.extend(app(&peer.app));
     options.join(", ")
+}
+
+/// What is not as usual in the program around a peer's client.
+fn app(app: &AppPlan) -> Vec<String> {
+    let usual = AppPlan::default();
+    let mut words = Vec::new();
+    match app.exit_when {
+        Exit::Never => {}
+        Exit::Finished => words.push("exits when finished".to_owned()),
+        Exit::Played => words.push("exits when it has played".to_owned()),
+        Exit::Seeded(ms) => words.push(format!("exits {} after it has finished", seconds(ms))),
+    }
+    if app.downloads != usual.downloads {
+        words.push(format!("{} downloads", app.downloads));
+    }
+    if app.poll_ms != usual.poll_ms {
+        words.push(format!("looks every {}", seconds(app.poll_ms)));
+    }
+    if app.grace_ms != usual.grace_ms {
+        words.push(format!("parts within {}", seconds(app.grace_ms)));
+    }
+    if app.callback_ms > 0 {
+        words.push(format!("a callback takes {}", seconds(app.callback_ms)));
+    }
+    if !app.checkpoint {
+        words.push("saves nothing at the end".to_owned());
+    }
+    words
 }
 
 fn sentence(event: &EventPlan) -> String {
     let peer = &event.peer;
     let what = match event.action {
         Action::Leave => format!("{peer} leaves"),
+        Action::Interrupt => format!("{peer} is interrupted"),
         Action::Crash => format!("{peer} crashes"),
         Action::Start => format!("{peer} starts"),
         Action::Wipe => format!("the disk of {peer} is emptied"),

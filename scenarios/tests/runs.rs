@@ -124,6 +124,16 @@ fn playback_end_passes_at_several_seeds_on_both_engines() {
     passes("playback-end", 1..4);
 }
 
+#[test]
+fn shutdown_deadlock_passes_at_several_seeds_on_both_engines() {
+    passes("shutdown-deadlock", 1..6);
+}
+
+#[test]
+fn announces_stop_passes_at_several_seeds_on_both_engines() {
+    passes("announces-stop", 1..3);
+}
+
 /// A transcript, as `reseed replay` prints it.
 #[derive(Default)]
 struct Transcript(String);

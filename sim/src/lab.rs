@@ -9,9 +9,9 @@ use std::{
 };
 
 use rand_chacha::ChaCha8Rng;
-use reseed_client::Env;
+use reseed_client::{Env, Wait, Waiting};
 use reseed_protocol::{
-    Bitfield, ConnectionId, PeerId, Time, Torrent, Video,
+    Bitfield, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
 };
@@ -24,10 +24,15 @@ use crate::{
     trace::Trace,
     transcript,
     twin::Conversation,
+    waits::Waits,
 };
 
 /// One run's observations.
 pub(crate) struct Lab {
+    /// The torrent that the peers share: any other is somebody's private affair.
+    shared: InfoHash,
+    /// Who waits for whom.
+    pub(crate) waits: Rc<Waits>,
     inner: RefCell<Inner>,
     /// Something happened that the run wants to look at.
     attention: Cell<bool>,
@@ -43,6 +48,8 @@ struct Inner {
     names: BTreeMap<SocketAddr, String>,
     /// Whose whole host an address is.
     owners: BTreeMap<IpAddr, String>,
+    /// Which peer announces from where: its host, and the port that it listens on.
+    announcers: BTreeMap<SocketAddr, usize>,
     /// Which peer a peer's connection leads to, once that said who it is.
     remotes: BTreeMap<(usize, ConnectionId), usize>,
     /// Who calls itself what.
@@ -69,6 +76,14 @@ pub(crate) struct Peer {
     pub(crate) up: bool,
     /// Pieces that it has had verified since it last started.
     pub(crate) verified: Bitfield,
+    /// When it had all of them, since it last started.
+    pub(crate) finished: Option<Time>,
+    /// When it last started.
+    pub(crate) started: Option<Time>,
+    /// Whether its download has come past its checking, since it last started.
+    pub(crate) ran: bool,
+    /// When its program came to its end, since it last started.
+    pub(crate) exited: Option<Time>,
     /// Whether it was complete when it started first.
     pub(crate) completed: Option<Time>,
     pub(crate) useful_bytes: u64,
@@ -77,6 +92,8 @@ pub(crate) struct Peer {
     /// Where its player is, bytes from the start of the video, until it has seen the
     /// end.
     pub(crate) playing: Option<u64>,
+    /// When it saw the end, since its peer last started.
+    pub(crate) seen: Option<Time>,
     /// For the evidence of a stall: whom it is connected to, and how that stands.
     pub(crate) connections: Vec<String>,
     /// The first exceptions in its own code, for the same evidence.
@@ -107,11 +124,16 @@ impl Lab {
             disk: None,
             up: false,
             verified: Bitfield::empty(content.layout().pieces()),
+            finished: None,
+            started: None,
+            ran: false,
+            exited: None,
             completed: None,
             useful_bytes: 0,
             downloaded: 0,
             uploaded: 0,
             playing: None,
+            seen: None,
             connections: Vec::new(),
             exceptions: Vec::new(),
             uploads: None,
@@ -122,8 +144,11 @@ impl Lab {
         };
         let mut names = BTreeMap::new();
         let mut owners = BTreeMap::new();
+        let mut announcers = BTreeMap::new();
         for (index, peer) in plan.peers.iter().enumerate() {
-            names.insert(SocketAddr::new(peer.address, peer.port), peer.name.clone());
+            let listens = SocketAddr::new(peer.address, peer.port);
+            names.insert(listens, peer.name.clone());
+            announcers.insert(listens, index);
             if plan.shares_host(index) {
                 // Of two shared hosts the names on the last one win; who has said who it
                 // is is told apart all the same.
@@ -136,12 +161,15 @@ impl Lab {
             owners.insert(tracker.address, "tracker".to_owned());
         }
         Rc::new(Lab {
+            shared: content.metainfo().info_hash,
+            waits: Rc::default(),
             inner: RefCell::new(Inner {
                 trace: Trace::new(),
                 oracles: oracle::all(plan, content),
                 peers: plan.peers.iter().map(peer).collect(),
                 names,
                 owners,
+                announcers,
                 remotes: BTreeMap::new(),
                 ids: BTreeMap::new(),
                 streams: BTreeMap::new(),
@@ -212,15 +240,51 @@ impl Lab {
         let state = &mut inner.peers[peer];
         state.playing = player;
         state.verified = Bitfield::empty(state.verified.pieces());
+        state.finished = None;
+        state.exited = None;
+        state.started = Some(now);
+        state.seen = None;
+        state.ran = false;
         state.disk = Some(disk);
         state.up = true;
         let words = format!("{} starts", state.name);
         inner.note(now, words);
     }
 
+    /// A peer's program has come to its end; what is left of it is seen to next.
+    pub(crate) fn exited(&self, peer: usize, now: Time) {
+        self.inner.borrow_mut().peers[peer].exited = Some(now);
+        self.attention.set(true);
+    }
+
+    /// A peer has parted as it should, with time enough to tell the tracker so; what an
+    /// oracle has to say to that.
+    pub(crate) fn parted(&self, peer: usize) -> Option<(Code, String)> {
+        let mut inner = self.inner.borrow_mut();
+        inner.oracles.iter_mut().find_map(|oracle| {
+            let words = oracle.parted(peer).err()?;
+            Some((oracle.code(), words))
+        })
+    }
+
+    /// Time goes by.
+    pub(crate) fn passed(&self, now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.failure.is_some() {
+            return;
+        }
+        let mut oracles = std::mem::take(&mut inner.oracles);
+        for oracle in &mut oracles {
+            let finding = oracle.passed(now);
+            inner.judge(now, oracle.code(), None, finding);
+        }
+        inner.oracles = oracles;
+    }
+
     /// A peer is gone: shut down, or without power.
     pub(crate) fn ended(&self, peer: usize, now: Time, how: &str) {
         let mut inner = self.inner.borrow_mut();
+        inner.oracles.iter_mut().for_each(|oracle| oracle.gone(peer));
         inner.peers[peer].up = false;
         let words = format!("{} {how}", inner.peers[peer].name);
         inner.note(now, words);
@@ -262,6 +326,7 @@ impl Lab {
         let mut inner = self.inner.borrow_mut();
         let length = inner.video.expect("a player plays a video").length;
         inner.peers[peer].playing = None;
+        inner.peers[peer].seen = Some(now);
         let words = format!("{}'s player sees the end, at byte {at}", inner.peers[peer].name);
         inner.note(now, words);
         if at != length {
@@ -298,12 +363,19 @@ impl Lab {
     /// The tracker heard an announce.
     pub(crate) fn announced(&self, now: Time, from: IpAddr, announce: &AnnounceRequest) {
         let mut inner = self.inner.borrow_mut();
-        let name = inner.name(SocketAddr::new(from, announce.port));
+        let from = SocketAddr::new(from, announce.port);
+        let name = inner.name(from);
         let event = announce.event.map_or("announce".to_owned(), |event| event.to_string());
         inner.note(now, format!("{name} → tracker  {event}, {} bytes left", announce.left));
+        let Some(peer) = inner.announcers.get(&from).copied() else { return };
+        inner.check(now, peer, |oracle, scene| oracle.announced(scene, announce));
+        self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 
     fn spoke(&self, now: Time, peer: usize, torrent: &Torrent, spoken: &Spoken) {
+        if torrent.info_hash() != self.shared {
+            return;
+        }
         let mut inner = self.inner.borrow_mut();
         inner.trace.spoken(now, peer, spoken);
         inner.learn(peer, torrent, spoken);
@@ -321,6 +393,9 @@ impl Lab {
     }
 
     fn happened(&self, now: Time, peer: usize, torrent: &Torrent, event: &Event) {
+        if torrent.info_hash() != self.shared {
+            return;
+        }
         let mut inner = self.inner.borrow_mut();
         inner.trace.torrent(now, peer, event);
         inner.check(now, peer, |oracle, scene| oracle.happened(scene, torrent, event));
@@ -362,9 +437,13 @@ impl Lab {
     }
 
     fn stepped(&self, now: Time, peer: usize, torrent: &Torrent) {
+        if torrent.info_hash() != self.shared {
+            return;
+        }
         let mut inner = self.inner.borrow_mut();
         inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent));
         let state = &mut inner.peers[peer];
+        state.ran = true;
         state.downloaded = torrent.downloaded();
         state.uploaded = torrent.uploaded();
         if self.explaining.get() {
@@ -381,6 +460,9 @@ impl Lab {
         let have = torrent.picker().have();
         if state.verified.count() != have.count() {
             state.verified.clone_from(have);
+            if state.verified.is_full() {
+                state.finished.get_or_insert(now);
+            }
             self.attention.set(true);
         }
         self.attention.set(self.attention.get() || inner.failure.is_some());
@@ -528,6 +610,9 @@ impl<E: Env> Env for Probed<E> {
 
     fn spoke(&self, torrent: &Torrent, spoken: &Spoken) {
         self.lab.spoke(self.now(), self.peer, torrent, spoken);
+    }
+    fn waiting(&self, wait: Wait<'_>) -> Waiting {
+        self.lab.waits.begin(self.peer, wait, self.now())
     }
 }
 

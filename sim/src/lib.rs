@@ -45,6 +45,7 @@ mod trace;
 mod tracker;
 mod transcript;
 mod twin;
+mod waits;
 mod wire;
 mod world;
 

@@ -99,6 +99,9 @@ pub struct TrackerPlan {
     pub address: IpAddr,
     /// Seconds that it tells peers to wait between announces.
     pub interval_s: u32,
+    /// It hears announces, and never answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// Its link.
     pub link: LinkPlan,
 }
@@ -147,6 +150,13 @@ pub struct PeerPlan {
     /// Who watches what it streams, if somebody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub player: Option<PlayerPlan>,
+    /// Connections that it opens itself at most, those opened to it counted (count);
+    /// none is as many as it may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiate_max: Option<usize>,
+    /// The program around its client.
+    #[serde(default, skip_serializing_if = "AppPlan::is_default")]
+    pub app: AppPlan,
 }
 
 /// Somebody who watches the video from some byte to its end.
@@ -200,6 +210,8 @@ impl PeerPlan {
             locality: Locality::Anywhere,
             stream: false,
             player: None,
+            initiate_max: None,
+            app: AppPlan::default(),
         }
     }
 }
@@ -228,6 +240,62 @@ fn is_choke_round_ms(round_ms: &u64) -> bool {
 
 fn is_anywhere(locality: &Locality) -> bool {
     *locality == Locality::Anywhere
+}
+
+/// The program around a peer's client: what it does besides sharing, and when it
+/// exits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AppPlan {
+    /// When it exits by itself.
+    pub exit_when: Exit,
+    /// How often it looks at its downloads for that, milliseconds.
+    pub poll_ms: u64,
+    /// Whether it saves on exit what it needs to go on another time.
+    pub checkpoint: bool,
+    /// How long its parting may take, milliseconds.
+    pub grace_ms: u64,
+    /// Downloads (count): with none it has nothing to do and exits at once. Any
+    /// after the first is a small torrent that nobody else has, complete from the
+    /// start.
+    pub downloads: u32,
+    /// How long a callback of its user takes that begins when it starts,
+    /// milliseconds; with 0 there is none.
+    pub callback_ms: u64,
+}
+
+/// When a program exits by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// Never.
+    #[default]
+    Never,
+    /// When every download is finished.
+    Finished,
+    /// When every download has been finished for this long, milliseconds.
+    Seeded(u64),
+    /// When its player has seen the end.
+    Played,
+}
+
+impl Default for AppPlan {
+    fn default() -> AppPlan {
+        AppPlan {
+            exit_when: Exit::Never,
+            poll_ms: 5_000,
+            checkpoint: true,
+            grace_ms: 5_000,
+            downloads: 1,
+            callback_ms: 0,
+        }
+    }
+}
+
+impl AppPlan {
+    fn is_default(&self) -> bool {
+        *self == AppPlan::default()
+    }
 }
 
 /// What a peer has on its disk to begin with.
@@ -279,8 +347,10 @@ pub struct EventPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Its user shuts it down.
+    /// Its user shuts it down, and everything else waits until it has.
     Leave,
+    /// Its user interrupts it, with Ctrl-C; it may be done again.
+    Interrupt,
     /// It loses power: no FIN, and of what was written and not synced some is lost.
     /// One that has to share its host is killed instead: its sockets are closed, and
     /// its disk loses nothing.
@@ -388,6 +458,12 @@ impl Plan {
     /// Whether somebody streams.
     pub fn streams(&self) -> bool {
         self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream)
+    }
+
+    /// Whether some peer is to announce something to a tracker.
+    pub fn announces(&self) -> bool {
+        let announces = |peer: &PeerPlan| peer.announce && peer.app.downloads > 0;
+        self.tracker.is_some() && self.peers.iter().any(announces)
     }
 
     /// Whether some link has a bandwidth or a queue.

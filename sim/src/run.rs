@@ -2,20 +2,21 @@
 //! the end, shut everybody down, and give a verdict.
 
 mod events;
+mod exits;
 mod stop;
 
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use reseed_client::Env;
 use reseed_protocol::Time;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 
 use crate::{
     Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
     lab::{self, Lab, Probed},
     oracle::Code,
-    plan::{Has, LinkPlan, PeerPlan, Plan, TrackerPlan},
+    plan::{FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan},
     player::Player,
     software::{self, Setup},
     stage::{Paused, Place, Stage},
@@ -141,8 +142,12 @@ struct Run<'a, S> {
     done: Vec<bool>,
     /// Peers that have joined.
     joined: Vec<bool>,
-    /// The word to leave, for each peer that was started.
-    leave: Vec<Option<watch::Sender<bool>>>,
+    /// What each peer has of its own besides the shared torrent.
+    own: Vec<Vec<Content>>,
+    /// The way to interrupt each peer that was started.
+    interrupts: Vec<Option<mpsc::UnboundedSender<()>>>,
+    /// By when each peer has to exit, once it is clear that it does.
+    exits: Vec<Option<exits::Due>>,
     doubts: Vec<String>,
 }
 
@@ -163,7 +168,9 @@ impl<'a, S: Stage> Run<'a, S> {
             due: vec![None; plan.events.len()],
             done: vec![false; plan.events.len()],
             joined: vec![false; plan.peers.len()],
-            leave: vec![None; plan.peers.len()],
+            own: plan.peers.iter().map(own).collect(),
+            interrupts: vec![None; plan.peers.len()],
+            exits: vec![None; plan.peers.len()],
             doubts: Vec::new(),
         }
     }
@@ -191,7 +198,12 @@ impl<'a, S: Stage> Run<'a, S> {
         for (index, peer) in self.plan.peers.iter().enumerate() {
             let place = self.stage.add_host(&peer.name, peer.address, link(peer.link));
             assert_eq!(place, Place(index), "peers are numbered as in the plan");
-            if let Err(error) = self.content.put(&peer.has, &self.stage.disk(place)) {
+            let disk = self.stage.disk(place);
+            let mut filled = self.content.put(&peer.has, &disk);
+            for own in &self.own[index] {
+                filled = filled.and_then(|()| own.put(&Has::Everything, &disk));
+            }
+            if let Err(error) = filled {
                 self.doubts.push(format!("cannot fill the disk of {}: {error}", peer.name));
             }
         }
@@ -202,13 +214,17 @@ impl<'a, S: Stage> Run<'a, S> {
 
     fn start_tracker(&mut self, plan: &TrackerPlan) {
         let place = self.stage.add_host(TRACKER, plan.address, link(plan.link));
-        let (lab, interval) = (self.lab.clone(), Duration::from_secs(plan.interval_s.into()));
+        let lab = self.lab.clone();
+        let manner = tracker::Manner {
+            interval: Duration::from_secs(plan.interval_s.into()),
+            silent: plan.silent,
+        };
         self.stage.start(place, |env, network, _| {
             let clock = env.clone();
             let announced = move |from: IpAddr, announce: &_| {
                 lab.announced(clock.now(), from, announce);
             };
-            Box::pin(tracker::serve(network, env, interval, announced))
+            Box::pin(tracker::serve(network, env, manner, announced))
         });
     }
 
@@ -221,6 +237,8 @@ impl<'a, S: Stage> Run<'a, S> {
             let now = self.stage.now();
             self.join(now);
             self.carry_out(now);
+            self.watch_exits();
+            self.lab.passed(self.stage.now());
             self.look_for_panics();
             if self.lab.failure().is_some() || now >= limit {
                 return false;
@@ -255,8 +273,12 @@ impl<'a, S: Stage> Run<'a, S> {
         let end = self.stage.now() + SETTLE_FOR;
         while self.stage.now() < end && self.lab.failure().is_none() {
             self.lab.look();
-            match self.stage.run_until(end, &|| self.lab.wants_attention()) {
-                Paused::Time | Paused::Attention => {}
+            let next = end.min(self.stage.now() + PROGRESS_EACH);
+            match self.stage.run_until(next, &|| self.lab.wants_attention()) {
+                Paused::Time | Paused::Attention => {
+                    self.watch_exits();
+                    self.lab.passed(self.stage.now());
+                }
                 Paused::Spin(evidence) => {
                     return self.lab.fail(self.stage.now(), Code::Spin, evidence);
                 }
@@ -293,12 +315,18 @@ impl<'a, S: Stage> Run<'a, S> {
             let known = self.plan.peer(name).expect("a plan's peers know its peers");
             self.plan.contact(peer, known)
         };
-        let mut metainfo = self.content.metainfo().clone();
-        metainfo.announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
-        let mut setup =
-            Setup::new(metainfo, self.plan, plan, plan.knows.iter().map(contact).collect());
-        let (leave, word) = watch::channel(false);
-        self.leave[peer] = Some(leave);
+        let announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
+        let contents = std::iter::once(&**self.content).chain(&self.own[peer]);
+        let torrents = contents.take(plan.app.downloads as usize).map(|content| {
+            let mut metainfo = content.metainfo().clone();
+            metainfo.announce.clone_from(&announce);
+            metainfo
+        });
+        let knows = plan.knows.iter().map(contact).collect();
+        let mut setup = Setup::new(torrents.collect(), self.plan, plan, knows);
+        let (interrupt, interrupts) = mpsc::unbounded_channel();
+        self.interrupts[peer] = Some(interrupt);
+        self.exits[peer] = None;
         let place = Place(peer);
         self.lab.started(peer, self.stage.disk(place), self.stage.now());
         let lab = self.lab.clone();
@@ -310,23 +338,31 @@ impl<'a, S: Stage> Run<'a, S> {
             lab: lab.clone(),
         });
         self.stage.start(place, |env, network, disk| {
-            Box::pin(software::run(network, Probed::new(env, lab, peer), disk, setup, word))
+            let probed = Probed::new(env.clone(), lab.clone(), peer);
+            Box::pin(async move {
+                software::run(network, probed, disk, setup, interrupts).await;
+                lab.exited(peer, env.now());
+            })
         });
     }
 
     fn tell_to_leave(&self, peer: usize) {
-        if let Some(leave) = &self.leave[peer] {
-            leave.send_replace(true);
+        if let Some(interrupt) = &self.interrupts[peer] {
+            // An error is that it has exited.
+            let _ = interrupt.send(());
         }
     }
 
-    /// Whether every event was carried out, and every peer that is up is complete and
-    /// has played what it wanted to.
+    /// Whether every event was carried out, who has to exit has done so, and every peer
+    /// that is up is complete and has played what it wanted to.
     fn is_done(&self) -> bool {
         let everybody = self.joined.iter().all(|joined| *joined);
         let complete = self.lab.with_peers(|peers| peers.iter().all(lab::Peer::is_done));
         let mut events = self.plan.events.iter().zip(&self.done);
-        everybody && events.all(|(event, done)| *done || event.if_possible) && complete
+        everybody
+            && events.all(|(event, done)| *done || event.if_possible)
+            && complete
+            && !self.awaits_exits()
     }
 
     /// A run that did not end as it should: who lacks what, and who has it.
@@ -351,7 +387,12 @@ impl<'a, S: Stage> Run<'a, S> {
         // A limit hit meanwhile only makes the explanation shorter.
         let _ = self.stage.run_until(at + EXPLAIN_FOR, &|| false);
         let pieces = self.content.layout().pieces();
-        let stall = self.lab.with_peers(|peers| stall::explain(peers, pieces, at));
+        let mut stall = self.lab.with_peers(|peers| stall::explain(peers, pieces, at));
+        for (index, peer) in self.plan.peers.iter().enumerate() {
+            if let Some(cycle) = self.lab.waits.cycle(index) {
+                stall.words += &format!("\n{} waits in a circle: {cycle}", peer.name);
+            }
+        }
         match stall.could_finish {
             true => self.lab.fail(at, Code::Done, stall.words),
             false => self.doubts.push(format!("nobody could finish:\n{}", stall.words)),
@@ -420,6 +461,25 @@ impl<'a, S: Stage> Run<'a, S> {
             peers,
         }
     }
+}
+
+/// What a peer has of its own, which nobody else has: a torrent of one piece for each
+/// download after the first.
+fn own(peer: &PeerPlan) -> Vec<Content> {
+    let torrent = |number: u32| {
+        let name = format!("{}-{number}", peer.name);
+        let files = vec![FilePlan { path: name.clone(), length: 16 * 1024 }];
+        TorrentPlan {
+            name,
+            piece_length: 16 * 1024,
+            private: false,
+            merkle: false,
+            bitrate: None,
+            files,
+        }
+    };
+    let content = |number| Content::generate(&torrent(number)).expect("a piece can be made");
+    (2..=peer.app.downloads).map(content).collect()
 }
 
 fn link(plan: LinkPlan) -> HostLink {

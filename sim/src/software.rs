@@ -1,4 +1,4 @@
-//! What a peer's host runs: a session with one download, until its user ends it.
+//! What a peer's host runs: a program around a session, until it exits.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -6,39 +6,59 @@ use std::{
     time::Duration,
 };
 
-use reseed_client::{Disk, DownloadOptions, Env, Network, Session, SessionOptions, Tasks};
+use reseed_client::{
+    App, AppOptions, Callbacks, Disk, DownloadOptions, Env, ExitWhen, Network, SessionOptions,
+    ShutdownOptions, Tasks, Wait,
+};
 use reseed_protocol::{Defects, Locality, Metainfo, Prefix};
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 
 use crate::{
-    plan::{self, PeerPlan, Plan},
+    plan::{self, AppPlan, Exit, PeerPlan, Plan},
     player::Player,
 };
 
 /// What a peer's user set up.
 pub(crate) struct Setup {
-    pub(crate) metainfo: Metainfo,
-    pub(crate) session: SessionOptions,
+    /// What it downloads or seeds, the shared torrent first.
+    pub(crate) torrents: Vec<Metainfo>,
+    pub(crate) app: AppOptions,
     pub(crate) download: DownloadOptions,
     /// Who watches, if somebody does.
     pub(crate) player: Option<Player>,
+    /// How long a callback of its user takes, if there is one.
+    pub(crate) callback: Option<Duration>,
 }
 
 impl Setup {
     /// The settings that `peer` has in `plan`, where it knows of peers at `knows`.
     pub(crate) fn new(
-        metainfo: Metainfo,
+        torrents: Vec<Metainfo>,
         plan: &Plan,
         peer: &PeerPlan,
         knows: Vec<SocketAddr>,
     ) -> Setup {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
+        let defects = Defects::from_iter(plan.defects.iter().copied());
+        let defaults = DownloadOptions::default();
+        let AppPlan { exit_when, poll_ms, checkpoint, grace_ms, callback_ms, .. } = peer.app;
         Setup {
-            metainfo,
-            session: SessionOptions {
-                listen: SocketAddr::new(unspecified, peer.port),
-                upload_limit: peer.upload_limit.and_then(NonZeroU64::new),
-                download_limit: peer.download_limit.and_then(NonZeroU64::new),
+            torrents,
+            app: AppOptions {
+                session: SessionOptions {
+                    listen: SocketAddr::new(unspecified, peer.port),
+                    upload_limit: peer.upload_limit.and_then(NonZeroU64::new),
+                    download_limit: peer.download_limit.and_then(NonZeroU64::new),
+                    defects,
+                },
+                exit_when: match exit_when {
+                    Exit::Never => None,
+                    Exit::Finished => Some(ExitWhen::AllFinished),
+                    Exit::Played => Some(ExitWhen::Played),
+                    Exit::Seeded(ms) => Some(ExitWhen::Seeded(Duration::from_millis(ms))),
+                },
+                poll_interval: Duration::from_millis(poll_ms),
+                shutdown: ShutdownOptions { checkpoint, grace: Duration::from_millis(grace_ms) },
             },
             download: DownloadOptions {
                 pex: peer.pex,
@@ -49,9 +69,11 @@ impl Setup {
                 choke_round: Duration::from_millis(peer.choke_round_ms),
                 locality: locality(peer),
                 stream: plan.torrent.video().filter(|_| peer.stream),
-                defects: Defects::from_iter(plan.defects.iter().copied()),
-                ..DownloadOptions::default()
+                initiate_max: peer.initiate_max.unwrap_or(defaults.initiate_max),
+                defects,
+                ..defaults
             },
+            callback: (callback_ms > 0).then(|| Duration::from_millis(callback_ms)),
             player: None,
         }
     }
@@ -73,28 +95,54 @@ fn locality(peer: &PeerPlan) -> Locality {
     }
 }
 
-/// Runs a peer until `leave` turns true; then it shuts down as it should.
+/// Runs a peer until it exits; each message of `interrupts` is a Ctrl-C of its user.
 pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     network: N,
     env: E,
     disk: D,
     setup: Setup,
-    mut leave: watch::Receiver<bool>,
+    interrupts: mpsc::UnboundedReceiver<()>,
 ) {
-    let session = Session::start(network, env.clone(), disk, setup.session)
-        .await
-        .expect("nobody else listens there");
-    let download = session.add(setup.metainfo, setup.download).expect("it is the only one");
-    let applications = Tasks::new();
-    if let Some(player) = setup.player {
-        let watched = download.clone();
-        let playing = player.play(env.clone(), move |at| watched.stream(at));
-        applications.spawn(&env, "player", playing);
+    let exits_when_played = setup.app.exit_when == Some(ExitWhen::Played);
+    let mut app =
+        App::start(network, env.clone(), disk, setup.app).await.expect("nobody else listens there");
+    let private = DownloadOptions { peers: Vec::new(), stream: None, ..setup.download.clone() };
+    let mut downloads = Vec::new();
+    for (number, torrent) in setup.torrents.into_iter().enumerate() {
+        let options = if number == 0 { &setup.download } else { &private };
+        downloads.push(app.add(torrent, options.clone()).expect("each is there once"));
     }
-    // An error is that the stage is gone, and the host with it.
-    let _ = leave.wait_for(|leave| *leave).await;
-    applications.shutdown().await;
-    session.shutdown().await;
-    let ended = download.status().error.map_or(Ok(()), Err);
-    env.absorb(|| format!("downloading {}", download.info_hash()), ended);
+    if let Some(takes) = setup.callback {
+        let callbacks = app.callbacks();
+        let callback = callback(env.clone(), callbacks.clone(), takes);
+        callbacks.submit("user's own", callback).expect("the program has just started");
+    }
+    let players = Tasks::new();
+    if let Some((player, watched)) = setup.player.zip(downloads.first().cloned()) {
+        let playing = player.play(env.clone(), move |at| watched.stream(at));
+        match exits_when_played {
+            true => app.play(to_the_end(env.clone(), app.callbacks(), playing)),
+            false => players.spawn(&env, "player", playing),
+        }
+    }
+    app.run(interrupts).await;
+    players.shutdown().await;
+    for download in downloads {
+        let ended = download.status().error.map_or(Ok(()), Err);
+        env.absorb(|| format!("downloading {}", download.info_hash()), ended);
+    }
+}
+
+/// A player that is read for in a callback, and keeps a worker as long as it plays.
+async fn to_the_end(env: impl Env, callbacks: Callbacks, playing: impl Future<Output = ()>) {
+    let who = callbacks.running_here().expect("it is a callback");
+    let _waiting = env.waiting(Wait { who, on: "player", to: "see the end" });
+    playing.await;
+}
+
+/// What the user does when told something, and takes his time over.
+async fn callback(env: impl Env, callbacks: Callbacks, takes: Duration) {
+    let who = callbacks.running_here().expect("it is a callback");
+    let _waiting = env.waiting(Wait { who, on: "user", to: "return" });
+    env.sleep_until(env.now() + takes).await;
 }

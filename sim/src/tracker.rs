@@ -27,6 +27,15 @@ use crate::plan::TrackerPlan;
 /// Peers in an answer, if the peer does not say how many it wants (count).
 const PEERS_DEFAULT: u32 = 50;
 
+/// How a tracker answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// What it tells peers to wait between announces.
+    pub(crate) interval: Duration,
+    /// It hears announces, and never answers.
+    pub(crate) silent: bool,
+}
+
 /// A tracker's memory: who shares what.
 struct Tracker {
     interval: Duration,
@@ -44,12 +53,13 @@ struct Member {
 pub(crate) async fn serve<N: Network, E: Env>(
     network: N,
     env: E,
-    interval: Duration,
+    manner: Manner,
     announced: impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static,
 ) {
     let at = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), TrackerPlan::PORT);
     let mut listener = network.listen(at).await.expect("nobody else listens on this host");
     let rng = env.rng("tracker");
+    let Manner { interval, silent } = manner;
     let tracker = Rc::new(RefCell::new(Tracker { interval, swarms: BTreeMap::new(), rng }));
     loop {
         let Ok((stream, from)) = listener.accept().await else { continue };
@@ -57,7 +67,12 @@ pub(crate) async fn serve<N: Network, E: Env>(
         env.spawn(&format!("tracker serves {from}"), async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let answer = answer(&tracker, &request, from, clock.now(), &announced);
-                async { Ok::<_, Infallible>(answer) }
+                async move {
+                    if silent {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(answer)
+                }
             });
             // A date would be that of the machine's clock.
             let mut server = http1::Builder::new();

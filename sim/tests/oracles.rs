@@ -5,17 +5,21 @@ mod plans;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use plans::{leecher, link_ms, plan, private, seed, with_events};
+use plans::{announced, leecher, link_ms, plan, private, seed, with_events};
 use reseed_protocol::Defect;
 use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
     oracle::Code,
-    plan::{Action, Feature, FlipPlan, Has, Locality, PeerPlan, PlayerPlan, When},
+    plan::{Action, AppPlan, Exit, Feature, FlipPlan, Has, Locality, PeerPlan, PlayerPlan, When},
 };
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
 fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
     match defect {
+        Defect::AnnounceAssertionEndsAnnounces => (
+            more_than_it_dials(),
+            ["seed announced last at ", "though the tracker asks for an announce each 5 s"],
+        ),
         Defect::CancelKeepsRequest => {
             (two_seeds(), ["leecher: Block {", "waits in the queue of #1, but is not in flight"])
         }
@@ -36,6 +40,14 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
                 "only switched seed parts from leecher: exception: no `m` to look up Tr_hashpiece in",
                 "seed: its uploads stand still: it is the turn of #1, which is gone; #2 to leecher waits",
             ],
+        ),
+        Defect::ExitOutrunsStop => (
+            announced(exits_when_finished(1)),
+            ["leecher: it has exited, and the tracker never heard `stopped`", "no resume data"],
+        ),
+        Defect::GracePeriodIgnored => (
+            announced(exits_when_finished(1)),
+            ["leecher: it has exited, and the tracker never heard `stopped`", "only `completed`"],
         ),
         Defect::HaveBeforeCheck => {
             (in_a_row(), ["a: it claims piece ", ", which is not whole on its disk"])
@@ -80,11 +92,29 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
                 "peer exchange names 127.0.0.1:688",
             ],
         ),
+        Defect::PoolDrainsItself => (
+            exits_when_finished(3),
+            [
+                "leecher has finished all of its downloads at ",
+                "main → uptime handler → callback worker 2 → callback queue → callback worker 2",
+            ],
+        ),
         Defect::RequestWhileChoked => {
             (two_for_one_slot(), [": `request ", "` to 10.0.0.1:6881: the remote chokes us"])
         }
+        Defect::SecondInterruptShutsDownAgain => (
+            interrupted_twice(),
+            ["seed: it has exited, and the tracker never heard `stopped`", "no resume data"],
+        ),
+        Defect::ShutdownFromCallback => (
+            exits_when_finished(1),
+            [
+                "leecher has finished all of its downloads at ",
+                "main → session → callback worker 2 → session",
+            ],
+        ),
         Defect::TaskWithoutOwner => {
-            (one_to_one(5), ["30 s after its shutdown there is left: ", "leecher: task \"saver\""])
+            (one_to_one(5), ["10 s after its shutdown there is left: ", "leecher: task \"saver\""])
         }
         Defect::TimerInThePast => {
             (one_to_one(5), ["leecher was polled ", " times at 0.040000 s and is not done"])
@@ -92,6 +122,13 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::UnboundedBacklog => {
             (slow_seed(), ["seed: #1 to 10.0.0.2:", " bytes; 4194304 are allowed"])
         }
+        Defect::UptimeMissesFinished => (
+            complete_from_the_start(),
+            [
+                "leecher has finished all of its downloads at 0.000000 s",
+                "uptime handler waits for a download to be seen downloading",
+            ],
+        ),
         _ => panic!("{defect} has no plan to show itself in"),
     }
 }
@@ -209,6 +246,33 @@ fn three_leave_and_one_stays() -> Plan {
     let mut plan = with_events(plan(1, peers), [leave("x"), leave("y"), leave("z")]);
     plan.torrent.files[0].length = 16 * 1024;
     plan
+}
+
+/// The leecher exits as soon as it sees that all of its downloads are finished.
+fn exits_when_finished(downloads: u32) -> Plan {
+    let app = AppPlan { exit_when: Exit::Finished, downloads, ..AppPlan::default() };
+    plan(5, [seed("seed"), PeerPlan { app, ..leecher("leecher", &["seed"]) }])
+}
+
+/// The same, but it has all of it already when it starts.
+fn complete_from_the_start() -> Plan {
+    let mut plan = exits_when_finished(1);
+    plan.peers[1].has = Has::Everything;
+    plan.peers.push(PeerPlan { address: [10, 0, 0, 3].into(), ..leecher("other", &["seed"]) });
+    plan
+}
+
+/// The seed's user presses Ctrl-C twice, before the tracker can have been told.
+fn interrupted_twice() -> Plan {
+    let ctrl_c = |at| ("seed", Action::Interrupt, When::At(at));
+    with_events(announced(one_to_one(5)), [ctrl_c(10_000), ctrl_c(10_005)])
+}
+
+/// Three connect to a seed that would have dialled one.
+fn more_than_it_dials() -> Plan {
+    let peers = ["a", "b", "c"].map(|name| leecher(name, &["seed"]));
+    let seed = PeerPlan { initiate_max: Some(1), upload_limit: Some(20_000), ..seed("seed") };
+    announced(plan(10, [seed].into_iter().chain(peers)))
 }
 
 fn run(plan: &Plan) -> Report {

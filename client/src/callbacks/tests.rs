@@ -1,4 +1,4 @@
-use std::{future::pending, time::Duration};
+use std::future::pending;
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ type Log = Rc<RefCell<Vec<String>>>;
 /// A pool, and the log that its callbacks write.
 fn pool() -> (ManualEnv, CallbackPool<ManualEnv>, Log) {
     let env = ManualEnv::default();
-    let pool = CallbackPool::new(env.clone());
+    let pool = CallbackPool::new(env.clone(), Defects::NONE);
     (env, pool, Log::default())
 }
 
@@ -144,6 +144,32 @@ fn a_drain_that_nobody_awaits_to_its_end_has_closed_the_pool_all_the_same() {
     env.run();
     assert!(pool.drain("session", None).now_or_never().is_none());
     assert_eq!(pool.submit("late", async {}), Err(PoolClosed));
+}
+
+#[cfg(feature = "defects")]
+#[test]
+fn the_drain_of_old_hangs_with_both_workers_in_it_and_one_callback_queued() {
+    // The number that is in the drain, the number queued behind, whether it ends.
+    for (draining, queued, ends) in [(1, 1, true), (1, 0, true), (2, 0, true), (2, 1, false)] {
+        let env = ManualEnv::default();
+        let defects = Defects::NONE.with(Defect::PoolDrainsItself);
+        let pool = Rc::new(CallbackPool::new(env.clone(), defects));
+        let done = Rc::new(Cell::new(0));
+        for _ in 0..draining {
+            let (inner, done) = (pool.clone(), done.clone());
+            let callback = async move {
+                inner.drain("main", None).await.unwrap();
+                done.set(done.get() + 1);
+            };
+            pool.submit("exit", callback).unwrap();
+        }
+        for _ in 0..queued {
+            pool.submit("state", async {}).unwrap();
+        }
+        env.run_until(Time::from_secs(60));
+        let expected = if ends { draining } else { 0 };
+        assert_eq!(done.get(), expected, "{draining} in the drain, {queued} queued");
+    }
 }
 
 proptest! {

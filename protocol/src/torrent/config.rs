@@ -26,6 +26,9 @@ pub struct Config {
     pub locality: Locality,
     /// Connections at a time (count), those being opened among them.
     pub connections_max: usize,
+    /// Connections at a time, beyond which we open none ourselves (count): the rest
+    /// of [`connections_max`](Config::connections_max) is for who comes to us.
+    pub initiate_max: usize,
     /// Connections being opened at a time (count).
     pub half_open_max: usize,
     /// Requests of one remote that we keep (count), told to it as `reqq`.
@@ -66,6 +69,7 @@ impl Config {
             choke_round: Duration::from_secs(10),
             locality: Locality::Anywhere,
             connections_max: 50,
+            initiate_max: 50,
             half_open_max: 8,
             request_queue_max: 500,
             stream: None,

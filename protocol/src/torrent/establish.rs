@@ -1,6 +1,6 @@
 //! How connections begin and end.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use rand::Rng;
@@ -59,9 +59,8 @@ impl Torrent {
             .values()
             .filter(|connection| matches!(connection.phase, Phase::Dialling { .. }))
             .count();
-        while half_open < self.config.half_open_max
-            && self.connections.len() < self.config.connections_max
-        {
+        let most = self.config.initiate_max.min(self.config.connections_max);
+        while half_open < self.config.half_open_max && self.connections.len() < most {
             let Some(addr) = self.peers.next_dial(now, rng) else {
                 if let Some(at) = self.peers.poll_timeout() {
                     self.wake_by(at);
@@ -279,7 +278,7 @@ impl Torrent {
         }
     }
 
-    pub(super) fn stop(&mut self, now: Time) {
+    pub(super) fn stop(&mut self, now: Time, grace: Duration) {
         self.stopping = true;
         self.transporter = None;
         self.next_check = None;
@@ -288,7 +287,7 @@ impl Torrent {
             self.close(id, CloseReason::Stopping, now);
         }
         if let Some(announcer) = &mut self.announcer {
-            announcer.stop(now);
+            announcer.stop(now, grace);
         }
         self.wake = Some(now);
     }

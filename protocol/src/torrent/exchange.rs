@@ -207,6 +207,7 @@ impl Torrent {
 
     /// Announces to the tracker, where that is due.
     pub(super) fn announce(&mut self, now: Time) {
+        let wants_none = self.stopping || self.room_to_dial() <= 0;
         let Some(announcer) = &mut self.announcer else { return };
         if let Some(announce) = announcer.poll(now) {
             let request = AnnounceRequest {
@@ -217,7 +218,7 @@ impl Torrent {
                 downloaded: self.downloaded,
                 left: self.picker.left(),
                 event: announce.event(),
-                numwant: self.stopping.then_some(0),
+                numwant: wants_none.then_some(0),
                 compact: true,
                 key: self.key,
                 tracker_id: self.tracker_id.clone(),
@@ -229,12 +230,25 @@ impl Torrent {
         }
     }
 
+    /// How many more connections we would open (count); negative where others opened
+    /// more to us than we would have opened ourselves.
+    fn room_to_dial(&self) -> i64 {
+        self.config.initiate_max as i64 - self.connections.len() as i64
+    }
+
     pub(super) fn announced(
         &mut self,
         result: Result<AnnounceResponse, String>,
         now: Time,
         rng: &mut impl Rng,
     ) {
+        let ends_announces = self.config.defects.has(Defect::AnnounceAssertionEndsAnnounces);
+        if ends_announces && result.is_ok() && self.room_to_dial() < -1 {
+            // How many of the answer's peers to keep was -1 for all of them, and
+            // anything less an assertion that fails. Whoever called this catches and
+            // drops that, and with it what schedules the next announce.
+            return;
+        }
         let announcer = self.announcer.as_mut().expect("only who announces gets an answer");
         match result {
             Ok(response) => {

@@ -1,6 +1,6 @@
 //! What goes into a [`Torrent`](super::Torrent), and what comes out.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -88,7 +88,11 @@ pub enum Input {
         paused: bool,
     },
     /// Close every connection, tell the tracker, and come to rest.
-    Stop,
+    Stop {
+        /// How long that may take; a tracker that has not answered by then is not
+        /// waited for any more.
+        grace: Duration,
+    },
 }
 
 /// Something to do outside.

@@ -182,7 +182,7 @@ impl Torrent {
             Input::Seek { stream, at } => self.seek(stream, at, now),
             Input::Taken { stream, bytes } => self.taken(stream, bytes),
             Input::Pause { paused } => self.pause_playing(paused, now),
-            Input::Stop => self.stop(now),
+            Input::Stop { grace } => self.stop(now, grace),
         }
         self.settle(now, rng);
     }

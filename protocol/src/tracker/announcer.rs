@@ -40,8 +40,15 @@ pub enum Announce {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
-    /// Asked to stop then; `stopped` is still to be sent.
-    Stopping(Time),
+    /// Asked to stop; `stopped` is still to be sent.
+    Stopping {
+        /// When it was asked for.
+        since: Time,
+        /// Until when the announce in flight is waited for.
+        patient: Time,
+        /// When the stop is over, whatever the tracker does.
+        end: Time,
+    },
     /// `stopped` was sent; its answer is not waited for any longer than that.
     Leaving(Time),
     Finished,
@@ -79,13 +86,8 @@ impl Announcer {
     /// The longest wait after a failure.
     pub const RETRY_MAX: Duration = Duration::from_secs(30 * 60);
 
-    /// How long a stop waits for the announce in flight, lest `stopped` overtake it and
-    /// the tracker take us for alive.
-    pub const STOP_GRACE: Duration = Duration::from_secs(2);
-
-    /// How long the answer to `stopped` is waited for. With [`Announcer::STOP_GRACE`]
-    /// a stop takes at most the 5 s that libtorrent gives it.
-    pub const STOPPED_TIMEOUT: Duration = Duration::from_secs(3);
+    /// How long a stop may take, unless the user says otherwise. libtorrent: 5 s.
+    pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
     /// A torrent that begins now: `started` is due.
     pub fn new(now: Time) -> Announcer {
@@ -105,10 +107,8 @@ impl Announcer {
     pub fn poll(&mut self, now: Time) -> Option<Announce> {
         let announce = match self.life {
             Life::Running if self.in_flight.is_none() && now >= self.due => self.next(),
-            Life::Stopping(since)
-                if self.in_flight.is_none() || now >= since + Self::STOP_GRACE =>
-            {
-                self.life = Life::Leaving(now + Self::STOPPED_TIMEOUT);
+            Life::Stopping { patient, end, .. } if self.in_flight.is_none() || now >= patient => {
+                self.life = Life::Leaving(end);
                 Announce::Event(Event::Stopped)
             }
             Life::Leaving(until) if now >= until => {
@@ -173,17 +173,19 @@ impl Announcer {
         }
     }
 
-    /// The torrent stops. If the tracker may know of it, `stopped` goes out once the
-    /// announce in flight has ended, after [`Announcer::STOP_GRACE`] at the latest, and
-    /// whatever else was due is dropped.
-    pub fn stop(&mut self, now: Time) {
+    /// The torrent stops, within `grace`. If the tracker may know of it, `stopped` goes
+    /// out once the announce in flight has ended, lest it overtake that and the tracker
+    /// take us for alive, but not later than after two fifths of the grace period; the
+    /// rest is left for its answer. Whatever else was due is dropped.
+    pub fn stop(&mut self, now: Time, grace: Duration) {
         if self.life != Life::Running {
             return;
         }
         if self.started < Progress::Sent {
             self.finish();
         } else {
-            self.life = Life::Stopping(now);
+            let patient = now + grace * 2 / 5;
+            self.life = Life::Stopping { since: now, patient, end: now + grace };
         }
     }
 
@@ -192,8 +194,8 @@ impl Announcer {
     pub fn poll_timeout(&self) -> Option<Time> {
         match self.life {
             Life::Running => self.in_flight.is_none().then_some(self.due),
-            Life::Stopping(since) if self.in_flight.is_none() => Some(since),
-            Life::Stopping(since) => Some(since + Self::STOP_GRACE),
+            Life::Stopping { since, .. } if self.in_flight.is_none() => Some(since),
+            Life::Stopping { patient, .. } => Some(patient),
             Life::Leaving(until) => Some(until),
             Life::Finished => None,
         }

@@ -10,7 +10,7 @@ use reseed_protocol::Video;
 use reseed_sim::plan::{self, PeerPlan, TorrentPlan};
 
 use super::{
-    Draw, Flag, Has, Locality, Peers, Place, Problem, ScenarioError,
+    Draw, Flag, Has, Locality, Peers, Place, Problem, ScenarioError, app,
     plan::{Dice, at_most, check_name, layout},
     player,
 };
@@ -215,6 +215,10 @@ impl Drafting<'_> {
             download_limit: dice.some_if(peer.download_limit, RATE, at("download_limit"))?,
             choke_round_ms: self.choke_round_ms(peer)?,
             locality: self.locality(&peer.locality, &at("locality"))?,
+            initiate_max: peer
+                .initiate_max
+                .map(|most| dice.number(most, &at("initiate_max")) as usize),
+            app: app::plan(&peer.app, dice, &at("app"))?,
             ..PeerPlan::new(name)
         })
     }

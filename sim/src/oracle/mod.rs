@@ -13,6 +13,7 @@ use reseed_protocol::{
     Block, Time, Torrent,
     extension::{Extension, HashPiece},
     torrent::{Event, Spoken},
+    tracker::AnnounceRequest,
     wire::Message,
 };
 
@@ -29,6 +30,7 @@ mod one;
 mod private;
 mod slots;
 mod streaming;
+mod tracker;
 mod wire;
 
 /// An oracle's identifier, as in reports and scenario files.
@@ -67,6 +69,8 @@ pub enum Code {
     Stop,
     /// What is played next is asked of somebody who can bring it in time.
     Stream,
+    /// The tracker hears of a download's beginning, of its end, and in between.
+    Trk,
     /// What is sent may be sent.
     Wire,
 }
@@ -90,6 +94,7 @@ impl fmt::Display for Code {
             Code::Spin => "I-SPIN",
             Code::Stop => "I-STOP",
             Code::Stream => "I-STREAM",
+            Code::Trk => "I-TRK",
             Code::Wire => "I-WIRE",
         })
     }
@@ -118,6 +123,24 @@ pub(crate) trait Oracle {
 
     /// A peer starts, with no memory of an earlier life.
     fn started(&mut self, _peer: usize) {}
+
+    /// A peer is gone, whether it parted or lost its power.
+    fn gone(&mut self, _peer: usize) {}
+
+    /// A peer parts as it should, with time enough to tell the tracker so.
+    fn parted(&mut self, _peer: usize) -> Finding {
+        Ok(())
+    }
+
+    /// Time goes by: asked each virtual second at least.
+    fn passed(&mut self, _now: Time) -> Finding {
+        Ok(())
+    }
+
+    /// The tracker heard an announce.
+    fn announced(&mut self, _scene: Scene<'_>, _announce: &AnnounceRequest) -> Finding {
+        Ok(())
+    }
 
     /// A frame was said or heard, and acted on.
     fn spoke(&mut self, _scene: Scene<'_>, _torrent: &Torrent, _spoken: &Spoken) -> Finding {
@@ -166,6 +189,9 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     if plan.streams() {
         oracles.push(Box::new(init::Init::new(peers)));
         oracles.push(Box::new(streaming::Stream::new(peers)));
+    }
+    if let Some(tracker) = plan.tracker.as_ref().filter(|_| plan.announces()) {
+        oracles.push(Box::new(tracker::Tracker::new(plan, tracker, content)));
     }
     if content.metainfo().info.is_private() {
         oracles.push(Box::new(private::Private::default()));

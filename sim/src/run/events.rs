@@ -44,16 +44,25 @@ impl<S: Stage> Run<'_, S> {
         match action {
             Action::Leave if up => {
                 self.tell_to_leave(peer);
-                self.await_stop(&[peer]);
-                self.lab.ended(peer, self.stage.now(), "has left");
+                match self.await_stop(&[peer]) {
+                    true => self.parts(peer, "has left"),
+                    false => self.lab.ended(peer, self.stage.now(), "has left"),
+                }
+            }
+            Action::Interrupt if up => self.interrupt(peer),
+            Action::Interrupt if self.joined[peer] => {
+                let name = &self.plan.peers[peer].name;
+                self.lab.note(now, format!("{name} is gone already, and not interrupted"));
             }
             Action::Crash if up && self.plan.shares_host(peer) => {
                 self.stage.kill(Place(peer));
                 self.lab.ended(peer, now, "is killed");
+                self.exits[peer] = None;
             }
             Action::Crash if up => {
                 self.stage.crash(Place(peer));
                 self.lab.ended(peer, now, "loses power");
+                self.exits[peer] = None;
             }
             Action::Start if !up => {
                 self.joined[peer] = true;
@@ -64,7 +73,7 @@ impl<S: Stage> Run<'_, S> {
                 self.stage.disk(Place(peer)).wipe();
                 self.lab.note(now, format!("{}'s disk is wiped", self.plan.peers[peer].name));
             }
-            Action::Leave | Action::Crash | Action::Start => return false,
+            Action::Leave | Action::Interrupt | Action::Crash | Action::Start => return false,
         }
         true
     }

@@ -3,60 +3,64 @@
 
 use std::time::Duration;
 
-use super::Run;
+use super::{Run, exits::stops_within};
 use crate::{
-    lab::Lab,
     oracle::Code,
-    plan::Plan,
     stage::{Paused, Place, Stage},
 };
 
-/// How long a peer may take to shut down: the tracker's five seconds, and some
-/// round trips (I-STOP).
-const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// Waits that end within this need no look in between.
+const LOOK_EACH: Duration = Duration::from_millis(10);
+
+/// Things that are left of a peer and told (count).
+const TOLD_MAX: usize = 12;
 
 impl<S: Stage> Run<'_, S> {
     /// Everybody is told to leave; whoever is not gone in time has not stopped.
     pub(super) fn shut_down(&mut self) {
-        let up: Vec<usize> =
-            (0..self.plan.peers.len()).filter(|peer| self.lab.peer(*peer).up).collect();
+        let peers = self.plan.peers.len();
+        let up: Vec<usize> = (0..peers).filter(|peer| self.lab.peer(*peer).up).collect();
         for peer in &up {
             self.tell_to_leave(*peer);
         }
         let stopped = self.await_stop(&up);
-        let timers = up.iter().map(|peer| self.stage.leftovers(Place(*peer)).timers).max();
+        for peer in up {
+            match stopped {
+                true => self.parts(peer, "has left"),
+                false => self.lab.ended(peer, self.stage.now(), "has left"),
+            }
+        }
+        let timers = (0..peers).map(|peer| self.stage.leftovers(Place(peer)).timers).max();
         let timers = timers.unwrap_or_default();
         if stopped && timers > 0 && self.lab.failure().is_none() {
             let evidence = format!("{timers} timers are left after everybody has shut down");
             self.lab.fail(self.stage.now(), Code::Stop, evidence);
-        }
-        for peer in up {
-            self.lab.ended(peer, self.stage.now(), "has left");
-            if self.lab.failure().is_none() {
-                self.compare_content(peer);
-            }
         }
     }
 
     /// Waits until nothing of these peers' processes is left (I-STOP); returns
     /// whether it came to that.
     pub(super) fn await_stop(&mut self, peers: &[usize]) -> bool {
-        let deadline = self.stage.now() + STOP_WITHIN;
-        let left = |stage: &S, lab: &Lab| -> Vec<String> {
-            peers.iter().flat_map(|peer| leftovers(stage, lab, self.plan, *peer)).collect()
+        let within = peers.iter().map(|peer| stops_within(&self.plan.peers[*peer].app)).max();
+        let within = within.unwrap_or_default();
+        let deadline = self.stage.now() + within;
+        let left = |run: &Self| -> Vec<String> {
+            peers.iter().flat_map(|peer| run.leftovers(*peer)).collect()
         };
-        while !left(&self.stage, self.lab).is_empty() {
+        while !left(self).is_empty() {
             let now = self.stage.now();
             if now >= deadline {
+                let waits: Vec<String> = peers.iter().map(|peer| self.who_waits(*peer)).collect();
                 let evidence = format!(
-                    "{} s after its shutdown there is left: {}",
-                    STOP_WITHIN.as_secs(),
-                    left(&self.stage, self.lab).join("; ")
+                    "{} s after its shutdown there is left: {}{}",
+                    within.as_secs_f64(),
+                    left(self).join("; "),
+                    waits.concat(),
                 );
                 self.lab.fail(now, Code::Stop, evidence);
                 return false;
             }
-            let next = (now + Duration::from_millis(10)).min(deadline);
+            let next = (now + LOOK_EACH).min(deadline);
             match self.stage.run_until(next, &|| false) {
                 Paused::Time | Paused::Attention => {}
                 Paused::Spin(evidence) => {
@@ -74,8 +78,26 @@ impl<S: Stage> Run<'_, S> {
         true
     }
 
+    /// What is left of a peer's processes, in words.
+    pub(super) fn leftovers(&self, peer: usize) -> Vec<String> {
+        let name = &self.plan.peers[peer].name;
+        let left = self.stage.leftovers(Place(peer));
+        let tasks = left.tasks.into_iter().map(|task| format!("task {task:?}"));
+        let streams = self.lab.open_streams(peer);
+        let all: Vec<String> = tasks.chain(left.sockets).chain(streams).collect();
+        let more = all.len().saturating_sub(TOLD_MAX);
+        let more = (more > 0).then(|| format!("{name}: and {more} more"));
+        all.iter().take(TOLD_MAX).map(|what| format!("{name}: {what}")).chain(more).collect()
+    }
+
+    /// Who of a peer's tasks waits for whom, as further lines of evidence.
+    pub(super) fn who_waits(&self, peer: usize) -> String {
+        let waits = self.lab.waits.explain(peer);
+        waits.map(|waits| format!("\n{waits}")).unwrap_or_default()
+    }
+
     /// A complete copy must be a true one (I-DONE).
-    fn compare_content(&mut self, peer: usize) {
+    pub(super) fn compare_content(&mut self, peer: usize) {
         if !self.lab.peer(peer).verified.is_full() {
             return;
         }
@@ -88,13 +110,4 @@ impl<S: Stage> Run<'_, S> {
             self.lab.fail(self.stage.now(), Code::Done, evidence);
         }
     }
-}
-
-/// What is left of a peer's processes, in words.
-fn leftovers<S: Stage>(stage: &S, lab: &Lab, plan: &Plan, peer: usize) -> Vec<String> {
-    let left = stage.leftovers(Place(peer));
-    let tasks = left.tasks.into_iter().map(|task| format!("task {task:?}"));
-    let streams = lab.open_streams(peer);
-    let all = tasks.chain(left.sockets).chain(streams);
-    all.map(|what| format!("{}: {what}", plan.peers[peer].name)).collect()
 }

@@ -4,7 +4,10 @@ use std::net::Ipv4Addr;
 
 use reseed_sim::{
     Plan,
-    plan::{Action, EventPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan, TorrentPlan, When},
+    plan::{
+        Action, EventPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan, TorrentPlan, TrackerPlan,
+        When,
+    },
 };
 
 /// Two blocks.
@@ -56,6 +59,14 @@ pub fn leecher(name: &str, knows: &[&str]) -> PeerPlan {
 /// The same plan for a private torrent. BEP 27.
 pub fn private(mut plan: Plan) -> Plan {
     plan.torrent.private = true;
+    plan
+}
+
+/// The same plan with a tracker, to which everybody announces every 5 s.
+pub fn announced(mut plan: Plan) -> Plan {
+    let address = Ipv4Addr::new(10, 0, 255, 1).into();
+    plan.tracker = Some(TrackerPlan { address, interval_s: 5, silent: false, link: link_ms(5) });
+    plan.peers.iter_mut().for_each(|peer| peer.announce = true);
     plan
 }
 

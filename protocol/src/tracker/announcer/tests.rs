@@ -147,7 +147,7 @@ fn wanting_peers_never_puts_an_announce_off() {
 #[test]
 fn who_never_started_stops_without_a_word() {
     let mut announcer = Announcer::new(at(5));
-    announcer.stop(at(5));
+    announcer.stop(at(5), Announcer::STOP_GRACE);
     assert!(announcer.is_finished());
     assert_eq!(announcer.poll(at(5)), None);
     assert_eq!(announcer.poll_timeout(), None);
@@ -157,10 +157,10 @@ fn who_never_started_stops_without_a_word() {
 fn stopped_is_the_last_word() {
     let mut announcer = started();
     announcer.download_completed(at(7));
-    announcer.stop(at(7));
+    announcer.stop(at(7), Announcer::STOP_GRACE);
     assert_eq!(announcer.poll_timeout(), Some(at(7)));
     assert_eq!(announcer.poll(at(7)), STOPPED);
-    announcer.stop(at(8));
+    announcer.stop(at(8), Announcer::STOP_GRACE);
     assert!(!announcer.is_finished());
     announcer.answered(at(8), &response(1800, None));
     assert!(announcer.is_finished());
@@ -170,7 +170,7 @@ fn stopped_is_the_last_word() {
 #[test]
 fn a_stopped_that_fails_is_not_repeated() {
     let mut announcer = started();
-    announcer.stop(at(7));
+    announcer.stop(at(7), Announcer::STOP_GRACE);
     announcer.poll(at(7));
     announcer.failed(at(8), &mut rng());
     assert!(announcer.is_finished());
@@ -181,7 +181,7 @@ fn a_start_that_may_have_arrived_is_stopped_even_while_its_retry_waits() {
     let mut announcer = Announcer::new(at(0));
     announcer.poll(at(0));
     announcer.failed(at(1), &mut rng());
-    announcer.stop(at(2));
+    announcer.stop(at(2), Announcer::STOP_GRACE);
     assert_eq!(announcer.poll(at(2)), STOPPED);
 }
 
@@ -189,7 +189,7 @@ fn a_start_that_may_have_arrived_is_stopped_even_while_its_retry_waits() {
 fn stopped_follows_the_announce_in_flight_and_nothing_waits_for_ever() {
     let mut announcer = started();
     assert_eq!(announcer.poll(at(1800)), REGULAR);
-    announcer.stop(at(1801));
+    announcer.stop(at(1801), Announcer::STOP_GRACE);
     assert_eq!(announcer.poll(at(1802)), None);
     let mut answered = announcer.clone();
     answered.answered(at(1802), &response(1800, None));
@@ -200,6 +200,23 @@ fn stopped_follows_the_announce_in_flight_and_nothing_waits_for_ever() {
     assert_eq!(announcer.poll_timeout(), Some(at(1806)));
     assert_eq!(announcer.poll(at(1806)), None);
     assert!(announcer.is_finished());
+}
+
+#[test]
+fn a_stop_takes_the_grace_period_that_it_is_given_and_no_longer() {
+    for grace in [0, 2, 60] {
+        let grace = Duration::from_secs(grace);
+        let mut announcer = started();
+        announcer.poll(at(1800));
+        announcer.stop(at(1801), grace);
+        let patient = announcer.poll_timeout().unwrap();
+        assert_eq!(patient, at(1801) + grace * 2 / 5);
+        assert_eq!(announcer.poll(patient), STOPPED);
+        let end = announcer.poll_timeout().unwrap();
+        assert_eq!(end, at(1801) + grace);
+        announcer.poll(end);
+        assert!(announcer.is_finished());
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -281,7 +298,7 @@ proptest! {
                 }
                 Step::WantPeers => announcer.want_peers(now),
                 Step::Stop => {
-                    announcer.stop(now);
+                    announcer.stop(now, Announcer::STOP_GRACE);
                     stop_asked = true;
                 }
             }
@@ -290,7 +307,7 @@ proptest! {
         }
 
         // From here on the tracker is silent.
-        announcer.stop(now);
+        announcer.stop(now, Announcer::STOP_GRACE);
         let asked = now;
         for _ in 0..3 {
             announcer.poll(now);
