@@ -16,7 +16,7 @@ use crate::{
     WorldOptions,
     lab::{self, Lab, Probed},
     oracle::Code,
-    plan::{FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan},
+    plan::{FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan, When},
     player::Player,
     software::{self, Setup},
     stage::{Paused, Place, Stage},
@@ -296,8 +296,14 @@ impl<'a, S: Stage> Run<'a, S> {
     fn next_due(&self) -> Option<Time> {
         let joins = self.plan.peers.iter().enumerate().filter(|(peer, _)| !self.joined[*peer]);
         let joins = joins.map(|(_, peer)| Time::from_epoch(Duration::from_millis(peer.join_ms)));
-        let events = self.due.iter().zip(&self.done).filter(|(_, done)| !**done);
-        joins.chain(events.filter_map(|(due, _)| *due)).min()
+        let waiting = (0..self.done.len()).filter(|event| !self.done[*event]);
+        let events = waiting.filter_map(|event| match self.plan.events[event].when {
+            When::At(at_ms) if self.due[event].is_none() => {
+                Some(Time::from_epoch(Duration::from_millis(at_ms)))
+            }
+            _ => self.due[event],
+        });
+        joins.chain(events).min()
     }
 
     fn join(&mut self, now: Time) {

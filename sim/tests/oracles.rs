@@ -265,7 +265,7 @@ fn complete_from_the_start() -> Plan {
 /// The seed's user presses Ctrl-C twice, before the tracker can have been told.
 fn interrupted_twice() -> Plan {
     let ctrl_c = |at| ("seed", Action::Interrupt, When::At(at));
-    with_events(announced(one_to_one(5)), [ctrl_c(10_000), ctrl_c(10_005)])
+    with_events(announced(one_to_one(5)), [ctrl_c(12_000), ctrl_c(12_005)])
 }
 
 /// Three connect to a seed that would have dialled one.

@@ -1,4 +1,5 @@
 //! Small plans, built in Rust.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::net::Ipv4Addr;
 
