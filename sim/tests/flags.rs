@@ -1,6 +1,5 @@
 //! I-FLAG: plans that are run twice, with an option switched the second time.
 
-#[allow(dead_code, reason = "these tests use a part")]
 mod plans;
 
 use plans::{leecher, seed, with_events};

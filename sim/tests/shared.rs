@@ -1,7 +1,6 @@
 //! Several peers on one host: an address and a link in common, and each its own
 //! port, tasks and disk. They reach each other by loopback.
 
-#[allow(dead_code, reason = "these tests use a part")]
 mod plans;
 
 use plans::{leecher, seed, with_events};

@@ -1,7 +1,11 @@
 //! I-TRK: a tracker hears of a download's beginning, of its end, and in between as
 //! often as it asked for.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use reseed_protocol::{
     InfoHash, Time, Torrent,
@@ -32,6 +36,9 @@ pub(super) struct Tracker {
     /// From an announce to the next at most, by peer.
     patience: Vec<Duration>,
     downloads: BTreeMap<(usize, InfoHash), Heard>,
+    /// Peers that are gone without having stopped: what they said may be on its way
+    /// still.
+    cut_off: BTreeSet<usize>,
     names: Vec<String>,
     checks: u64,
 }
@@ -56,6 +63,7 @@ impl Tracker {
             silent: tracker.silent,
             patience: patience.collect(),
             downloads: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
             names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
             checks: 0,
         }
@@ -79,9 +87,15 @@ impl Oracle for Tracker {
 
     fn started(&mut self, peer: usize) {
         self.gone(peer);
+        self.cut_off.remove(&peer);
     }
 
     fn gone(&mut self, peer: usize) {
+        let mut heard = self.downloads.iter().filter(|((whose, _), _)| *whose == peer).peekable();
+        let stopped = |(_, heard): (_, &Heard)| heard.last == tracker::Event::Stopped;
+        if heard.peek().is_none() || !heard.all(stopped) {
+            self.cut_off.insert(peer);
+        }
         self.downloads.retain(|(whose, _), _| *whose != peer);
     }
 
@@ -97,6 +111,9 @@ impl Oracle for Tracker {
 
     fn announced(&mut self, scene: Scene<'_>, announce: &AnnounceRequest) -> Finding {
         use tracker::Event::{Completed, Started, Stopped};
+        if self.cut_off.contains(&scene.peer) {
+            return Ok(());
+        }
         self.checks += 1;
         let key = (scene.peer, announce.info_hash);
         let said = announce.event.map_or("an announce".to_owned(), |event| format!("`{event}`"));

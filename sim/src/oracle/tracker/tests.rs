@@ -150,3 +150,22 @@ fn a_new_run_starts_anew() {
     oracle.started(0);
     assert_eq!(hear(&mut oracle, &[Some(Started)]), Ok(()));
 }
+
+#[test]
+fn what_was_on_its_way_when_the_power_went_is_heard_and_means_nothing() {
+    let mut oracle = oracle(false);
+    hear(&mut oracle, &[Some(Started)]).unwrap();
+    oracle.gone(0);
+    assert_eq!(hear(&mut oracle, &[Some(Completed)]), Ok(()));
+    assert_eq!(oracle.passed(Time::from_secs(1000)), Ok(()));
+    oracle.started(0);
+    assert!(hear(&mut oracle, &[Some(Completed)]).is_err(), "of the new run nothing was heard");
+}
+
+#[test]
+fn who_has_stopped_and_is_gone_says_no_more() {
+    let mut oracle = oracle(false);
+    hear(&mut oracle, &[Some(Started), Some(Stopped)]).unwrap();
+    oracle.gone(0);
+    assert!(hear(&mut oracle, &[None]).is_err());
+}
