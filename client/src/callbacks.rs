@@ -15,7 +15,7 @@ use std::{
 use reseed_protocol::{Defect, Defects, Time};
 use tokio::sync::Notify;
 
-use crate::{Env, Tasks, Wait, race::timeout_at};
+use crate::{Activity, Env, Tasks, Wait, race::timeout_at};
 
 /// The workers' names, as tasks and in evidence. That there are two is what the
 /// engine that this follows had: one slow callback does not hold up all others.
@@ -112,6 +112,7 @@ impl<E: Env> CallbackPool<E> {
             dropped.extend(shared.running.borrow().iter().flatten().map(ToString::to_string));
             dropped.extend(shared.queue.borrow().iter().map(|queued| queued.name.to_string()));
             tracing::warn!(?dropped, "callbacks took longer than the grace period");
+            self.env.observed(&Activity::CallbacksDropped);
             self.workers.shutdown().await;
         }
         let queued = shared.queue.take();

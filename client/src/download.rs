@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
     Bitfield, Block, ConnectionId, Defect, Defects, Delivery, HashTree, InfoHash, Locality, PeerId,
-    State, Status, Time, Video,
+    State, Status, Video,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse, Announcer},
@@ -18,8 +18,10 @@ use reseed_protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Disk, Env, Network, ResumeData, Storage, Tasks, Wait, announce,
+    Activity, Disk, Env, Monitoring, Network, ResumeData, Storage, Tasks, Wait, Work, announce,
+    errands::Errands,
     hashes::{PieceSearch, keep_tree, kept_tree},
+    monitor::Chain,
     peer::{self, PeerHandle, Shared},
     race,
     race::timeout_at,
@@ -61,6 +63,8 @@ pub struct DownloadOptions {
     /// Connections at a time, beyond which it opens none itself (count): the rest of
     /// them is for who comes to it.
     pub initiate_max: usize,
+    /// Who is told how it stands, and how often.
+    pub monitoring: Option<Monitoring>,
     /// Bugs written back in.
     pub defects: Defects,
 }
@@ -78,6 +82,7 @@ impl Default for DownloadOptions {
             connections_max: 50,
             stream: None,
             initiate_max: 50,
+            monitoring: None,
             defects: Defects::NONE,
         }
     }
@@ -215,11 +220,18 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
     let buffer = Rc::new(Buffer::default());
     let download =
         Download { info_hash: metainfo.info_hash, commands, status, buffer: buffer.clone() };
+    let errands = shared.timetable.begin(options.defects);
+    let chain = options
+        .monitoring
+        .clone()
+        .map(|monitoring| Chain::new(env.clone(), monitoring, errands.clone(), options.defects));
     let driver = Driver {
         network,
         env,
         disk,
         shared,
+        errands,
+        chain,
         port,
         metainfo: Rc::new(metainfo),
         options,
@@ -239,6 +251,9 @@ pub(crate) struct Driver<N: Network, E, D> {
     env: E,
     disk: D,
     shared: Shared,
+    errands: Errands,
+    /// The reports of this life; `None` if nobody watches.
+    chain: Option<Chain<E>>,
     port: u16,
     metainfo: Rc<Metainfo>,
     options: DownloadOptions,
@@ -254,22 +269,33 @@ pub(crate) struct Driver<N: Network, E, D> {
 
 impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     /// Runs the download to its end.
-    pub(crate) async fn run(self) {
-        let (env, status) = (self.env.clone(), self.status.clone());
-        let buffer = self.buffer.clone();
+    pub(crate) async fn run(mut self) {
+        self.report();
         let ended = self.download().await;
+        self.errands.end();
         if let Err(error) = &ended {
             tracing::error!(%error, "download ended");
         }
-        buffer.stop();
-        let error = ended.err().map(|error| error.to_string());
-        status.send_modify(|status| *status = status.clone().ended(error, env.now()));
+        self.buffer.stop();
+        let told = matches!(ended, Ok(End::TornDown));
+        let (at, error) = (self.env.now(), ended.err().map(|error| error.to_string()));
+        self.status.send_modify(|status| *status = status.clone().ended(error, at));
+        if !told {
+            self.report();
+        }
     }
 
-    async fn download(mut self) -> io::Result<()> {
+    /// Tells those who watch how the download stands.
+    fn report(&self) {
+        if let Some(chain) = &self.chain {
+            chain.tell(&self.status.borrow());
+        }
+    }
+
+    async fn download(&mut self) -> io::Result<End> {
         let (storage, resume, hashes) = match self.find_content().await? {
             Some(found) => found,
-            None => return Ok(()),
+            None => return Ok(End::Early),
         };
         let config = Config {
             pex: self.options.pex,
@@ -312,15 +338,17 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             peers: BTreeMap::new(),
             announcing: None,
             announce_failing: false,
-            save_due: None,
             hashes_kept: 0,
             stopping: None,
+            saving: false,
+            parting: false,
+            torn_down: false,
             tasks: Tasks::new(),
             driver: self,
         };
         let ended = running.run().await;
         running.tasks.shutdown().await;
-        ended
+        ended.map(|()| End::TornDown)
     }
 
     /// Finds out which pieces are on the disk: what the resume data says was
@@ -357,8 +385,13 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             if search.look(piece, &storage)? {
                 found.verified.insert(piece);
             }
+            let (at, verified) = (self.env.now(), found.verified.count());
+            self.status.send_modify(|status| *status = Status { at, verified, ..status.clone() });
+            while let Some(Work::Report) = self.errands.pop(at) {
+                self.report();
+            }
             // Let the user's word, and everybody else, in between.
-            self.env.sleep_until(self.env.now()).await;
+            self.env.sleep_until(at).await;
             match self.commands.try_recv() {
                 Ok(Command::Stop(_)) => return Ok(None),
                 Ok(command) => self.early.push(command),
@@ -383,9 +416,17 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     }
 }
 
+/// How a download that had no error came to its end.
+enum End {
+    /// Before it began.
+    Early,
+    /// Those who watch have been told, and it has let go of everything.
+    TornDown,
+}
+
 /// A download between its initial check and its end.
-struct Running<N: Network, E, D: Disk> {
-    driver: Driver<N, E, D>,
+struct Running<'a, N: Network, E, D: Disk> {
+    driver: &'a mut Driver<N, E, D>,
     torrent: Torrent,
     storage: Storage<D>,
     inputs: mpsc::Sender<Input>,
@@ -395,16 +436,21 @@ struct Running<N: Network, E, D: Disk> {
     announcing: Option<oneshot::Sender<()>>,
     /// The last announce failed, and that has been logged.
     announce_failing: bool,
-    /// When to save resume data, if there is anything new in it.
-    save_due: Option<Time>,
     /// Nodes of a Merkle torrent's tree that are kept on the disk (count).
     hashes_kept: usize,
     /// How it is to stop, once it was asked to.
     stopping: Option<ShutdownOptions>,
+    /// Whether resume data is to be saved at some time, because there is something
+    /// new in it.
+    saving: bool,
+    /// The torrent has stopped, and its last work was put down.
+    parting: bool,
+    /// That work was done: nothing of the download may be called any more.
+    torn_down: bool,
     tasks: Tasks,
 }
 
-impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
+impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
     async fn run(&mut self) -> io::Result<()> {
         let peers = std::mem::take(&mut self.driver.options.peers);
         self.handle(Input::AddPeers { addrs: peers })?;
@@ -412,14 +458,16 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
             self.command(Some(command))?;
         }
         loop {
-            self.save_if_due()?;
-            self.tell();
-            if self.torrent.is_stopped() {
-                let wanted = self.stopping.is_none_or(|options| options.checkpoint);
-                return if wanted { self.save() } else { Ok(()) };
+            self.do_what_is_due()?;
+            if self.torn_down {
+                return Ok(());
             }
-            let env = self.driver.env.clone();
-            let due = [self.torrent.poll_timeout(), self.save_due].into_iter().flatten().min();
+            self.tell();
+            if self.torrent.is_stopped() && !self.parting {
+                self.part()?;
+            }
+            let (env, errands) = (self.driver.env.clone(), self.driver.errands.clone());
+            let due = [self.torrent.poll_timeout(), errands.next()].into_iter().flatten().min();
             let timer = async {
                 match due {
                     Some(due) => env.sleep_until(due).await,
@@ -430,6 +478,7 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
                 command = self.driver.commands.recv() => self.command(command)?,
                 input = self.received.recv() => self.handle(input.expect("we hold a sender"))?,
                 () = timer => self.handle(Input::Timeout)?,
+                () = errands.changed() => {}
             }
         }
     }
@@ -481,16 +530,75 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
         self.handle(Input::Stop { grace: options.grace })
     }
 
-    fn save_if_due(&mut self) -> io::Result<()> {
-        match self.save_due {
-            Some(due) if due <= self.driver.env.now() => self.save(),
-            _ => Ok(()),
+    /// Does the download's work whose time has come. Each may call off what is left.
+    fn do_what_is_due(&mut self) -> io::Result<()> {
+        let (now, errands) = (self.driver.env.now(), self.driver.errands.clone());
+        let due = std::iter::from_fn(|| errands.pop(now));
+        if self.driver.options.defects.has(Defect::StoppedTaskFires) {
+            let batch: Vec<Work> = due.collect();
+            return batch.into_iter().try_for_each(|work| self.work(work));
+        }
+        for work in due {
+            self.work(work)?;
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, work: Work) -> io::Result<()> {
+        let (env, life) = (&self.driver.env, self.driver.errands.life());
+        env.observed(&Activity::Works { life, work });
+        match work {
+            Work::Save => self.save()?,
+            Work::Report => self.report(|status| status),
+            Work::ReportStop => {
+                let now = env.now();
+                self.report(|status| status.ended(None, now));
+            }
+            Work::TearDown => self.tear_down(),
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot for those who watch.
+    fn report(&self, of: impl FnOnce(Status) -> Status) {
+        if let Some(chain) = &self.driver.chain {
+            chain.tell(&of(Status::of(&self.torrent, self.driver.env.now())));
+        }
+    }
+
+    /// Saves what the torrent came to, and puts down what is left to do for it, in
+    /// this order.
+    fn part(&mut self) -> io::Result<()> {
+        self.parting = true;
+        if self.stopping.is_none_or(|options| options.checkpoint) {
+            self.save()?;
+        }
+        let now = self.driver.env.now();
+        self.driver.errands.schedule(now, Work::ReportStop);
+        self.driver.errands.schedule(now, Work::TearDown);
+        Ok(())
+    }
+
+    fn tear_down(&mut self) {
+        self.driver.errands.end();
+        self.peers.clear();
+        self.tasks.cancel();
+        self.torn_down = true;
+        let life = self.driver.errands.life();
+        self.driver.env.observed(&Activity::TornDown { life });
+    }
+
+    /// Sees to it that what is new is saved at some time.
+    fn save_later(&mut self) {
+        if !std::mem::replace(&mut self.saving, true) {
+            let due = self.driver.env.now() + SAVE_INTERVAL;
+            self.driver.errands.schedule(due, Work::Save);
         }
     }
 
     /// Saves what a later session can go on from.
     fn save(&mut self) -> io::Result<()> {
-        self.save_due = None;
+        self.saving = false;
         let resume = ResumeData {
             info_hash: self.torrent.info_hash(),
             verified: self.torrent.picker().have().clone(),
@@ -606,9 +714,7 @@ impl<N: Network, E: Env, D: Disk> Running<N, E, D> {
         self.log(&event);
         match &event {
             Event::Disconnected { connection, .. } => _ = self.peers.remove(connection),
-            Event::PieceVerified { .. } => {
-                self.save_due.get_or_insert(self.driver.env.now() + SAVE_INTERVAL);
-            }
+            Event::PieceVerified { .. } => self.save_later(),
             Event::AnnounceFailed { .. } => self.announce_failing = true,
             Event::Announced => self.announce_failing = false,
             _ => {}

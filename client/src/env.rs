@@ -8,7 +8,7 @@ use reseed_protocol::{
     torrent::{Event, Spoken, Torrent},
 };
 
-use crate::{Wait, Waiting};
+use crate::{Activity, Wait, Waiting};
 
 /// Clock, timers, tasks and randomness. The real one is [`crate::TokioEnv`]; in
 /// a simulation each host has its own.
@@ -71,6 +71,9 @@ pub trait Env: Clone + 'static {
     /// Shows what was said on a connection, in the order in which the torrent
     /// acted on it.
     fn spoke(&self, _torrent: &Torrent, _spoken: &Spoken) {}
+
+    /// Shows what a peer did around its torrents: reports, work at its time.
+    fn observed(&self, _activity: &Activity<'_>) {}
 
     /// Shows that a task is about to wait for another, until the guard is dropped.
     /// A simulation draws from it who waits for whom.

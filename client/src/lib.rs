@@ -15,16 +15,19 @@
 //! [`race!`] waits for the first of several futures, in the order written;
 //! [`RateLimiter`] shares a rate; [`announce`](announce()) asks a tracker.
 
+mod activity;
 mod announce;
 mod app;
 mod callbacks;
 mod disk;
 mod download;
 mod env;
+mod errands;
 mod hashes;
 mod limit;
 #[cfg(test)]
 mod manual;
+pub mod monitor;
 mod network;
 mod peer;
 #[doc(hidden)]
@@ -39,14 +42,18 @@ mod tasks;
 mod uptime;
 mod waiting;
 
+pub use activity::Activity;
 pub use announce::{AnnounceError, announce};
 pub use app::{App, AppOptions};
 pub use callbacks::{CallbackPool, Callbacks, PoolClosed, WaitsForItself};
 pub use disk::{Disk, FileDisk, MemoryDisk};
 pub use download::{Download, DownloadOptions, ShutdownOptions};
 pub use env::Env;
+pub use errands::Work;
 pub use hashes::hashes_path;
 pub use limit::RateLimiter;
+#[doc(inline)]
+pub use monitor::{Monitoring, Report, ReportError, Reporter};
 pub use network::{Listener, Network};
 #[doc(inline)]
 pub use race::timeout_at;

@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::{Env, Network, RateLimiter, race};
+use crate::{Env, Network, RateLimiter, errands::Timetable, race};
 
 /// Bytes read at a time at most: a TCP window without scaling.
 const READ_MAX: usize = 64 * 1024;
@@ -26,18 +26,20 @@ const READ_MAX: usize = 64 * 1024;
 /// time that there is room for more.
 const WRITE_MAX: usize = 32 * 1024;
 
-/// What all connections of a session share.
+/// What all downloads and connections of a session share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) upload: RateLimiter,
     pub(crate) download: RateLimiter,
+    pub(crate) timetable: Timetable,
     scratch: Rc<RefCell<Box<[u8]>>>,
 }
 
 impl Shared {
     pub(crate) fn new(upload: RateLimiter, download: RateLimiter) -> Shared {
         let scratch = vec![0; READ_MAX].into_boxed_slice();
-        Shared { upload, download, scratch: Rc::new(RefCell::new(scratch)) }
+        let timetable = Timetable::default();
+        Shared { upload, download, timetable, scratch: Rc::new(RefCell::new(scratch)) }
     }
 
     /// Reads what is there. All connections read into one buffer and keep only

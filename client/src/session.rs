@@ -211,6 +211,11 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
         Ok(())
     }
 
+    /// Work of downloads that waits for its time (count).
+    pub fn errands(&self) -> usize {
+        self.parts.shared.timetable.waiting()
+    }
+
     /// The names of the session's tasks: its own, the callbacks' workers, and the
     /// others from the oldest on.
     pub fn tasks(&self) -> Vec<String> {

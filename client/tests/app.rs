@@ -7,7 +7,7 @@ use reseed_client::{
     SessionOptions, ShutdownOptions, TokioEnv, TokioNetwork, WaitsForItself,
 };
 use reseed_protocol::{
-    Defects,
+    Defects, State,
     metainfo::{Content, Draft, Metainfo},
 };
 use tokio::{sync::mpsc, task::LocalSet};
@@ -126,7 +126,7 @@ fn ctrl_c_ends_it_and_a_second_one_and_a_blocked_callback_do_no_harm() {
         let (user, interrupts) = mpsc::unbounded_channel();
         let running = app.run(interrupts);
         let interrupting = async {
-            download.wait_for(|status| status.verified == status.pieces).await;
+            download.wait_for(|status| status.state == State::Seeding).await;
             user.send(()).unwrap();
             tokio::task::yield_now().await;
             user.send(()).unwrap();

@@ -39,6 +39,8 @@ defects! {
         "The closed-swarm handshake is offered and begun in an open swarm too, where the connection has no state for it; the error is caught and dropped.";
     DisconnectWakesNobody, "disconnect-wakes-nobody", "I-DONE",
         "Who leaves frees blocks that nobody else is then asked for.";
+    EqualTimesUnordered, "equal-times-unordered", "I-REPORT",
+        "Tasks of one time come in the order of their addresses, not in that in which they were scheduled.";
     ExitOutrunsStop, "exit-outruns-stop", "I-TRK",
         "The client exits before the stops that it queued were carried out: the tracker never hears `stopped`, and nothing is saved.";
     ExtensionHandshakeNeedsPex, "extension-handshake-needs-pex", "I-FLAG",
@@ -69,12 +71,18 @@ defects! {
         "After the last piece the playback position is that of the last piece again, and no end is seen.";
     PoolDrainsItself, "pool-drains-itself", "I-STOP",
         "The drain of the callback pool waits in its caller, be that a worker, until the queue is empty.";
+    ReporterFailureEndsReports, "reporter-failure-ends-reports", "I-REPORT",
+        "A reporter that fails takes along those after it and every later report of its download.";
     RequestWhileChoked, "request-while-choked", "I-WIRE",
         "Requests go out as if the remote had unchoked us.";
     SecondInterruptShutsDownAgain, "second-interrupt-shuts-down-again", "I-TRK",
         "A second Ctrl-C begins the shutdown anew, and drops what the first one was waiting for.";
     ShutdownFromCallback, "shutdown-from-callback", "I-STOP",
         "The uptime handler shuts the session down from inside its own callback, and the session waits for that callback to end.";
+    StatusLacksAttributes, "status-lacks-attributes", "I-REPORT",
+        "A download's status has neither its peer id nor its video info.";
+    StoppedTaskFires, "stopped-task-fires", "I-INIT",
+        "What is due with a download's end is still done to it afterwards.";
     TaskWithoutOwner, "task-without-owner", "I-STOP",
         "A task belongs to no owner and outlives its download.";
     TimerInThePast, "timer-in-the-past", "I-SPIN",
@@ -83,6 +91,8 @@ defects! {
         "All that a remote asks for is read at once, however slowly it takes it.";
     UptimeMissesFinished, "uptime-misses-finished", "I-STOP",
         "The uptime handler knows only downloads that it saw downloading: one that finished between two looks, or before the first, keeps the client for ever.";
+    VodStatsPlaceholder, "vod-stats-placeholder", "I-REPORT",
+        "A placeholder stands for the playback figures of a download that is complete and plays nothing, and the first reporter that reads one ends the reports.";
 }
 
 impl Defect {

@@ -16,6 +16,7 @@
 //! - [`PeerTable`]: which addresses there are, and when to dial them
 //! - [`tracker::Announcer`]: when to tell the tracker what
 //! - [`HashTree`]: what the pieces of a Merkle torrent hash to
+//! - [`Agenda`]: what else is to be done when
 //!
 //! What a download tells whoever watches it is a [`Status`].
 //!
@@ -26,6 +27,7 @@
 //! - [`extension`]: the extension handshake and peer exchange
 //! - [`tracker`]: announces and their answers
 
+mod agenda;
 mod bencode;
 mod bitfield;
 mod choker;
@@ -49,6 +51,7 @@ pub mod torrent;
 pub mod tracker;
 pub mod wire;
 
+pub use agenda::{Agenda, Owner};
 pub use bencode::BencodeError;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use choker::{Choker, ChokerOptions, Contender, Forwarding};

@@ -42,6 +42,9 @@ pub fn catalogue() -> &'static [Entry] {
         "playback-end",
         "shutdown-deadlock",
         "announces-stop",
+        "status-report",
+        "task-order",
+        "stopped-task",
         "wild",
     ]
 }

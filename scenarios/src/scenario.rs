@@ -220,6 +220,9 @@ pub struct Peers {
     /// The program around its client.
     #[serde(default)]
     pub app: App,
+    /// Who is told how its download stands; without it nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<Reports>,
 }
 
 /// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its
@@ -238,6 +241,24 @@ pub enum Locality {
     /// One of these, each as likely as any other.
     #[serde(rename = "one_of")]
     OneOf(Vec<Locality>),
+}
+
+/// Who is told how a peer's download stands, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reports {
+    /// Whether anybody is.
+    pub on: Flag,
+    /// Seconds between two reports. SmoothIT defaults to 5.
+    pub interval_s: Draw<f64>,
+    /// Whether the monitoring server is told, before others.
+    pub server: Flag,
+    /// How often the server does not take a report, because it is down: 0 to 1.
+    pub fails: Draw<f64>,
+    /// How long the server takes for one, milliseconds.
+    pub takes_ms: Draw<f64>,
+    /// Whether the log is told.
+    pub log: Flag,
 }
 
 /// What a peer has on its disk to begin with: `"nothing"`, `"everything"`,
@@ -372,6 +393,19 @@ impl Default for Limits {
 impl Default for Tracker {
     fn default() -> Tracker {
         Tracker { present: yes(), interval_s: Draw::Fixed(60), silent: no(), link: Link::default() }
+    }
+}
+
+impl Default for Reports {
+    fn default() -> Reports {
+        Reports {
+            on: yes(),
+            interval_s: Draw::Fixed(5.0),
+            server: yes(),
+            fails: Draw::zero(),
+            takes_ms: Draw::Fixed(20.0),
+            log: yes(),
+        }
     }
 }
 

@@ -155,6 +155,10 @@ fn options(peer: &PeerPlan) -> String {
         options.push(format!("dials up to {most}"));
     }
     options.extend(app(&peer.app));
+    if let Some(reports) = peer.reports {
+        let server = if reports.server { " to a server" } else { "" };
+        options.push(format!("reports{server} every {}", seconds(reports.interval_ms)));
+    }
     options.join(", ")
 }
 

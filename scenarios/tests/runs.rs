@@ -96,6 +96,21 @@ fn multi_file_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn status_report_passes_at_several_seeds_on_both_engines() {
+    passes("status-report", 1..4);
+}
+
+#[test]
+fn task_order_passes_at_several_seeds_on_both_engines() {
+    passes("task-order", 1..4);
+}
+
+#[test]
+fn stopped_task_passes_at_several_seeds_on_both_engines() {
+    passes("stopped-task", 1..4);
+}
+
+#[test]
 fn wild_passes_at_many_seeds_and_some_of_them_on_both_engines() {
     passes("wild", 1..5);
     for seed in 5..100 {

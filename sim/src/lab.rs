@@ -9,7 +9,7 @@ use std::{
 };
 
 use rand_chacha::ChaCha8Rng;
-use reseed_client::{Env, Wait, Waiting};
+use reseed_client::{Activity, Env, Wait, Waiting};
 use reseed_protocol::{
     Bitfield, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
@@ -257,12 +257,12 @@ impl Lab {
         self.attention.set(true);
     }
 
-    /// A peer has parted as it should, with time enough to tell the tracker so; what an
-    /// oracle has to say to that.
-    pub(crate) fn parted(&self, peer: usize) -> Option<(Code, String)> {
+    /// A peer has parted as it should, `tracker_heard` if with time enough to tell the
+    /// tracker so; what an oracle has to say to that.
+    pub(crate) fn parted(&self, peer: usize, tracker_heard: bool) -> Option<(Code, String)> {
         let mut inner = self.inner.borrow_mut();
         inner.oracles.iter_mut().find_map(|oracle| {
-            let words = oracle.parted(peer).err()?;
+            let words = oracle.parted(peer, tracker_heard).err()?;
             Some((oracle.code(), words))
         })
     }
@@ -279,6 +279,12 @@ impl Lab {
             inner.judge(now, oracle.code(), None, finding);
         }
         inner.oracles = oracles;
+    }
+
+    /// What led to how `peer` stands, as far as an oracle knows.
+    pub(crate) fn story(&self, peer: usize) -> Vec<String> {
+        let inner = self.inner.borrow();
+        inner.oracles.iter().filter_map(|oracle| oracle.story(peer)).collect()
     }
 
     /// A peer is gone: shut down, or without power.
@@ -341,7 +347,7 @@ impl Lab {
         let mut inner = self.inner.borrow_mut();
         let mut oracles = std::mem::take(&mut inner.oracles);
         for oracle in &mut oracles {
-            let finding = oracle.ended();
+            let finding = oracle.ended_at(now);
             inner.judge(now, oracle.code(), None, finding);
         }
         inner.oracles = oracles;
@@ -434,6 +440,16 @@ impl Lab {
         inner.note(now, format!("{name} swallows an error while {doing}: {error}"));
         inner.check(now, peer, |oracle, _| oracle.swallowed(doing, error));
         self.attention.set(true);
+    }
+
+    fn observed(&self, now: Time, peer: usize, activity: &Activity<'_>) {
+        let mut inner = self.inner.borrow_mut();
+        inner.check(now, peer, |oracle, scene| oracle.observed(scene, activity));
+        if let Some(words) = transcript::activity(activity) {
+            let words = format!("{} {words}", inner.peers[peer].name);
+            inner.note(now, words);
+        }
+        self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 
     fn stepped(&self, now: Time, peer: usize, torrent: &Torrent) {
@@ -606,6 +622,10 @@ impl<E: Env> Env for Probed<E> {
 
     fn listens(&self) -> bool {
         true
+    }
+
+    fn observed(&self, activity: &Activity<'_>) {
+        self.lab.observed(self.now(), self.peer, activity);
     }
 
     fn spoke(&self, torrent: &Torrent, spoken: &Spoken) {

@@ -23,6 +23,7 @@ mod flow;
 mod host;
 mod lab;
 mod link;
+mod monitor;
 mod network;
 mod options;
 pub mod oracle;

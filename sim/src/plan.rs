@@ -107,7 +107,7 @@ pub struct TrackerPlan {
 }
 
 /// A peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerPlan {
     /// Its name, used in events, transcripts and evidence.
@@ -157,6 +157,9 @@ pub struct PeerPlan {
     /// The program around its client.
     #[serde(default, skip_serializing_if = "AppPlan::is_default")]
     pub app: AppPlan,
+    /// Who is told how its download stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<ReportsPlan>,
 }
 
 /// Somebody who watches the video from some byte to its end.
@@ -188,6 +191,22 @@ pub enum PlayerAct {
     },
 }
 
+/// Who is told how a peer's download stands: the monitoring server first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportsPlan {
+    /// How often, milliseconds.
+    pub interval_ms: u64,
+    /// The monitoring server is.
+    pub server: bool,
+    /// How often it does not take a report, 0 to 1.
+    pub fails: f64,
+    /// How long it takes for one, milliseconds.
+    pub takes_ms: u64,
+    /// The log is.
+    pub log: bool,
+}
+
 impl PeerPlan {
     /// A peer that starts at once, with nothing, on a link without latency or bounds,
     /// that knows nobody; to be placed and adorned.
@@ -212,6 +231,7 @@ impl PeerPlan {
             player: None,
             initiate_max: None,
             app: AppPlan::default(),
+            reports: None,
         }
     }
 }

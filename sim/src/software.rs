@@ -14,7 +14,8 @@ use reseed_protocol::{Defects, Locality, Metainfo, Prefix};
 use tokio::sync::mpsc;
 
 use crate::{
-    plan::{self, AppPlan, Exit, PeerPlan, Plan},
+    monitor,
+    plan::{self, AppPlan, Exit, PeerPlan, Plan, ReportsPlan},
     player::Player,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Setup {
     pub(crate) player: Option<Player>,
     /// How long a callback of its user takes, if there is one.
     pub(crate) callback: Option<Duration>,
+    pub(crate) reports: Option<ReportsPlan>,
 }
 
 impl Setup {
@@ -75,6 +77,7 @@ impl Setup {
             },
             callback: (callback_ms > 0).then(|| Duration::from_millis(callback_ms)),
             player: None,
+            reports: peer.reports,
         }
     }
 }
@@ -107,13 +110,15 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     let mut app =
         App::start(network, env.clone(), disk, setup.app).await.expect("nobody else listens there");
     let private = DownloadOptions { peers: Vec::new(), stream: None, ..setup.download.clone() };
+    let callbacks = app.callbacks();
+    let watched = |plan| monitor::monitoring(&env, &plan, callbacks.clone());
+    let shared = DownloadOptions { monitoring: setup.reports.map(watched), ..setup.download };
     let mut downloads = Vec::new();
     for (number, torrent) in setup.torrents.into_iter().enumerate() {
-        let options = if number == 0 { &setup.download } else { &private };
+        let options = if number == 0 { &shared } else { &private };
         downloads.push(app.add(torrent, options.clone()).expect("each is there once"));
     }
     if let Some(takes) = setup.callback {
-        let callbacks = app.callbacks();
         let callback = callback(env.clone(), callbacks.clone(), takes);
         callbacks.submit("user's own", callback).expect("the program has just started");
     }

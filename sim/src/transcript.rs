@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use reseed_client::{Activity, Report};
 use reseed_protocol::{
     Connection, ConnectionId, Torrent,
     extension::{Extension, ExtensionHandshake, HashPiece, pex::PexMessage},
@@ -94,6 +95,35 @@ pub(crate) fn event(
         Event::TrackerWarning { warning } => format!("is warned by the tracker: {warning}"),
         _ => return None,
     })
+}
+
+/// What a peer did around its torrents, where a reader wants to know.
+pub(crate) fn activity(activity: &Activity<'_>) -> Option<String> {
+    Some(match activity {
+        Activity::Reported { reporter, report, result: Ok(()) } => {
+            format!("reports to {reporter}: {}", summary(report))
+        }
+        Activity::Reported { reporter, result: Err(error), .. } => {
+            format!("cannot report to {reporter}: {error}")
+        }
+        Activity::CallbacksDropped => "drops callbacks that took too long".to_owned(),
+        Activity::ReportsEnded => "reports no more".to_owned(),
+        _ => return None,
+    })
+}
+
+/// A report in a few words.
+fn summary(report: &Report) -> String {
+    let number = |path| report.number(path).map_or("?".to_owned(), |number| number.to_string());
+    format!(
+        "number {}, {}, {} of {} pieces, {} B/s down, {} B/s up",
+        number("number"),
+        report.text("state").unwrap_or("?"),
+        number("verified"),
+        number("pieces"),
+        number("download_rate"),
+        number("upload_rate"),
+    )
 }
 
 /// How a torrent's connections stand, one in a line.

@@ -10,7 +10,10 @@ use reseed_protocol::Defect;
 use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
     oracle::Code,
-    plan::{Action, AppPlan, Exit, Feature, FlipPlan, Has, Locality, PeerPlan, PlayerPlan, When},
+    plan::{
+        Action, AppPlan, Exit, Feature, FlipPlan, Has, Locality, PeerPlan, PlayerPlan, ReportsPlan,
+        When,
+    },
 };
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
@@ -33,6 +36,10 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::DisconnectWakesNobody => (
             three_leave_and_one_stays(),
             ["leecher has 0 of 1 pieces after 600", "late: has 1 pieces, wanted, 0 requests wait"],
+        ),
+        Defect::EqualTimesUnordered => (
+            watched(one_to_one(5)),
+            ["its download has stopped, and ", " was never told: the last that it heard, at "],
         ),
         Defect::ExtensionHandshakeNeedsPex => (
             switching_pex(merkle(one_to_one(5))),
@@ -113,6 +120,18 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
                 "main → session → callback worker 2 → session",
             ],
         ),
+        Defect::ReporterFailureEndsReports => (
+            watched(slowly()),
+            ["monitoring server fails: the monitoring server is down", "its reports end, with its"],
+        ),
+        Defect::StatusLacksAttributes => (
+            watched(one_to_one(5)),
+            ["the report has no `peer_id`", "server fails: the report has no attribute `peer_id`"],
+        ),
+        Defect::StoppedTaskFires => (
+            watched(slowly()),
+            [": its download was torn down at ", " s, and is called again for Report"],
+        ),
         Defect::TaskWithoutOwner => {
             (one_to_one(5), ["10 s after its shutdown there is left: ", "leecher: task \"saver\""])
         }
@@ -129,6 +148,9 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
                 "uptime handler waits for a download to be seen downloading",
             ],
         ),
+        Defect::VodStatsPlaceholder => {
+            (watched(one_to_one(5)), ["seed: at ", "the report's `playback` has no `played`"])
+        }
         _ => panic!("{defect} has no plan to show itself in"),
     }
 }
@@ -136,6 +158,22 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
 /// A seed, and one who has nothing.
 fn one_to_one(pieces: u32) -> Plan {
     plan(pieces, [seed("seed"), leecher("leecher", &["seed"])])
+}
+
+/// Everybody is watched, closely, with a monitoring server that is down now and then.
+fn watched(mut plan: Plan) -> Plan {
+    let reports =
+        ReportsPlan { interval_ms: 130, server: true, fails: 0.2, takes_ms: 5, log: true };
+    plan.peers.iter_mut().for_each(|peer| peer.reports = Some(reports));
+    plan
+}
+
+/// Four seconds of a download, and two who come and go.
+fn slowly() -> Plan {
+    let seed = PeerPlan { upload_limit: Some(80_000), ..seed("seed") };
+    let leave = |name, at| (name, Action::Leave, When::At(at));
+    let peers = [seed, leecher("a", &["seed"]), leecher("b", &["seed"]), leecher("c", &["seed"])];
+    with_events(plan(3, peers), [leave("a", 710), leave("b", 1_150)])
 }
 
 fn two_seeds() -> Plan {
@@ -389,7 +427,7 @@ fn privacy_is_checked_in_private_torrents_only() {
 #[test]
 fn every_oracle_of_a_run_has_a_defect_that_it_finds() {
     let found: BTreeSet<&str> = Defect::ALL.iter().map(|defect| defect.oracle()).collect();
-    let report = run(&video(private(one_to_one(1))));
+    let report = run(&watched(video(private(one_to_one(1)))));
     for (code, _) in report.checks {
         assert!(found.contains(code.to_string().as_str()), "no defect proves {code}");
     }

@@ -7,10 +7,10 @@ use std::{
 
 use rand::{RngExt, seq::SliceRandom};
 use reseed_protocol::Video;
-use reseed_sim::plan::{self, PeerPlan, TorrentPlan};
+use reseed_sim::plan::{self, PeerPlan, ReportsPlan, TorrentPlan};
 
 use super::{
-    Draw, Flag, Has, Locality, Peers, Place, Problem, ScenarioError, app,
+    Draw, Flag, Has, Locality, Peers, Place, Problem, Reports, ScenarioError, app,
     plan::{Dice, at_most, check_name, layout},
     player,
 };
@@ -219,6 +219,10 @@ impl Drafting<'_> {
                 .initiate_max
                 .map(|most| dice.number(most, &at("initiate_max")) as usize),
             app: app::plan(&peer.app, dice, &at("app"))?,
+            reports: match &peer.reports {
+                Some(reports) => self.reports(reports, &at("reports"))?,
+                None => None,
+            },
             ..PeerPlan::new(name)
         })
     }
@@ -271,6 +275,30 @@ impl Drafting<'_> {
 
     fn at(&self, field: &'static str) -> Place {
         self.place.clone().field(field)
+    }
+
+    fn reports(
+        &self,
+        reports: &Reports,
+        place: &Place,
+    ) -> Result<Option<ReportsPlan>, ScenarioError> {
+        let (dice, at) = (self.dice, |field| place.clone().field(field));
+        if !dice.flag(reports.on, &at("on")) {
+            return Ok(None);
+        }
+        let interval_ms = dice.millis(reports.interval_s, at("interval_s"))?;
+        if interval_ms == 0 {
+            return Err(at("interval_s").problem(Problem::Zero { what: "milliseconds" }));
+        }
+        let takes_ms = dice.number(reports.takes_ms, &at("takes_ms"));
+        let takes_ms = at_most(takes_ms, TAKES_MS_MAX, "milliseconds", at("takes_ms"))?;
+        Ok(Some(ReportsPlan {
+            interval_ms,
+            server: dice.flag(reports.server, &at("server")),
+            fails: dice.share(reports.fails, at("fails"))?,
+            takes_ms: takes_ms.round() as u64,
+            log: dice.flag(reports.log, &at("log")),
+        }))
     }
 
     fn has(&self, has: &Has, place: &Place) -> Result<plan::Has, ScenarioError> {
@@ -328,6 +356,10 @@ impl Drafting<'_> {
         self.dice.of(&subject).flag(flag, &self.at("knows_chance"))
     }
 }
+
+/// What a monitoring server may take (milliseconds): longer than a reporter waits
+/// for it, so that it can be given up.
+const TAKES_MS_MAX: f64 = 10_000.0;
 
 const RATE: &str = "bytes a second (leave it out for no limit)";
 

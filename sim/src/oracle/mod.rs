@@ -9,6 +9,7 @@
 use std::{fmt, rc::Rc};
 
 use bytes::Bytes;
+use reseed_client::Activity;
 use reseed_protocol::{
     Block, Time, Torrent,
     extension::{Extension, HashPiece},
@@ -25,9 +26,11 @@ mod errors;
 mod fair;
 mod have;
 mod init;
+mod lives;
 mod memory;
 mod one;
 mod private;
+mod reports;
 mod slots;
 mod streaming;
 mod tracker;
@@ -59,6 +62,8 @@ pub enum Code {
     One,
     /// A private torrent's peers come from its tracker alone.
     Priv,
+    /// Who watches a download is told, in time, and always in the same form.
+    Report,
     /// Nothing panics, whatever comes in.
     Robust,
     /// Slots and queues keep to their limits and are empty at rest.
@@ -89,6 +94,7 @@ impl fmt::Display for Code {
             Code::Mem => "I-MEM",
             Code::One => "I-ONE",
             Code::Priv => "I-PRIV",
+            Code::Report => "I-REPORT",
             Code::Robust => "I-ROBUST",
             Code::Slot => "I-SLOT",
             Code::Spin => "I-SPIN",
@@ -127,8 +133,9 @@ pub(crate) trait Oracle {
     /// A peer is gone, whether it parted or lost its power.
     fn gone(&mut self, _peer: usize) {}
 
-    /// A peer parts as it should, with time enough to tell the tracker so.
-    fn parted(&mut self, _peer: usize) -> Finding {
+    /// A peer has parted as it should; `tracker_heard` if it had time enough to tell
+    /// the tracker so.
+    fn parted(&mut self, _peer: usize, _tracker_heard: bool) -> Finding {
         Ok(())
     }
 
@@ -165,9 +172,24 @@ pub(crate) trait Oracle {
         Ok(())
     }
 
+    /// A peer did something around its torrents.
+    fn observed(&mut self, _scene: Scene<'_>, _activity: &Activity<'_>) -> Finding {
+        Ok(())
+    }
+
     /// The run is over, before anybody is shut down.
     fn ended(&mut self) -> Finding {
         Ok(())
+    }
+
+    /// The same, for whom the time matters.
+    fn ended_at(&mut self, _now: Time) -> Finding {
+        self.ended()
+    }
+
+    /// What led to how `peer` stands, for the evidence of others.
+    fn story(&self, _peer: usize) -> Option<String> {
+        None
     }
 }
 
@@ -181,6 +203,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         Box::new(errors::Errors::default()),
         Box::new(fair::Fair::new(peers)),
         Box::new(have::Have::new(peers, content.clone())),
+        Box::new(lives::Lives::new(peers)),
         Box::new(memory::Memory::default()),
         Box::new(one::One::new(names)),
         Box::new(slots::Slots::default()),
@@ -192,6 +215,9 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     }
     if let Some(tracker) = plan.tracker.as_ref().filter(|_| plan.announces()) {
         oracles.push(Box::new(tracker::Tracker::new(plan, tracker, content)));
+    }
+    if plan.peers.iter().any(|peer| peer.reports.is_some()) {
+        oracles.push(Box::new(reports::Reports::new(plan)));
     }
     if content.metainfo().info.is_private() {
         oracles.push(Box::new(private::Private::default()));

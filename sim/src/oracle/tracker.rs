@@ -154,7 +154,10 @@ impl Oracle for Tracker {
         Ok(())
     }
 
-    fn parted(&mut self, peer: usize) -> Finding {
+    fn parted(&mut self, peer: usize, tracker_heard: bool) -> Finding {
+        if !tracker_heard {
+            return Ok(());
+        }
         for ((_, info_hash), heard) in self.downloads.iter().filter(|((it, _), _)| *it == peer) {
             self.checks += 1;
             if heard.last != tracker::Event::Stopped {

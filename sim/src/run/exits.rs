@@ -116,10 +116,7 @@ impl<S: Stage> Run<'_, S> {
         if self.lab.failure().is_some() {
             return self.lab.ended(peer, now, how);
         }
-        let untold = match self.can_tell_the_tracker(plan) {
-            true => self.lab.parted(peer),
-            false => None,
-        };
+        let untold = self.lab.parted(peer, self.can_tell_the_tracker(plan));
         let unsaved = self.unsaved(peer);
         self.lab.ended(peer, now, how);
         self.exits[peer] = None;

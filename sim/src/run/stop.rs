@@ -51,8 +51,10 @@ impl<S: Stage> Run<'_, S> {
             let now = self.stage.now();
             if now >= deadline {
                 let waits: Vec<String> = peers.iter().map(|peer| self.who_waits(*peer)).collect();
+                let story = peers.iter().flat_map(|peer| self.lab.story(*peer));
+                let story: String = story.map(|story| format!("\nbefore: {story}")).collect();
                 let evidence = format!(
-                    "{} s after its shutdown there is left: {}{}",
+                    "{} s after its shutdown there is left: {}{}{story}",
                     within.as_secs_f64(),
                     left(self).join("; "),
                     waits.concat(),

@@ -69,7 +69,7 @@ fn a_run_that_starts_completes_and_stops_is_right() {
     let mut oracle = oracle(false);
     let events = [Some(Started), None, Some(Completed), None, Some(Stopped)];
     assert_eq!(hear(&mut oracle, &events), Ok(()));
-    assert_eq!(oracle.parted(0), Ok(()));
+    assert_eq!(oracle.parted(0, true), Ok(()));
     assert_eq!(oracle.checks(), 6);
 }
 
@@ -109,9 +109,9 @@ fn who_completes_has_nothing_left() {
 #[test]
 fn who_parts_has_said_so() {
     let mut oracle = oracle(false);
-    assert_eq!(oracle.parted(0), Ok(()), "it never announced");
+    assert_eq!(oracle.parted(0, true), Ok(()), "it never announced");
     hear(&mut oracle, &[Some(Started)]).unwrap();
-    let found = oracle.parted(0).unwrap_err();
+    let found = oracle.parted(0, true).unwrap_err();
     assert!(found.contains("the tracker never heard `stopped` of torrent"), "{found}");
 }
 
@@ -140,7 +140,10 @@ fn of_a_silent_tracker_no_more_is_expected_than_the_order() {
     let mut oracle = oracle(true);
     hear(&mut oracle, &[Some(Started)]).unwrap();
     assert_eq!(oracle.passed(Time::from_secs(1000)), Ok(()));
-    assert!(oracle.parted(0).is_err(), "it hears a `stopped`, and answers it no more than others");
+    assert!(
+        oracle.parted(0, true).is_err(),
+        "it hears a `stopped`, and answers it no more than others"
+    );
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! Who watches a download is told, in time, and always in the same form.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reseed_client::{Activity, Report, ReportError, monitor::schema};
+use reseed_protocol::Time;
+
+use super::{Code, Finding, Oracle, Scene};
+use crate::plan::{Plan, ReportsPlan};
+
+/// What a report may be late by, besides what the server takes: the agenda's
+/// grain, and other callbacks before it.
+const LATE: Duration = Duration::from_secs(2);
+
+/// From when a download begins to be watched until it lets go of everything, each
+/// reporter is given a report each interval; the last one says that it has
+/// stopped. All of them have one schema, and their numbers rise. A reporter may
+/// fail because its receiver does, never because of what it was given.
+///
+/// What is wrong is noted at once and found at the end of the run, or of the peer:
+/// a failure to report is no reason to stop looking at what else it leads to.
+pub(super) struct Reports {
+    checks: u64,
+    names: Vec<String>,
+    plans: Vec<Option<ReportsPlan>>,
+    watched: Vec<Option<Watched>>,
+    /// The first thing that was wrong.
+    noted: Option<(usize, String)>,
+}
+
+/// A download, as those who watch it are told of it.
+#[derive(Default)]
+struct Watched {
+    interval: Duration,
+    heard: BTreeMap<String, Heard>,
+    torn_down: bool,
+    /// Its last reports may have been dropped for want of time.
+    cut_off: bool,
+    /// What went wrong with reports, in order.
+    story: Vec<String>,
+}
+
+/// What a reporter was given last.
+struct Heard {
+    at: Time,
+    number: Option<u64>,
+    state: String,
+}
+
+impl Reports {
+    pub(super) fn new(plan: &Plan) -> Reports {
+        Reports {
+            checks: 0,
+            names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
+            plans: plan.peers.iter().map(|peer| peer.reports).collect(),
+            watched: plan.peers.iter().map(|_| None).collect(),
+            noted: None,
+        }
+    }
+
+    fn note(&mut self, peer: usize, words: &str) {
+        if let Some(watched) = &mut self.watched[peer] {
+            watched.story.push(words.to_owned());
+            if self.noted.is_none() {
+                let story = watched.story.join("; ");
+                self.noted = Some((peer, story));
+            }
+        }
+    }
+
+    fn reported(
+        &mut self,
+        Scene { now, peer, .. }: Scene<'_>,
+        reporter: &str,
+        report: &Report,
+        result: Result<(), &ReportError>,
+    ) {
+        self.checks += 1;
+        let Some(watched) = &mut self.watched[peer] else { return };
+        let heard = watched.heard.get_mut(reporter).expect("who watches is known");
+        let number = report.number("number").ok();
+        let state = report.text("state").unwrap_or("nothing").to_owned();
+        let told = Heard { at: now, number, state };
+        let last = std::mem::replace(heard, told);
+        let overdue = now - last.at;
+        let mut wrong = Vec::new();
+        if !watched.torn_down && overdue > watched.allowed(self.plans[peer]) {
+            wrong.push(format!("at {now} s {reporter} is told after {} s", overdue.as_secs_f64()));
+        }
+        if last.number >= number {
+            wrong.push(format!("at {now} s {reporter} is told {number:?} after {:?}", last.number));
+        }
+        if let Err(departs) = schema::conforms(report.document()) {
+            wrong.push(format!(
+                "at {now} s {reporter} is given a report of another form: {departs}"
+            ));
+        }
+        if let Err(error @ ReportError::Missing { .. }) = result {
+            wrong.push(format!("{reporter} fails: {error}"));
+        }
+        if !wrong.is_empty() {
+            self.note(peer, &wrong.join(", and "));
+        }
+        let Some(watched) = &mut self.watched[peer] else { return };
+        match result {
+            Ok(()) => watched.story.clear(),
+            Err(ReportError::Missing { .. }) => {}
+            // That is the receiver's affair, if it leads to nothing.
+            Err(error) => watched.story = vec![format!("at {now} s {reporter} fails: {error}")],
+        }
+    }
+
+    /// Whoever has not been told for too long.
+    fn overdue(&self, peer: usize, now: Time) -> Option<String> {
+        let watched = self.watched[peer].as_ref().filter(|watched| !watched.torn_down)?;
+        let allowed = watched.allowed(self.plans[peer]);
+        let late = watched.heard.iter().find(|(_, heard)| now - heard.at > allowed);
+        late.map(|(reporter, heard)| {
+            format!(
+                "{reporter} has not been told of its download since {} s, though it wants to be \
+                 every {} s",
+                heard.at,
+                watched.interval.as_secs_f64(),
+            )
+        })
+    }
+}
+
+impl Watched {
+    /// How long a reporter may be without a report.
+    fn allowed(&self, plan: Option<ReportsPlan>) -> Duration {
+        let takes = plan.map_or(0, |plan| plan.takes_ms);
+        self.interval + Duration::from_millis(takes) + LATE
+    }
+}
+
+impl Oracle for Reports {
+    fn code(&self) -> Code {
+        Code::Report
+    }
+
+    fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn observed(&mut self, scene: Scene<'_>, activity: &Activity<'_>) -> Finding {
+        let Scene { now, peer, .. } = scene;
+        match activity {
+            Activity::Watched { interval, reporters } => {
+                let heard = |name: &&str| {
+                    (name.to_string(), Heard { at: now, number: None, state: "nothing".to_owned() })
+                };
+                let heard = reporters.iter().map(heard).collect();
+                self.watched[peer] =
+                    Some(Watched { interval: *interval, heard, ..Watched::default() });
+            }
+            Activity::Reported { reporter, report, result } => {
+                self.reported(scene, reporter, report, *result);
+            }
+            Activity::ReportsEnded => {
+                self.note(
+                    peer,
+                    &format!("at {now} s its reports end, with its download still there"),
+                );
+            }
+            Activity::CallbacksDropped => {
+                if let Some(watched) = &mut self.watched[peer] {
+                    watched.cut_off = true;
+                }
+            }
+            Activity::TornDown { .. } => {
+                if let Some(late) = self.overdue(peer, now) {
+                    self.note(peer, &late);
+                }
+                if let Some(watched) = &mut self.watched[peer] {
+                    watched.torn_down = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn parted(&mut self, peer: usize, _tracker_heard: bool) -> Finding {
+        let untold = self.watched[peer]
+            .as_ref()
+            .filter(|watched| watched.torn_down && !watched.cut_off)
+            .and_then(|watched| {
+                let over = |heard: &Heard| matches!(heard.state.as_str(), "stopped" | "failed");
+                let untold = watched.heard.iter().find(|(_, heard)| !over(heard));
+                untold.map(|(reporter, heard)| {
+                    format!(
+                        "its download has stopped, and {reporter} was never told: the last that \
+                         it heard, at {} s, is {:?}",
+                        heard.at, heard.state
+                    )
+                })
+            });
+        if let Some(untold) = untold {
+            self.note(peer, &untold);
+        }
+        match &self.noted {
+            Some((whose, story)) if *whose == peer => Err(story.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn gone(&mut self, peer: usize) {
+        self.watched[peer] = None;
+    }
+
+    fn ended_at(&mut self, now: Time) -> Finding {
+        for peer in 0..self.names.len() {
+            if let Some(late) = self.overdue(peer, now) {
+                self.note(peer, &late);
+            }
+        }
+        match &self.noted {
+            Some((whose, story)) => Err(format!("{}: {story}", self.names[*whose])),
+            None => Ok(()),
+        }
+    }
+
+    fn story(&self, peer: usize) -> Option<String> {
+        let watched = self.watched[peer].as_ref()?;
+        (!watched.story.is_empty()).then(|| watched.story.join("; "))
+    }
+}
