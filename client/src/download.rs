@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
     Bitfield, Block, ConnectionId, Defect, Defects, Delivery, HashTree, InfoHash, Locality, PeerId,
     State, Status, Video,
+    extension::closed_swarm::Membership,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
     tracker::{AnnounceRequest, AnnounceResponse, Announcer},
@@ -46,6 +47,8 @@ pub struct DownloadOptions {
     pub pex: bool,
     /// Speak the fast extension. BEP 6.
     pub fast: bool,
+    /// What it proves itself with, if the torrent's swarm is closed.
+    pub membership: Option<Membership>,
     /// Announce to the torrent's tracker, if it names one.
     pub announce: bool,
     /// Peers to start from.
@@ -74,6 +77,7 @@ impl Default for DownloadOptions {
         DownloadOptions {
             pex: true,
             fast: true,
+            membership: None,
             announce: true,
             peers: Vec::new(),
             upload_slots: 8,
@@ -300,6 +304,8 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let config = Config {
             pex: self.options.pex,
             fast: self.options.fast,
+            membership: self.options.membership.clone(),
+            unix_epoch_s: self.env.unix_epoch().as_secs(),
             upload_slots: self.options.upload_slots,
             choke_round: self.options.choke_round,
             locality: self.options.locality,
@@ -314,6 +320,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             info_hash: self.metainfo.info_hash,
             layout: self.metainfo.info.layout(),
             private: self.metainfo.info.is_private(),
+            torrent_keys: self.metainfo.info.torrent_keys().to_vec(),
             have: resume.verified.clone(),
             hashes,
             announce: self.options.announce && self.metainfo.announce.is_some(),

@@ -1,6 +1,6 @@
 //! What a peer needs of its surroundings besides a network and a disk.
 
-use std::{fmt::Display, future::Future};
+use std::{fmt::Display, future::Future, time::Duration};
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
@@ -17,6 +17,11 @@ use crate::{Activity, Wait, Waiting};
 pub trait Env: Clone + 'static {
     /// The time now.
     fn now(&self) -> Time;
+
+    /// Unix time at [`Time::ZERO`]; by it certificates end. In a simulation it is zero.
+    fn unix_epoch(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Completes at `deadline`, at once if that is past. Dropping it cancels it.
     fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> + 'static;

@@ -121,6 +121,7 @@ mod tests {
             piece_length: 4,
             private: false,
             merkle: true,
+            torrent_keys: Vec::new(),
             announce: None,
             content: Content::File { length: CONTENT.len() as u64 },
         };

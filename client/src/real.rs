@@ -4,6 +4,7 @@ use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rand::{TryRng, rngs::SysRng};
@@ -86,6 +87,7 @@ impl Listener for TokioListener {
 #[derive(Debug, Clone)]
 pub struct TokioEnv {
     epoch: Instant,
+    unix_epoch: Duration,
     seed: u64,
 }
 
@@ -101,7 +103,9 @@ impl TokioEnv {
     /// on a real machine is not enough to make a run repeatable.
     #[expect(clippy::disallowed_methods, reason = "this is where `Env::now` comes from")]
     pub fn with_seed(seed: u64) -> TokioEnv {
-        TokioEnv { epoch: Instant::now(), seed }
+        // Of a clock that is set to before 1970 the year does not matter.
+        let unix_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        TokioEnv { epoch: Instant::now(), unix_epoch, seed }
     }
 
     /// The seed, for the log.
@@ -113,6 +117,10 @@ impl TokioEnv {
 impl Env for TokioEnv {
     fn now(&self) -> Time {
         Time::from_epoch(self.epoch.elapsed())
+    }
+
+    fn unix_epoch(&self) -> Duration {
+        self.unix_epoch
     }
 
     fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> + 'static {

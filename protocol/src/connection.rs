@@ -13,7 +13,7 @@ use crate::{
         Registry,
         pex::{PexReceiver, PexSender},
     },
-    torrent::{Frame, Speaker},
+    torrent::{Access, Frame, Speaker},
     wire::{Decoder, Handshake, Message},
 };
 
@@ -71,6 +71,8 @@ pub struct Connection {
     pub(crate) extended: bool,
     pub(crate) registry: Registry,
     pub(crate) remote_reqq: u32,
+    /// What the remote has proven, in a closed swarm.
+    pub(crate) closed_swarm: Option<Access>,
     /// Where the remote listens, once we know.
     pub(crate) listen_addr: Option<SocketAddr>,
 
@@ -157,6 +159,7 @@ impl Connection {
             extended: false,
             registry,
             remote_reqq: Self::REQQ_DEFAULT,
+            closed_swarm: None,
             listen_addr: (direction == Direction::Outbound).then_some(addr),
             remote_pieces: Bitfield::empty(pieces),
             past_first_message: false,

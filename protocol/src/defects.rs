@@ -47,6 +47,10 @@ defects! {
         "The extension handshake goes out only if peer exchange is on, and who needs what it says looks it up all the same; the exception leaves the uploads to a turn that never ends.";
     GracePeriodIgnored, "grace-period-ignored", "I-TRK",
         "A shutdown waits no time at all for the last announces, whatever grace period it was given.";
+    HandshakeReleasesLastPeer, "handshake-releases-last-peer", "I-CS",
+        "Of several closed-swarm handshakes at once, the one that ends releases the peer that connected last, whether that has proven access or not.";
+    HashFailureBlamesNobody, "hash-failure-blames-nobody", "I-BAN",
+        "Who sent what of a piece is not passed on, so that a wrong hash is nobody's fault: a poisoner poisons for ever.";
     HaveBeforeCheck, "have-before-check", "I-HAVE",
         "A piece is announced before it is hashed and written.";
     HaveCountedTwice, "have-counted-twice", "I-AVAIL",

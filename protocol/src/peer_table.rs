@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use indexmap::IndexSet;
 use rand::{Rng, RngExt};
 
-use crate::Time;
+use crate::{PeerId, Time};
 
 /// The addresses of a torrent's peers. Each is dialled by at most one attempt at a
 /// time, and not at all while a connection to it stands.
@@ -25,8 +25,11 @@ pub struct PeerTable {
     waiting: BTreeSet<(Time, SocketAddr)>,
     /// Addresses that are given up, and when that is forgotten.
     given_up: BTreeSet<(Time, SocketAddr)>,
-    /// Oldest first.
-    banned: IndexSet<IpAddr>,
+    /// Where liars listen, oldest first. Not whole hosts: many peers can be behind one
+    /// address, and the others did nothing.
+    banned: IndexSet<SocketAddr>,
+    /// Who liars say they are, oldest first.
+    banned_ids: IndexSet<PeerId>,
     /// Our own addresses, oldest first.
     own: IndexSet<SocketAddr>,
 }
@@ -206,20 +209,24 @@ impl PeerTable {
         remember(&mut self.own, addr);
     }
 
-    /// Nothing at `ip` is dialled or taken up again.
-    pub fn ban(&mut self, ip: IpAddr) {
-        let ip = ip.to_canonical();
-        let there: Vec<SocketAddr> =
-            self.entries.keys().copied().filter(|addr| addr.ip() == ip).collect();
-        for addr in there {
+    /// Whoever listens at `addr`, if that is known, and says that it is `id` is not
+    /// dialled or taken up again. Others at the same address are.
+    pub fn ban(&mut self, addr: Option<SocketAddr>, id: PeerId) {
+        if let Some(addr) = addr.map(canonical) {
             self.remove(addr);
+            remember(&mut self.banned, addr);
         }
-        remember(&mut self.banned, ip);
+        remember(&mut self.banned_ids, id);
     }
 
-    /// Whether `ip` is banned: a connection from it is to be refused.
-    pub fn is_banned(&self, ip: IpAddr) -> bool {
-        self.banned.contains(&ip.to_canonical())
+    /// Whether who listens at `addr` is banned.
+    pub fn is_banned(&self, addr: SocketAddr) -> bool {
+        self.banned.contains(&canonical(addr))
+    }
+
+    /// Whether who says that it is `id` is banned.
+    pub fn is_banned_id(&self, id: PeerId) -> bool {
+        self.banned_ids.contains(&id)
     }
 
     /// When the next address can be dialled, after those for which
@@ -278,7 +285,7 @@ impl PeerTable {
     }
 
     fn may_hold(&self, addr: SocketAddr) -> bool {
-        is_dialable(addr) && !self.own.contains(&addr) && !self.banned.contains(&addr.ip())
+        is_dialable(addr) && !self.own.contains(&addr) && !self.banned.contains(&addr)
     }
 }
 

@@ -63,6 +63,7 @@ impl Peer {
             info_hash: InfoHash([7; 20]),
             layout: layout(),
             private: false,
+            torrent_keys: Vec::new(),
             have,
             hashes: Some(hashes),
             announce: false,

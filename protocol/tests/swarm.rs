@@ -69,6 +69,7 @@ impl Swarm {
             info_hash: InfoHash([7; 20]),
             layout: self.layout,
             private: false,
+            torrent_keys: Vec::new(),
             have,
             hashes: None,
             announce: false,

@@ -111,6 +111,10 @@ pub struct Torrent {
     /// `stream` play it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<Draw<u64>>,
+    /// Whether its swarm is closed: content goes only to who has proven access, by
+    /// a certificate.
+    #[serde(default = "no")]
+    pub closed: Flag,
     /// Bytes of a single file. Either this or `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Draw<u64>>,
@@ -223,6 +227,12 @@ pub struct Peers {
     /// Who is told how its download stands; without it nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<Reports>,
+    /// What it shows to prove that it may have the content of a closed swarm.
+    #[serde(default)]
+    pub certificate: Certificate,
+    /// What it serves with other bytes than the true ones, which are on its disk.
+    #[serde(default)]
+    pub lies: Lies,
 }
 
 /// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its
@@ -259,6 +269,52 @@ pub struct Reports {
     pub takes_ms: Draw<f64>,
     /// Whether the log is told.
     pub log: Flag,
+}
+
+/// A certificate: `"valid"`, `"none"`, `"expired"`, `"forged"` (expired, with a later
+/// time written into it), `"self-made"`, `"other-swarm"`, `{ expires_s = 30 }` (virtual
+/// time), or `{ one_of = ["valid", "none"] }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certificate {
+    /// The owner gave it, for ever.
+    #[default]
+    Valid,
+    /// There is none.
+    None,
+    /// It had ended before the run began.
+    Expired,
+    /// It had ended, and a later time was written into it.
+    Forged,
+    /// The peer signed it itself.
+    SelfMade,
+    /// The owner gave it for another torrent.
+    OtherSwarm,
+    /// It ends at this virtual time, seconds.
+    #[serde(rename = "expires_s")]
+    ExpiresS(Draw<f64>),
+    /// One of these, each as likely as any other.
+    #[serde(rename = "one_of")]
+    OneOf(Vec<Certificate>),
+}
+
+/// What a peer lies about: `"nothing"`, `{ blocks = 0.5 }`, `{ pieces = [0, 3] }`,
+/// `{ share = 0.5 }`, or `{ one_of = ["nothing", { blocks = 1.0 }] }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lies {
+    /// It is honest.
+    #[default]
+    Nothing,
+    /// Each block, with this probability.
+    Blocks(Draw<f64>),
+    /// The pieces with these indices, from 0.
+    Pieces(Vec<u32>),
+    /// This share of the pieces, 0 to 1; which ones is drawn.
+    Share(Draw<f64>),
+    /// One of these, each as likely as any other.
+    #[serde(rename = "one_of")]
+    OneOf(Vec<Lies>),
 }
 
 /// What a peer has on its disk to begin with: `"nothing"`, `"everything"`,

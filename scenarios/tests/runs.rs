@@ -52,8 +52,8 @@ fn swarm_passes_at_several_seeds_on_both_engines() {
 /// All combinations of its options, on both engines; each has its second run.
 #[test]
 fn pex_off_passes_at_as_many_seeds_as_it_has_combinations() {
-    passes("pex-off", 0..36);
-    for seed in 0..36 {
+    passes("pex-off", 0..48);
+    for seed in 0..48 {
         let report = run_at("pex-off", seed, Engine::TurmoilNet, &mut ());
         let flag = report.checks.iter().find(|(code, _)| *code == Code::Flag);
         assert!(flag.is_some_and(|(_, checks)| *checks > 0), "seed {seed}");
@@ -66,12 +66,12 @@ fn pex_off_goes_through_every_combination_of_its_options() {
         let plan = plan("pex-off", seed);
         let pex = |name| plan.peers[plan.peer(name).unwrap()].pex;
         let both_dial = plan.peers[0].knows.contains(&"leecher".to_owned());
-        let kind = (plan.torrent.merkle, plan.peers[1].stream);
+        let kind = (plan.torrent.merkle, plan.torrent.closed, plan.peers[1].stream);
         (pex("seed"), pex("leecher"), plan.peers.len(), both_dial, kind)
     };
     for first in [0, 1, 1000] {
-        let all: std::collections::BTreeSet<_> = (first..first + 36).map(combination).collect();
-        assert_eq!(all.len(), 36);
+        let all: std::collections::BTreeSet<_> = (first..first + 48).map(combination).collect();
+        assert_eq!(all.len(), 48);
     }
 }
 

@@ -14,7 +14,7 @@ use reseed_protocol::{
 };
 
 use crate::{
-    SimDisk, Substreams,
+    SimDisk, Substreams, members,
     plan::{FilePlan, Has, TorrentPlan},
 };
 
@@ -98,6 +98,7 @@ impl Content {
             piece_length: torrent.piece_length,
             private: torrent.private,
             merkle: torrent.merkle,
+            torrent_keys: torrent.closed.then(|| members::owner().public()).into_iter().collect(),
             announce: None,
             content,
         };
@@ -152,6 +153,7 @@ impl Content {
             private: info.is_private(),
             merkle: info.root_hash().is_some(),
             bitrate: None,
+            closed: !info.torrent_keys().is_empty(),
             files: info.files().iter().map(file).collect(),
         }
     }

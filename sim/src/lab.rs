@@ -6,6 +6,7 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    time::Duration,
 };
 
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +18,7 @@ use reseed_protocol::{
 };
 
 use crate::{
-    Content, Failure, Recorder, SimDisk, StreamId, Tap,
+    Content, Failure, Recorder, SimDisk, StreamId, Tap, members,
     oracle::{self, Code, Finding, Oracle, Scene},
     plan::Plan,
     tap::Direction,
@@ -74,6 +75,10 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) disk: Option<SimDisk>,
     pub(crate) up: bool,
+    /// Whether it may have all of the content, so that it is to finish (I-DONE).
+    pub(crate) to_finish: bool,
+    /// Whether others can have true bytes of it.
+    pub(crate) gives: bool,
     /// Pieces that it has had verified since it last started.
     pub(crate) verified: Bitfield,
     /// When it had all of them, since it last started.
@@ -104,9 +109,10 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Whether nothing is left to be waited for: it is complete and has played all
-    /// that it wanted to, or it is not there.
+    /// that it wanted to, or it is not there or need
+    /// not finish.
     pub(crate) fn is_done(&self) -> bool {
-        !self.up || self.verified.is_full() && self.playing.is_none()
+        !self.up || !self.to_finish || self.verified.is_full() && self.playing.is_none()
     }
 }
 /// Exceptions of a peer that are kept (count): they are mostly one and the same.
@@ -123,6 +129,8 @@ impl Lab {
             name: peer.name.clone(),
             disk: None,
             up: false,
+            to_finish: members::is_to_finish(plan, peer),
+            gives: members::is_to_finish(plan, peer) && peer.lies.is_none(),
             verified: Bitfield::empty(content.layout().pieces()),
             finished: None,
             started: None,
@@ -590,6 +598,10 @@ impl<E: Clone> Clone for Probed<E> {
 impl<E: Env> Env for Probed<E> {
     fn now(&self) -> Time {
         self.env.now()
+    }
+
+    fn unix_epoch(&self) -> Duration {
+        Duration::from_secs(members::UNIX_EPOCH_S)
     }
 
     fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> + 'static {

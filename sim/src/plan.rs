@@ -76,6 +76,9 @@ pub struct TorrentPlan {
     /// Bytes a second that it plays with, if its largest file is a video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<u64>,
+    /// Whether content goes only to who has proven access: its swarm is closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
     /// Its files. One whose path is just the torrent's name makes a single-file
     /// torrent.
     pub files: Vec<FilePlan>,
@@ -160,6 +163,13 @@ pub struct PeerPlan {
     /// Who is told how its download stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsPlan>,
+    /// What it shows in a closed swarm.
+    #[serde(default, skip_serializing_if = "CertificatePlan::is_valid")]
+    pub certificate: CertificatePlan,
+    /// What it serves with other bytes than the true ones, if anything. What is on its
+    /// disk is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lies: Option<Lies>,
 }
 
 /// Somebody who watches the video from some byte to its end.
@@ -207,6 +217,43 @@ pub struct ReportsPlan {
     pub log: bool,
 }
 
+/// What a peer shows to prove that it may have the content of a closed swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificatePlan {
+    /// A certificate that the owner gave it, for ever.
+    #[default]
+    Valid,
+    /// One that ends at this virtual time, milliseconds, rounded up to a second.
+    ExpiresMs(u64),
+    /// Nothing.
+    None,
+    /// One that had ended before the run began.
+    Expired,
+    /// One that had ended, with a later time written into it.
+    Forged,
+    /// One that it signed itself.
+    SelfMade,
+    /// One that the owner gave it for another torrent.
+    OtherSwarm,
+}
+
+impl CertificatePlan {
+    fn is_valid(&self) -> bool {
+        *self == CertificatePlan::Valid
+    }
+}
+
+/// What a liar lies about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lies {
+    /// Each block that it serves, with this probability.
+    Blocks(f64),
+    /// All blocks of these pieces.
+    Pieces(Vec<u32>),
+}
+
 impl PeerPlan {
     /// A peer that starts at once, with nothing, on a link without latency or bounds,
     /// that knows nobody; to be placed and adorned.
@@ -232,6 +279,8 @@ impl PeerPlan {
             initiate_max: None,
             app: AppPlan::default(),
             reports: None,
+            certificate: CertificatePlan::Valid,
+            lies: None,
         }
     }
 }

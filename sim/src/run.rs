@@ -15,6 +15,7 @@ use crate::{
     Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
     lab::{self, Lab, Probed},
+    members,
     oracle::Code,
     plan::{FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan, When},
     player::Player,
@@ -329,7 +330,7 @@ impl<'a, S: Stage> Run<'a, S> {
             metainfo
         });
         let knows = plan.knows.iter().map(contact).collect();
-        let mut setup = Setup::new(torrents.collect(), self.plan, plan, knows);
+        let mut setup = Setup::new(torrents.collect(), self.plan, plan, knows, self.content);
         let (interrupt, interrupts) = mpsc::unbounded_channel();
         self.interrupts[peer] = Some(interrupt);
         self.exits[peer] = None;
@@ -426,7 +427,10 @@ impl<'a, S: Stage> Run<'a, S> {
 
     fn report(mut self) -> Report {
         let failure: Option<Failure> = self.lab.failure();
-        let expected = |peer: &&PeerPlan| peer.has != Has::Everything || peer.player.is_some();
+        let expected = |peer: &&PeerPlan| {
+            (peer.has != Has::Everything || peer.player.is_some())
+                && members::is_to_finish(self.plan, peer)
+        };
         let downloads = self.plan.peers.iter().filter(expected).count();
         let mut checks = self.lab.checks();
         checks.push((Code::Done, downloads as u64));
@@ -480,6 +484,7 @@ fn own(peer: &PeerPlan) -> Vec<Content> {
             piece_length: 16 * 1024,
             private: false,
             merkle: false,
+            closed: false,
             bitrate: None,
             files,
         }

@@ -10,12 +10,14 @@ use reseed_client::{
     App, AppOptions, Callbacks, Disk, DownloadOptions, Env, ExitWhen, Network, SessionOptions,
     ShutdownOptions, Tasks, Wait,
 };
-use reseed_protocol::{Defects, Locality, Metainfo, Prefix};
+use reseed_protocol::{Defects, Locality, Metainfo, Prefix, State, Status};
 use tokio::sync::mpsc;
 
 use crate::{
-    monitor,
-    plan::{self, AppPlan, Exit, PeerPlan, Plan, ReportsPlan},
+    Content,
+    liar::LyingDisk,
+    members, monitor,
+    plan::{self, AppPlan, Exit, Lies, PeerPlan, Plan, ReportsPlan},
     player::Player,
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct Setup {
     /// How long a callback of its user takes, if there is one.
     pub(crate) callback: Option<Duration>,
     pub(crate) reports: Option<ReportsPlan>,
+    /// What it lies about, if it does.
+    pub(crate) lies: Option<Lies>,
 }
 
 impl Setup {
@@ -39,6 +43,7 @@ impl Setup {
         plan: &Plan,
         peer: &PeerPlan,
         knows: Vec<SocketAddr>,
+        content: &Content,
     ) -> Setup {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         let defects = Defects::from_iter(plan.defects.iter().copied());
@@ -72,14 +77,21 @@ impl Setup {
                 locality: locality(peer),
                 stream: plan.torrent.video().filter(|_| peer.stream),
                 initiate_max: peer.initiate_max.unwrap_or(defaults.initiate_max),
+                membership: members::membership(plan, peer, content),
                 defects,
                 ..defaults
             },
             callback: (callback_ms > 0).then(|| Duration::from_millis(callback_ms)),
             player: None,
             reports: peer.reports,
+            lies: peer.lies.clone(),
         }
     }
+}
+
+/// Whether a download knows what is on its disk.
+fn has_checked(status: &Status) -> bool {
+    matches!(status.state, State::Downloading | State::Seeding)
 }
 
 /// Bits of an address that name a subnet in plans.
@@ -106,9 +118,12 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     setup: Setup,
     interrupts: mpsc::UnboundedReceiver<()>,
 ) {
+    let lies = setup.torrents.first().zip(setup.lies.as_ref());
+    let disk = LyingDisk::new(disk, lies, env.rng("lies"));
     let exits_when_played = setup.app.exit_when == Some(ExitWhen::Played);
-    let mut app =
-        App::start(network, env.clone(), disk, setup.app).await.expect("nobody else listens there");
+    let mut app = App::start(network, env.clone(), disk.clone(), setup.app)
+        .await
+        .expect("nobody else listens there");
     let private = DownloadOptions { peers: Vec::new(), stream: None, ..setup.download.clone() };
     let callbacks = app.callbacks();
     let watched = |plan| monitor::monitoring(&env, &plan, callbacks.clone());
@@ -129,6 +144,13 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
             true => app.play(to_the_end(env.clone(), app.callbacks(), playing)),
             false => players.spawn(&env, "player", playing),
         }
+    }
+    if let Some(download) = downloads.first().cloned().filter(|_| disk.is_liar()) {
+        // What it has it must find first.
+        players.spawn(&env, "liar", async move {
+            download.wait_for(has_checked).await;
+            disk.begin();
+        });
     }
     app.run(interrupts).await;
     players.shutdown().await;

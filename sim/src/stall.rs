@@ -51,10 +51,11 @@ pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
     Stall { words: lines.join("\n"), could_finish: together.is_full() }
 }
 
-/// The pieces that those of `peers` that are up have together.
+/// The pieces that those of `peers` that are up have together, and give truly to who
+/// may have them.
 pub(crate) fn together<'a>(peers: impl Iterator<Item = &'a Peer>, pieces: u32) -> Bitfield {
     let mut together = Bitfield::empty(pieces);
-    for peer in peers.filter(|peer| peer.up) {
+    for peer in peers.filter(|peer| peer.up && peer.gives) {
         peer.verified.iter().for_each(|piece| _ = together.insert(piece));
     }
     together

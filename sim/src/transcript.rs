@@ -82,6 +82,26 @@ pub(crate) fn event(
             format!("finds piece {piece} corrupt, all of it from {blamed}")
         }
         Event::PieceFailed { piece, blamed: None } => format!("finds piece {piece} corrupt"),
+        Event::AccessProven { connection, addr, key, expires_s } => {
+            let until = match expires_s {
+                0 => String::new(),
+                until => format!(" until {until}"),
+            };
+            format!(
+                "gives {} access on {connection}: it holds key {key}{until}",
+                name(*connection, *addr)
+            )
+        }
+        Event::AccessRefused { connection, addr, reason } => {
+            format!("refuses {} access on {connection}: {reason}", name(*connection, *addr))
+        }
+        Event::AccessExpired { connection, addr } => {
+            format!(
+                "takes access from {} on {connection}: its certificate has ended",
+                name(*connection, *addr)
+            )
+        }
+        Event::Banned { addr, peer_id } => format!("bans {addr} ({peer_id})"),
         Event::Ignored { connection, reason } => {
             format!("passes over a message on {connection}: {reason}")
         }

@@ -11,8 +11,8 @@ use reseed_sim::{
     Content, Engine, Plan, Report, Verdict,
     oracle::Code,
     plan::{
-        Action, AppPlan, Exit, Feature, FlipPlan, Has, Locality, PeerPlan, PlayerPlan, ReportsPlan,
-        When,
+        Action, AppPlan, CertificatePlan, Exit, Feature, FlipPlan, Has, Lies, Locality, PeerPlan,
+        PlayerPlan, ReportsPlan, When,
     },
 };
 
@@ -55,6 +55,13 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::GracePeriodIgnored => (
             announced(exits_when_finished(1)),
             ["leecher: it has exited, and the tracker never heard `stopped`", "only `completed`"],
+        ),
+        Defect::HandshakeReleasesLastPeer => {
+            (closed(), ["seed: `unchoke` to outsider, who has not proven access", "outsider"])
+        }
+        Defect::HashFailureBlamesNobody => (
+            a_liar(),
+            ["leecher: liar has sent wrong bytes of 17 pieces that failed", "is not banned"],
         ),
         Defect::HaveBeforeCheck => {
             (in_a_row(), ["a: it claims piece ", ", which is not whole on its disk"])
@@ -183,6 +190,22 @@ fn two_seeds() -> Plan {
 /// Two seeds are asked for the same blocks in the endgame.
 fn two_seeds_of(pieces: u32) -> Plan {
     plan(pieces, [seed("seed"), seed("other"), leecher("leecher", &["seed", "other"])])
+}
+
+/// A member, and one who is not, dial the seed of a closed swarm at the same time.
+fn closed() -> Plan {
+    let outsider = leecher("outsider", &["seed"]);
+    let outsider = PeerPlan { certificate: CertificatePlan::None, join_ms: 2, ..outsider };
+    let mut plan = plan(8, [seed("seed"), leecher("member", &["seed"]), outsider]);
+    plan.torrent.closed = true;
+    plan
+}
+
+/// A seed that lies, and a true one that comes late.
+fn a_liar() -> Plan {
+    let liar = PeerPlan { lies: Some(Lies::Blocks(1.0)), ..seed("liar") };
+    let late = PeerPlan { join_ms: 10_000, knows: vec!["leecher".to_owned()], ..seed("seed") };
+    plan(5, [liar, late, leecher("leecher", &["liar"])])
 }
 
 /// The seed knows `a`'s dial only, and `b` gets everything from `a`.
@@ -412,8 +435,10 @@ fn a_run_cut_off_by_its_step_limit_shows_nothing() {
 fn an_oracle_with_nothing_to_check_leaves_the_verdict_unknown() {
     let report = run(&plan(5, [seed("seed")]));
     assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None));
-    let idle =
-        ["I-AVAIL", "I-BLK", "I-DONE", "I-FAIR", "I-HAVE", "I-MEM", "I-ONE", "I-SLOT", "I-WIRE"];
+    let idle = [
+        "I-AVAIL", "I-BAN", "I-BLK", "I-DONE", "I-FAIR", "I-HAVE", "I-MEM", "I-ONE", "I-SLOT",
+        "I-WIRE",
+    ];
     assert_eq!(report.doubts, idle.map(|code| format!("{code} had nothing to check")));
 }
 

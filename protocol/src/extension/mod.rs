@@ -2,9 +2,10 @@
 //! [`Message::Extended`](crate::wire::Message::Extended).
 //!
 //! Each side declares in an [`ExtensionHandshake`] which extensions it takes and
-//! under which id; a [`Registry`] remembers both sides' ids. [`pex`] is one of the
-//! extensions, [`HashPiece`] a message of another.
+//! under which id; a [`Registry`] remembers both sides' ids. [`pex`] and
+//! [`closed_swarm`] are extensions, [`HashPiece`] a message of another.
 
+pub mod closed_swarm;
 mod handshake;
 mod hash_piece;
 pub mod pex;

@@ -1,13 +1,13 @@
 use std::io::{self, Read};
 
-use bendy::encoding::{Encoder, Error as EncodeError, SingleItemEncoder};
+use bendy::encoding::{AsString, Encoder, Error as EncodeError, SingleItemEncoder};
 use sha1::{Digest, Sha1};
 
 use super::{
     CreateError, Metainfo, MetainfoError,
     info::{HASH_LENGTH, arrange},
 };
-use crate::{HashTree, Layout};
+use crate::{HashTree, Layout, extension::closed_swarm::PublicKey};
 
 /// What a new torrent is to say, but for the hashes of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Draft {
     /// Whether to put the root of a tree of hashes in place of the pieces' hashes.
     /// BEP 30.
     pub merkle: bool,
+    /// The keys that sign certificates; with any, the swarm is closed.
+    pub torrent_keys: Vec<PublicKey>,
     /// The tracker's URL.
     pub announce: Option<String>,
     /// The files.
@@ -100,6 +102,10 @@ fn encode_info(
     hashes: &[[u8; HASH_LENGTH]],
 ) -> Result<(), EncodeError> {
     value.emit_dict(|mut info| {
+        if !draft.torrent_keys.is_empty() {
+            let keys = draft.torrent_keys.iter().map(|key| AsString(key.to_der()));
+            info.emit_pair(b"cs_keys", keys.collect::<Vec<_>>())?;
+        }
         match &draft.content {
             Content::File { length } => info.emit_pair(b"length", length)?,
             Content::Folder(files) => info.emit_pair_with(b"files", |value| {

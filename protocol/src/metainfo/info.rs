@@ -4,7 +4,7 @@ use super::{
     Content, MetainfoError,
     path::{check_collisions, check_name},
 };
-use crate::{BencodeError, Layout};
+use crate::{BencodeError, Layout, extension::closed_swarm::PublicKey};
 
 /// Bytes of a SHA-1.
 pub(super) const HASH_LENGTH: usize = 20;
@@ -14,6 +14,7 @@ pub(super) const HASH_LENGTH: usize = 20;
 pub struct Info {
     pub(super) name: String,
     pub(super) private: bool,
+    pub(super) torrent_keys: Vec<PublicKey>,
     pub(super) multi_file: bool,
     pub(super) files: Vec<File>,
     pub(super) layout: Layout,
@@ -67,6 +68,12 @@ impl Info {
     /// Whether peers come from the tracker alone. BEP 27.
     pub fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// `cs_keys`: the keys that sign certificates; with any, the swarm is closed. See
+    /// [`closed_swarm`](crate::extension::closed_swarm).
+    pub fn torrent_keys(&self) -> &[PublicKey] {
+        &self.torrent_keys
     }
 
     /// Whether the content is a folder, be it of one file.

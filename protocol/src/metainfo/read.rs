@@ -9,6 +9,7 @@ use super::{
 use crate::{
     HashTree, InfoHash, Layout,
     bencode::{self, BencodeError, each_item, each_pair, read_dict},
+    extension::closed_swarm::{PublicKey, TORRENT_KEYS_MAX},
 };
 
 impl Metainfo {
@@ -60,10 +61,12 @@ impl Info {
         let mut hashes = None;
         let mut root = None;
         let mut private = false;
+        let mut torrent_keys = Vec::new();
         let mut length = None;
         let mut files = None;
         read_dict::<MetainfoError>(&raw, "info", |key, value| {
             match key {
+                b"cs_keys" => torrent_keys = keys(value)?,
                 b"files" => files = Some(folder(value)?),
                 b"length" => length = Some(bencode::unsigned("info.length", value)?),
                 b"name" => name = Some(bencode::text("info.name", value)?),
@@ -101,7 +104,16 @@ impl Info {
                 "only one of the two",
             ))?,
         };
-        Ok(Info { name: name.to_owned(), private, multi_file, files, layout, hashes, raw })
+        Ok(Info {
+            name: name.to_owned(),
+            private,
+            torrent_keys,
+            multi_file,
+            files,
+            layout,
+            hashes,
+            raw,
+        })
     }
 }
 
@@ -136,6 +148,24 @@ fn flag(field: &'static str, value: Object<'_, '_>) -> Result<bool, BencodeError
         0 => Ok(false),
         1 => Ok(true),
         other => Err(BencodeError::unexpected(field, other, "0 or 1")),
+    }
+}
+
+/// Keys of which one is bad are refused, lest a closed swarm be taken for an open one.
+fn keys(value: Object<'_, '_>) -> Result<Vec<PublicKey>, BencodeError> {
+    let field = "info.cs_keys";
+    let mut keys = Vec::new();
+    each_item(bencode::list(field, value)?, |key| {
+        let key = PublicKey::from_der(bencode::bytes(field, key)?);
+        keys.push(key.map_err(|error| BencodeError::unexpected(field, error, "public keys"))?);
+        match keys.len() <= TORRENT_KEYS_MAX {
+            true => Ok(()),
+            false => Err(BencodeError::unexpected(field, "longer", "at most 32 keys")),
+        }
+    })?;
+    match keys.is_empty() {
+        true => Err(BencodeError::unexpected(field, "an empty list", "at least one key")),
+        false => Ok(keys),
     }
 }
 

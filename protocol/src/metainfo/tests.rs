@@ -32,6 +32,7 @@ fn draft(piece_length: u32, lengths: &[u64]) -> Draft {
         piece_length,
         private: false,
         merkle: false,
+        torrent_keys: Vec::new(),
         announce: None,
         content: Content::Folder(
             (0..).map(|index| vec![format!("{index}")]).zip(lengths.iter().copied()).collect(),
@@ -220,6 +221,7 @@ fn a_new_torrent_has_the_bytes_that_bep_3_says() {
         piece_length: 2,
         private: true,
         merkle: false,
+        torrent_keys: Vec::new(),
         announce: Some("http://t/".into()),
         content: Content::File { length: 3 },
     };
@@ -242,6 +244,7 @@ fn a_merkle_torrent_has_the_root_in_place_of_the_pieces() {
         piece_length: 1,
         private: true,
         merkle: true,
+        torrent_keys: Vec::new(),
         announce: None,
         content: Content::File { length: 3 },
     };

@@ -16,6 +16,12 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn id(n: u32) -> PeerId {
+    let mut id = [0; 20];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    PeerId(id)
+}
+
 fn nth(n: u32) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + n), 6881))
 }
@@ -175,10 +181,10 @@ fn while_one_of_two_connections_stands_there_is_no_dialling() {
 #[test]
 fn our_own_address_and_banned_ones_never_come_back() {
     let (own, bad, good) = (addr("1.1.1.1:1"), addr("2.2.2.2:2"), addr("1.1.1.1:2"));
-    let mut table = table_of(&[own, bad, addr("2.2.2.2:3"), good], Source::Manual);
+    let mut table = table_of(&[own, bad, good], Source::Manual);
     table.mark_self(own);
-    table.ban(bad.ip());
-    assert!(table.is_banned(addr("[::ffff:2.2.2.2]:9").ip()));
+    table.ban(Some(bad), PeerId([2; 20]));
+    assert!(table.is_banned(addr("[::ffff:2.2.2.2]:2")));
     assert_eq!(dial_all(&mut table, at(0)), [good]);
     for addr in [own, bad] {
         assert!(!table.add(addr, Source::Manual, at(0)));
@@ -202,14 +208,25 @@ fn gossip_cannot_shut_out_the_tracker_nor_both_the_user() {
 }
 
 #[test]
+fn a_ban_is_of_one_peer_and_not_of_all_at_its_address() {
+    let (bad, other) = (addr("2.2.2.2:2"), addr("2.2.2.2:3"));
+    let mut table = table_of(&[bad, other], Source::Manual);
+    table.ban(Some(bad), PeerId([2; 20]));
+    assert!(!table.is_banned(other));
+    assert!(table.is_banned_id(PeerId([2; 20])));
+    assert!(!table.is_banned_id(PeerId([3; 20])));
+    assert_eq!(dial_all(&mut table, at(0)), [other]);
+}
+
+#[test]
 fn bans_are_bounded_and_the_oldest_is_forgotten() {
     let mut table = PeerTable::new();
     for n in 0..=PeerTable::ENTRIES_MAX as u32 {
-        table.ban(nth(n).ip());
+        table.ban(Some(nth(n)), id(n));
     }
-    assert!(!table.is_banned(nth(0).ip()));
-    assert!(table.is_banned(nth(1).ip()));
-    assert!(table.is_banned(nth(PeerTable::ENTRIES_MAX as u32).ip()));
+    for (n, banned) in [(0, false), (1, true), (PeerTable::ENTRIES_MAX as u32, true)] {
+        assert_eq!((table.is_banned(nth(n)), table.is_banned_id(id(n))), (banned, banned));
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -284,7 +301,7 @@ proptest! {
                     refused.insert(nth(n));
                 }
                 Step::Ban(n) => {
-                    table.ban(nth(n).ip());
+                    table.ban(Some(nth(n)), id(n));
                     refused.insert(nth(n));
                 }
             }

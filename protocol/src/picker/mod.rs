@@ -53,11 +53,13 @@ pub struct PickerOptions {
     /// then new pieces are chosen at random: a rare piece comes slowly, and a
     /// peer with nothing has nothing to trade. 4 as in mainline.
     pub random_first: u32,
+    /// Whether it is remembered who sent which block, to find out who lies.
+    pub remembers_senders: bool,
 }
 
 impl Default for PickerOptions {
     fn default() -> PickerOptions {
-        PickerOptions { random_first: 4 }
+        PickerOptions { random_first: 4, remembers_senders: true }
     }
 }
 
@@ -261,12 +263,15 @@ impl Picker {
     /// # Panics
     /// If the piece is not complete.
     pub fn failed(&mut self, piece: u32) -> Failure {
-        let senders = self.take_complete(piece).senders();
+        let mut senders = self.take_complete(piece).senders();
+        if !self.options.remembers_senders {
+            senders.clear();
+        }
         let certain = senders.first().copied().filter(|_| senders.len() == 1);
-        if certain.is_some() {
-            self.suspects.remove(&piece);
-        } else {
+        if senders.len() > 1 {
             self.suspects.insert(piece, Suspect::default());
+        } else {
+            self.suspects.remove(&piece);
         }
         if self.wanted.contains(piece) {
             self.make_idle(piece);

@@ -327,7 +327,7 @@ impl StateMachineTest for Pair {
     type Reference = Swarm;
 
     fn init_test(_: &Swarm) -> Pair {
-        let options = PickerOptions { random_first: 0 };
+        let options = PickerOptions { random_first: 0, ..PickerOptions::default() };
         let blocks = (0..PIECES).flat_map(|piece| layout().blocks(piece));
         Pair {
             picker: Picker::new(layout(), &Bitfield::empty(PIECES), options),

@@ -18,7 +18,7 @@ fn rng() -> ChaCha8Rng {
 /// `pieces` of `blocks` whole blocks each, picked by rarity from the start.
 fn picker(pieces: u32, blocks: u32) -> Picker {
     let layout = Layout::new(blocks * BLOCK_LENGTH, u64::from(pieces * blocks * BLOCK_LENGTH));
-    let options = PickerOptions { random_first: 0 };
+    let options = PickerOptions { random_first: 0, ..PickerOptions::default() };
     Picker::new(layout, &Bitfield::empty(pieces), options)
 }
 
@@ -110,7 +110,7 @@ fn of_two_started_pieces_the_one_nearer_its_end_comes_first_then_the_rarer() {
 fn the_first_pieces_are_random_and_not_the_rarest() {
     let chosen = |have: &[u32], seed| {
         let layout = Layout::new(BLOCK_LENGTH, 50 * u64::from(BLOCK_LENGTH));
-        let options = PickerOptions { random_first: 2 };
+        let options = PickerOptions { random_first: 2, ..PickerOptions::default() };
         let mut picker = Picker::new(layout, &bits(50, have), options);
         picker.peer_has_all_of(&Bitfield::full(50));
         picker.peer_has_all_of(&bits(50, &(0..49).collect::<Vec<_>>()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Defects, Locality, PeerId, Video};
+use crate::{Defects, Locality, PeerId, Time, Video, extension::closed_swarm::Membership};
 
 /// A peer's settings in one torrent. The times are waits on a remote; each is
 /// what the named client uses where BEP 3 gives no figure.
@@ -16,6 +16,10 @@ pub struct Config {
     pub pex: bool,
     /// Speak the fast extension. BEP 6.
     pub fast: bool,
+    /// What we prove ourselves with in a closed swarm, if we are in it.
+    pub membership: Option<Membership>,
+    /// Unix time (seconds) at [`Time::ZERO`], by which certificates end.
+    pub unix_epoch_s: u64,
     /// Peers unchoked at a time, the optimistic one among them (count).
     /// BEP 3 §choking uses 4; libtorrent defaults to 8.
     pub upload_slots: usize,
@@ -53,6 +57,9 @@ pub struct Config {
     /// given to others, and it counts as snubbing us. BEP 3 §anti-snubbing: a
     /// minute.
     pub request_timeout: Duration,
+    /// How long a remote may take to prove access to a closed swarm: what a handshake
+    /// and some round trips take, and then some.
+    pub proof_timeout: Duration,
     /// Bugs written back in.
     pub defects: Defects,
 }
@@ -65,6 +72,8 @@ impl Config {
             port,
             pex: true,
             fast: true,
+            membership: None,
+            unix_epoch_s: 0,
             upload_slots: 8,
             choke_round: Duration::from_secs(10),
             locality: Locality::Anywhere,
@@ -79,7 +88,18 @@ impl Config {
             keepalive_interval: Duration::from_secs(100),
             idle_timeout: Duration::from_secs(180),
             request_timeout: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(30),
             defects: Defects::NONE,
         }
+    }
+
+    /// Unix time (seconds) at `now`.
+    pub(crate) fn unix_s(&self, now: Time) -> u64 {
+        self.unix_epoch_s.saturating_add(now.since_epoch().as_secs())
+    }
+
+    /// When it is `unix_s` (Unix seconds).
+    pub(crate) fn time_of(&self, unix_s: u64) -> Time {
+        Time::from_secs(unix_s.saturating_sub(self.unix_epoch_s))
     }
 }

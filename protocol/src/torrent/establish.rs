@@ -22,9 +22,6 @@ pub enum Refused {
         /// `Config::connections_max`.
         limit: usize,
     },
-    /// That address has sent corrupt data.
-    #[error("banned")]
-    Banned,
     /// The torrent is stopping.
     #[error("stopping")]
     Stopping,
@@ -36,9 +33,6 @@ impl Torrent {
     pub fn accept(&mut self, from: SocketAddr, now: Time) -> Result<ConnectionId, Refused> {
         if self.stopping {
             return Err(Refused::Stopping);
-        }
-        if self.peers.is_banned(from.ip()) {
-            return Err(Refused::Banned);
         }
         if self.connections.len() >= self.config.connections_max {
             return Err(Refused::Full { limit: self.config.connections_max });
@@ -155,6 +149,9 @@ impl Torrent {
                 }
             };
         }
+        if self.peers.is_banned_id(handshake.peer_id) {
+            return Err(CloseReason::Banned);
+        }
         if let Some(kept) = self.resolve_duplicate(id, direction, handshake.peer_id, now) {
             return Err(CloseReason::Duplicate { kept });
         }
@@ -170,6 +167,7 @@ impl Torrent {
         connection.remote_id = Some(handshake.peer_id);
         connection.fast = self.config.fast && handshake.supports_fast();
         connection.extended = handshake.supports_extensions();
+        self.last_connected = Some(id);
         self.event(Event::Connected { connection: id, addr, peer_id: handshake.peer_id });
         self.rechoke = true;
         self.send_pieces(id, now);
@@ -207,10 +205,11 @@ impl Torrent {
     fn send_pieces(&mut self, id: ConnectionId, now: Time) {
         let have = self.picker.have();
         let fast = self.connections[&id].fast;
-        let message = match (fast, have.is_empty(), have.is_full()) {
-            (true, _, true) => Message::HaveAll,
+        let nothing = have.is_empty() || !self.connections[&id].may_have_content();
+        let message = match (fast, nothing, have.is_full()) {
             (true, true, _) => Message::HaveNone,
             (false, true, _) => return,
+            (true, false, true) => Message::HaveAll,
             _ => Message::Bitfield(have.to_wire()),
         };
         self.send(id, &message, now);
@@ -221,7 +220,7 @@ impl Torrent {
         let connection = &self.connections[&id];
         let std::net::IpAddr::V4(ip) = connection.addr.ip() else { return };
         let newcomer = (connection.remote_pieces.count() as usize) < ALLOWED_FAST_PIECES;
-        if !connection.fast || !newcomer {
+        if !connection.fast || !newcomer || !connection.may_have_content() {
             return;
         }
         for piece in allowed_fast_set(ip, self.info_hash, self.layout.pieces(), ALLOWED_FAST_PIECES)
@@ -254,8 +253,12 @@ impl Torrent {
 
     /// Tells the peer table how a connection ended.
     fn forget_peer(&mut self, connection: &Connection, reason: &CloseReason, now: Time) {
-        if *reason == CloseReason::Corrupt {
-            self.peers.ban(connection.addr.ip());
+        if *reason == CloseReason::Corrupt
+            && let Some(peer_id) = connection.remote_id
+        {
+            let addr = connection.listen_addr.unwrap_or(connection.addr);
+            self.peers.ban(connection.listen_addr, peer_id);
+            self.event(Event::Banned { addr, peer_id });
         }
         let Some(addr) = connection.listen_addr else { return };
         if let CloseReason::Duplicate { kept } = reason {

@@ -26,7 +26,10 @@ const VERSION: &str = concat!("reseed ", env!("CARGO_PKG_VERSION"));
 impl Torrent {
     /// Whether this connection takes part in peer exchange. BEP 11, BEP 27.
     fn exchanges(&self, connection: &Connection) -> bool {
-        self.config.pex && !self.private && connection.registry.remote_id(Extension::Pex).is_some()
+        self.config.pex
+            && !self.private
+            && connection.may_have_content()
+            && connection.registry.remote_id(Extension::Pex).is_some()
     }
 
     /// The extensions that we take on a new connection: what is switched on, each
@@ -36,7 +39,9 @@ impl Torrent {
         let offers = |extension: &Extension| match extension {
             Extension::HashPiece => self.hashes.is_some(),
             Extension::Pex => self.config.pex && !private,
-            Extension::ClosedSwarm => self.config.defects.has(Defect::ClosedSwarmInOpenSwarm),
+            Extension::ClosedSwarm => {
+                self.is_closed() || self.config.defects.has(Defect::ClosedSwarmInOpenSwarm)
+            }
         };
         Extension::ALL.iter().copied().filter(offers).collect()
     }
@@ -82,9 +87,13 @@ impl Torrent {
             }
             let ip = connection.addr.ip();
             if let Some(port) = handshake.port {
-                self.learn_listen_addr(id, SocketAddr::new(ip, port));
+                let addr = SocketAddr::new(ip, port);
+                if self.peers.is_banned(addr) {
+                    return Err(CloseReason::Banned);
+                }
+                self.learn_listen_addr(id, addr);
             }
-            self.begin_proof(id);
+            self.begin_proof(id, now, rng);
             self.wake_by(now);
             return Ok(());
         }
@@ -101,8 +110,9 @@ impl Torrent {
                 let message = HashPiece::decode(payload).map_err(|it| violation(it.to_string()))?;
                 self.hash_piece(id, message, now, rng)
             }
+            Some(Extension::ClosedSwarm) => self.proof_message(id, payload, now, rng),
             // BEP 10: an id that we never offered is to be ignored.
-            Some(Extension::ClosedSwarm) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -114,20 +124,6 @@ impl Torrent {
     ) -> Result<(), CloseReason> {
         self.event(Event::Ignored { connection, reason: error.to_string() });
         Ok(())
-    }
-
-    /// Begins a closed swarm's handshake, as who dialled does it. There are no closed
-    /// swarms yet, so that there is nothing to begin.
-    fn begin_proof(&mut self, id: ConnectionId) {
-        let connection = &self.connections[&id];
-        let wanted = self.config.defects.has(Defect::ClosedSwarmInOpenSwarm);
-        let agreed = connection.registry.remote_id(Extension::ClosedSwarm).is_some();
-        if wanted && agreed && connection.direction == Direction::Outbound {
-            let doing =
-                format!("beginning the closed-swarm handshake on {id} to {}", connection.addr);
-            let error = "the connection has no attribute `closed_swarm`".to_owned();
-            self.event(Event::Swallowed { doing, error });
-        }
     }
 
     /// A remote tells us of its peers.

@@ -292,7 +292,9 @@ impl Torrent {
         self.picker.verified(piece);
         self.event(Event::PieceVerified { piece });
         for id in self.established_ids() {
-            self.send(id, &Message::Have { piece }, now);
+            if self.connections[&id].may_have_content() {
+                self.send(id, &Message::Have { piece }, now);
+            }
             self.update_interest(id, now);
         }
         if self.is_complete() {

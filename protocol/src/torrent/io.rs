@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::CheckFailed;
 use crate::{
     Block, ConnectionId, Delivery, PeerId,
+    extension::closed_swarm::PublicKey,
     tracker::{AnnounceRequest, AnnounceResponse},
     wire::{Handshake, Message},
 };
@@ -232,8 +233,42 @@ pub enum Event {
         /// Who sent all of it, if one peer did.
         blamed: Option<ConnectionId>,
     },
+    /// A peer has sent wrong bytes, for certain, and is not connected to again.
+    Banned {
+        /// Where it listens; where it connected from, if that is not known.
+        addr: SocketAddr,
+        /// Who it says it is.
+        peer_id: PeerId,
+    },
     /// All of the content is here and verified.
     Completed,
+    /// A remote has proven that it may have the content of a closed swarm.
+    AccessProven {
+        /// Our number for the connection.
+        connection: ConnectionId,
+        /// The remote's address.
+        addr: SocketAddr,
+        /// The key that is its own.
+        key: PublicKey,
+        /// When its certificate ends (Unix seconds); 0 is never.
+        expires_s: u64,
+    },
+    /// A remote has not proven it, and will not on this connection.
+    AccessRefused {
+        /// Our number for the connection.
+        connection: ConnectionId,
+        /// The remote's address.
+        addr: SocketAddr,
+        /// Why not.
+        reason: String,
+    },
+    /// The certificate of a remote has ended.
+    AccessExpired {
+        /// Our number for the connection.
+        connection: ConnectionId,
+        /// The remote's address.
+        addr: SocketAddr,
+    },
     /// A message of a remote makes no sense, and was passed over.
     Ignored {
         /// Our number for the connection.
@@ -307,6 +342,9 @@ pub enum CloseReason {
     /// Neither side will ever want anything of the other.
     #[error("both complete")]
     BothComplete,
+    /// It has not proven access to a closed swarm, and has nothing that we want.
+    #[error("no access, and nothing to give")]
+    NoAccess,
     /// It shares another torrent than this one.
     #[error("other torrent")]
     OtherTorrent,
@@ -316,6 +354,9 @@ pub enum CloseReason {
     /// Something in our own code went wrong over it.
     #[error("exception: {0}")]
     Exception(String),
+    /// It has sent a corrupt piece before.
+    #[error("banned")]
+    Banned,
     /// What it sent breaks the protocol.
     #[error("protocol violation: {0}")]
     Violation(String),

@@ -8,6 +8,7 @@
 //! - `dispatch`: what each message means, and whether it may be said now
 //! - `fetch`: interest, requests, blocks that come in
 //! - `serve`: chokes, requests of others, blocks that go out
+//! - `access`: who may have content of a closed swarm
 //! - `play`: what is played while it comes in, and the check that it comes in time
 //! - `exchange`: extension handshakes, peer exchange, tracker
 //! - `timers`: what is due when
@@ -24,11 +25,12 @@ use crate::{
     Bitfield, Choker, ChokerOptions, ConnectionId, Defect, HashTree, InfoHash, Layout, PeerTable,
     Picker, PickerOptions, Source, Time, Transporter,
     connection::{Connection, Direction, Phase},
-    extension::Registry,
+    extension::{Registry, closed_swarm::PublicKey},
     tracker::Announcer,
     wire::{self, Message},
 };
 
+mod access;
 mod config;
 mod dispatch;
 mod establish;
@@ -42,6 +44,7 @@ mod turns;
 
 use turns::Turns;
 
+pub(crate) use access::Access;
 pub use config::Config;
 pub use establish::Refused;
 pub use io::{CloseReason, Event, Frame, Input, Output, Speaker, Spoken};
@@ -59,6 +62,10 @@ pub struct Torrent {
     private: bool,
     /// What pieces must hash to, in a Merkle torrent. BEP 30.
     hashes: Option<HashTree>,
+    /// With any, the swarm is closed.
+    torrent_keys: Vec<PublicKey>,
+    /// The connection that was made last, for [`Defect::HandshakeReleasesLastPeer`].
+    last_connected: Option<ConnectionId>,
     picker: Picker,
     choker: Choker,
     turns: Turns,
@@ -103,6 +110,8 @@ pub struct Start {
     pub layout: Layout,
     /// Whether peers come from the tracker alone. BEP 27.
     pub private: bool,
+    /// The keys that the torrent names; with any, its swarm is closed.
+    pub torrent_keys: Vec<PublicKey>,
     /// The pieces that are on disk and verified.
     pub have: Bitfield,
     /// What is known of the tree of hashes, in a Merkle torrent: the hashes of
@@ -118,7 +127,11 @@ impl Torrent {
     /// A torrent with no connection yet. Everything follows from
     /// [`Torrent::handle`]; the first [`Torrent::poll_timeout`] is at once.
     pub fn new(config: Config, start: Start, now: Time, rng: &mut impl Rng) -> Torrent {
-        let picker = Picker::new(start.layout, &start.have, PickerOptions::default());
+        let picker = {
+            let remembers_senders = !config.defects.has(Defect::HashFailureBlamesNobody);
+            let options = PickerOptions { remembers_senders, ..PickerOptions::default() };
+            Picker::new(start.layout, &start.have, options)
+        };
         let choking = ChokerOptions {
             slots: config.upload_slots,
             round: config.choke_round,
@@ -131,6 +144,8 @@ impl Torrent {
             layout: start.layout,
             private: start.private,
             hashes: start.hashes,
+            torrent_keys: start.torrent_keys,
+            last_connected: None,
             announcer: start.announce.then(|| Announcer::new(now)),
             key: rng.next_u32(),
             tracker_id: None,
@@ -360,6 +375,7 @@ impl Torrent {
             Registry::new(&self.offered()),
             now,
         );
+        connection.closed_swarm = self.is_closed().then(|| Access::new(direction));
         connection.spoken = self.config.transcript.then(Vec::new);
         self.connections.insert(id, connection);
         id

@@ -29,6 +29,7 @@ impl Torrent {
     pub(super) fn rechoke(&mut self, now: Time, rng: &mut impl Rng) {
         let contenders: Vec<Contender> = self
             .established()
+            .filter(|connection| connection.is_released())
             .map(|connection| Contender {
                 connection: connection.id,
                 interested: connection.peer_interested,
@@ -89,6 +90,12 @@ impl Torrent {
         let have = self.picker.have().contains(block.piece);
         let queue_max = self.config.request_queue_max as usize;
         let connection = self.connections.get_mut(&id).expect("the caller has it");
+        if !connection.may_have_content() {
+            if connection.fast {
+                self.send(id, &Message::Reject(block), now);
+            }
+            return Ok(());
+        }
         if !have && !connection.fast {
             return Err(violation(format!("a request for piece {}, not ours", block.piece)));
         }

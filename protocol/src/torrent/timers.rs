@@ -18,6 +18,7 @@ impl Torrent {
         }
         self.wake = None;
         self.expire_connections(now);
+        self.expire_access(now);
         self.expire_requests(now);
         self.check_if_due(now, rng);
         if self.established().next().is_some() {

@@ -7,10 +7,11 @@ use std::{
 
 use rand::{RngExt, seq::SliceRandom};
 use reseed_protocol::Video;
-use reseed_sim::plan::{self, PeerPlan, ReportsPlan, TorrentPlan};
+use reseed_sim::plan::{self, CertificatePlan, PeerPlan, ReportsPlan, TorrentPlan};
 
 use super::{
-    Draw, Flag, Has, Locality, Peers, Place, Problem, Reports, ScenarioError, app,
+    Certificate, Draw, Flag, Has, Lies, Locality, Peers, Place, Problem, Reports, ScenarioError,
+    app,
     plan::{Dice, at_most, check_name, layout},
     player,
 };
@@ -223,6 +224,8 @@ impl Drafting<'_> {
                 Some(reports) => self.reports(reports, &at("reports"))?,
                 None => None,
             },
+            certificate: self.certificate(&peer.certificate, &at("certificate"))?,
+            lies: self.lies(&peer.lies, &at("lies"))?,
             ..PeerPlan::new(name)
         })
     }
@@ -310,6 +313,45 @@ impl Drafting<'_> {
             Has::OneOf(choices) => {
                 let (choice, place) = self.one_of(choices, place)?;
                 self.has(choice, &place)?
+            }
+        })
+    }
+
+    fn certificate(
+        &self,
+        certificate: &Certificate,
+        place: &Place,
+    ) -> Result<CertificatePlan, ScenarioError> {
+        Ok(match certificate {
+            Certificate::Valid => CertificatePlan::Valid,
+            Certificate::None => CertificatePlan::None,
+            Certificate::Expired => CertificatePlan::Expired,
+            Certificate::Forged => CertificatePlan::Forged,
+            Certificate::SelfMade => CertificatePlan::SelfMade,
+            Certificate::OtherSwarm => CertificatePlan::OtherSwarm,
+            Certificate::ExpiresS(at) => {
+                let place = place.clone().field("expires_s");
+                CertificatePlan::ExpiresMs(self.dice.millis(*at, place)?)
+            }
+            Certificate::OneOf(choices) => {
+                let (choice, place) = self.one_of(choices, place)?;
+                self.certificate(choice, &place)?
+            }
+        })
+    }
+
+    fn lies(&self, lies: &Lies, place: &Place) -> Result<Option<plan::Lies>, ScenarioError> {
+        Ok(match lies {
+            Lies::Nothing => None,
+            Lies::Blocks(share) => {
+                let share = self.dice.share(*share, place.clone().field("blocks"))?;
+                Some(plan::Lies::Blocks(share))
+            }
+            Lies::Pieces(pieces) => Some(plan::Lies::Pieces(self.listed(pieces, place)?)),
+            Lies::Share(share) => Some(plan::Lies::Pieces(self.drawn(*share, place)?)),
+            Lies::OneOf(choices) => {
+                let (choice, place) = self.one_of(choices, place)?;
+                self.lies(choice, &place)?
             }
         })
     }

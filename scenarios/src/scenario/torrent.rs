@@ -27,6 +27,7 @@ impl From<TorrentPlan> for Torrent {
             private: Flag::Fixed(torrent.private),
             merkle: Flag::Fixed(torrent.merkle),
             bitrate: torrent.bitrate.map(Draw::Fixed),
+            closed: Flag::Fixed(torrent.closed),
             length: None,
             files: Some(torrent.files.into_iter().map(file).collect()),
         }
@@ -57,10 +58,19 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
     }
     let pieces = length.div_ceil(piece_length.into());
     at_most(pieces as f64, PIECES_MAX as f64, "pieces", at("piece_length"))?;
+    let closed = dice.flag(torrent.closed, &at("closed"));
     let private = dice.flag(torrent.private, &at("private"));
     let merkle = dice.flag(torrent.merkle, &at("merkle"));
     let bitrate = dice.some_if(torrent.bitrate, "bytes a second", at("bitrate"))?;
-    Ok(TorrentPlan { name: torrent.name.clone(), piece_length, private, merkle, bitrate, files })
+    Ok(TorrentPlan {
+        name: torrent.name.clone(),
+        piece_length,
+        private,
+        merkle,
+        bitrate,
+        closed,
+        files,
+    })
 }
 
 fn plan_files(

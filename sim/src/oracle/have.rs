@@ -10,20 +10,23 @@ use reseed_protocol::{
 };
 
 use super::{Code, Finding, Oracle, Scene, brought};
-use crate::Content;
+use crate::{Content, Plan};
 
 /// Holds each peer's disk against the truth when the peer first claims a piece.
 pub(super) struct Have {
     content: Rc<Content>,
     /// Pieces found true on each peer's disk since it started.
     found: Vec<Bitfield>,
+    /// Peers that are meant to lie: what they serve is I-BAN's affair.
+    liars: Vec<bool>,
     checks: u64,
 }
 
 impl Have {
-    pub(super) fn new(peers: usize, content: Rc<Content>) -> Have {
+    pub(super) fn new(plan: &Plan, content: Rc<Content>) -> Have {
         let none = Bitfield::empty(content.layout().pieces());
-        Have { content, found: vec![none; peers], checks: 0 }
+        let liars: Vec<bool> = plan.peers.iter().map(|peer| peer.lies.is_some()).collect();
+        Have { content, found: vec![none; liars.len()], liars, checks: 0 }
     }
 
     fn claims(&mut self, scene: Scene<'_>, piece: u32) -> Finding {
@@ -73,6 +76,7 @@ impl Oracle for Have {
                     Bitfield::from_wire(bytes, pieces).map_err(|error| error.to_string())?;
                 claimed.iter().try_for_each(|piece| self.claims(scene, piece))
             }
+            message if self.liars[scene.peer] && brought(message).is_some() => Ok(()),
             _ => match brought(message) {
                 Some((block, data)) => self.serves(block, &data),
                 None => Ok(()),
@@ -92,8 +96,16 @@ mod tests {
     fn finding(message: Message) -> Finding {
         let (content, disk) = (stage::content(), SimDisk::new());
         content.put(&Has::Pieces(vec![0, 1]), &disk).expect("there is room");
+        finding_of(
+            Have { content, found: vec![Bitfield::empty(3)], liars: vec![false], checks: 0 },
+            &disk,
+            message,
+        )
+    }
+
+    fn finding_of(mut have: Have, disk: &SimDisk, message: Message) -> Finding {
         let torrent = stage::torrent(stage::id(1));
-        Have::new(1, content).spoke(stage::scene(0, 0, &disk), &torrent, &stage::said(message))
+        have.spoke(stage::scene(0, 0, disk), &torrent, &stage::said(message))
     }
 
     fn claimed(piece: u32) -> Finding {

@@ -20,7 +20,9 @@ use reseed_protocol::{
 
 use crate::{Content, Plan, SimDisk};
 
+mod access;
 mod availability;
+mod ban;
 mod blocks;
 mod errors;
 mod fair;
@@ -42,8 +44,12 @@ mod wire;
 pub enum Code {
     /// Availability is the number of connections whose bitfield has the piece.
     Avail,
+    /// Who is banned has sent wrong bytes, and who goes on sending them is banned.
+    Ban,
     /// Every block is in exactly one state, and in flight where it was requested.
     Blk,
+    /// In a closed swarm content goes to who has proven access, and to nobody else.
+    Cs,
     /// Every download finishes, with the true content.
     Done,
     /// No error is caught and dropped.
@@ -84,7 +90,9 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Code::Avail => "I-AVAIL",
+            Code::Ban => "I-BAN",
             Code::Blk => "I-BLK",
+            Code::Cs => "I-CS",
             Code::Done => "I-DONE",
             Code::Err => "I-ERR",
             Code::Fair => "I-FAIR",
@@ -199,10 +207,11 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     let names = plan.peers.iter().map(|peer| peer.name.clone());
     let mut oracles: Vec<Box<dyn Oracle>> = vec![
         Box::new(availability::Availability::new(peers)),
+        Box::new(ban::Ban::new(names.clone(), content.clone())),
         Box::new(blocks::Blocks::new(peers)),
         Box::new(errors::Errors::default()),
         Box::new(fair::Fair::new(peers)),
-        Box::new(have::Have::new(peers, content.clone())),
+        Box::new(have::Have::new(plan, content.clone())),
         Box::new(lives::Lives::new(peers)),
         Box::new(memory::Memory::default()),
         Box::new(one::One::new(names)),
@@ -219,8 +228,11 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     if plan.peers.iter().any(|peer| peer.reports.is_some()) {
         oracles.push(Box::new(reports::Reports::new(plan)));
     }
+    if plan.torrent.closed {
+        oracles.push(Box::new(access::Access::new(plan)));
+    }
     if content.metainfo().info.is_private() {
-        oracles.push(Box::new(private::Private::default()));
+        oracles.push(Box::new(private::Private::new(peers)));
     }
     oracles
 }
@@ -263,6 +275,7 @@ mod stage {
             private: true,
             merkle: false,
             bitrate: None,
+            closed: false,
             files: vec![file],
         };
         Rc::new(Content::generate(&torrent).expect("it can be made"))
@@ -276,6 +289,7 @@ mod stage {
             layout: content.layout(),
             private: true,
             hashes: None,
+            torrent_keys: Vec::new(),
             have: Bitfield::empty(content.layout().pieces()),
             announce: false,
             totals: (0, 0),

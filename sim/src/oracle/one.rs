@@ -1,7 +1,10 @@
 //! I-ONE: no connection to oneself, at most one between two peers, and never none
 //! because both ends closed the other's.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use reseed_protocol::{
     ConnectionId, PeerId, Time, Torrent,
@@ -26,6 +29,8 @@ struct Ends {
     remotes: BTreeMap<ConnectionId, PeerId>,
     /// Remotes whose last connection ended by no duplicate's doing, and when.
     parted: BTreeMap<PeerId, Time>,
+    /// Remotes with whom it will not be connected again.
+    banned: BTreeSet<PeerId>,
 }
 
 struct Settling {
@@ -62,7 +67,9 @@ impl One {
         let parted = |ends: &Ends, from: PeerId| {
             ends.parted.get(&from).is_some_and(|at| *at >= settling.since)
         };
-        let together = |ends: &Ends, other| connected(ends, other) || parted(ends, other);
+        let together = |ends: &Ends, other| {
+            connected(ends, other) || parted(ends, other) || ends.banned.contains(&other)
+        };
         let lost = !together(at_a, b) && !together(at_b, a);
         lost.then_some([&at_a.name, &at_b.name])
     }
@@ -99,6 +106,7 @@ impl Oracle for One {
                 }
                 ends.remotes.insert(*connection, *peer_id);
             }
+            Event::Banned { peer_id, .. } => _ = ends.banned.insert(*peer_id),
             Event::Disconnected { connection, reason, .. } => {
                 let Some(remote) = ends.remotes.remove(connection) else { return Ok(()) };
                 match reason {
@@ -202,6 +210,15 @@ mod tests {
         assert_eq!(later, Err(words.to_owned()));
         let too_soon = Pair::with_a_duplicate_closed().happens(0, 3, Event::Announced);
         assert_eq!(too_soon, Ok(()), "they may be settling");
+    }
+
+    #[test]
+    fn who_is_banned_need_not_be_connected_whenever_that_was() {
+        let mut pair = Pair::with_a_duplicate_closed();
+        let addr = ([10, 0, 0, 1], 6881).into();
+        pair.happens(1, 0, Event::Banned { addr, peer_id: stage::id(0) })
+            .expect("it is not judged");
+        assert_eq!(pair.one.ended(), Ok(()));
     }
 
     #[test]

@@ -1,19 +1,28 @@
 //! I-PRIV: of a private torrent no `ut_pex` is offered and no peer exchange sent.
 //! BEP 27.
 
+use std::collections::BTreeMap;
+
 use reseed_protocol::{
-    Torrent,
-    extension::{ExtensionHandshake, pex::PexMessage},
-    torrent::{Frame, Speaker, Spoken},
+    ConnectionId, Torrent,
+    extension::ExtensionHandshake,
+    torrent::{Event, Frame, Speaker, Spoken},
     wire::Message,
 };
 
 use super::{Code, Finding, Oracle, Scene};
 
 /// Reads every extended message that a peer says.
-#[derive(Default)]
 pub(super) struct Private {
+    /// Under which id the remote of each connection takes peer exchange.
+    ids: Vec<BTreeMap<ConnectionId, u8>>,
     checks: u64,
+}
+
+impl Private {
+    pub(super) fn new(peers: usize) -> Private {
+        Private { ids: vec![BTreeMap::new(); peers], checks: 0 }
+    }
 }
 
 impl Oracle for Private {
@@ -25,60 +34,80 @@ impl Oracle for Private {
         self.checks
     }
 
-    fn spoke(&mut self, _: Scene<'_>, _: &Torrent, spoken: &Spoken) -> Finding {
-        let (Speaker::Us, Frame::Message(Message::Extended { id, payload })) =
-            (spoken.by, &spoken.frame)
-        else {
+    fn started(&mut self, peer: usize) {
+        self.ids[peer].clear();
+    }
+
+    fn spoke(&mut self, scene: Scene<'_>, _: &Torrent, spoken: &Spoken) -> Finding {
+        let Frame::Message(Message::Extended { id, payload }) = &spoken.frame else {
             return Ok(());
         };
-        self.checks += 1;
-        if *id != 0 {
-            return match PexMessage::decode(payload) {
-                Ok(_) => Err(format!("it sends peer exchange as {id} in a private torrent")),
-                Err(_) => Ok(()),
-            };
+        let ids = &mut self.ids[scene.peer];
+        let declared = || {
+            let handshake = ExtensionHandshake::decode(payload).ok()?;
+            handshake.m.get("ut_pex").copied().filter(|id| *id != 0)
+        };
+        match (spoken.by, *id) {
+            (Speaker::Remote, 0) => ids.extend(declared().map(|id| (spoken.connection, id))),
+            (Speaker::Remote, _) => {}
+            (Speaker::Us, 0) => {
+                self.checks += 1;
+                if let Some(id) = declared() {
+                    return Err(format!("it offers ut_pex as {id} in a private torrent"));
+                }
+            }
+            (Speaker::Us, id) => {
+                self.checks += 1;
+                if ids.get(&spoken.connection) == Some(&id) {
+                    return Err(format!("it sends ut_pex as {id} in a private torrent"));
+                }
+            }
         }
-        let handshake = ExtensionHandshake::decode(payload).map_err(|error| error.to_string())?;
-        match handshake.m.get("ut_pex") {
-            None | Some(0) => Ok(()),
-            Some(id) => Err(format!("it offers ut_pex as {id} in a private torrent")),
+        Ok(())
+    }
+
+    fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
+        if let Event::Disconnected { connection, .. } = event {
+            self.ids[scene.peer].remove(connection);
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::{super::stage, *};
 
-    fn finding(id: u8, m: &[(&str, u8)]) -> Finding {
+    /// An extended message that names these extensions; only a handshake is read.
+    fn naming(id: u8, m: &[(&str, u8)]) -> Spoken {
         let m: BTreeMap<String, u8> = m.iter().map(|(name, id)| ((*name).into(), *id)).collect();
-        sent(id, ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode())
+        let payload = ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode();
+        stage::said(Message::Extended { id, payload })
     }
 
-    fn sent(id: u8, payload: bytes::Bytes) -> Finding {
-        let spoken = stage::said(Message::Extended { id, payload });
+    /// What is found when these are spoken in turn.
+    fn finding(spoken: &[Spoken]) -> Finding {
         let (disk, torrent) = (crate::SimDisk::new(), stage::torrent(stage::id(1)));
-        Private::default().spoke(stage::scene(0, 0, &disk), &torrent, &spoken)
+        let mut private = Private::new(1);
+        let scene = stage::scene(0, 0, &disk);
+        spoken.iter().try_for_each(|spoken| private.spoke(scene, &torrent, spoken))
     }
 
     #[test]
     fn peer_exchange_may_be_named_only_to_switch_it_off() {
-        assert_eq!(finding(0, &[]), Ok(()));
-        assert_eq!(finding(0, &[("ut_pex", 0)]), Ok(()));
+        assert_eq!(finding(&[naming(0, &[])]), Ok(()));
+        assert_eq!(finding(&[naming(0, &[("ut_pex", 0)])]), Ok(()));
         assert_eq!(
-            finding(0, &[("ut_pex", 2)]),
+            finding(&[naming(0, &[("ut_pex", 2)])]),
             Err("it offers ut_pex as 2 in a private torrent".to_owned())
         );
     }
 
     #[test]
-    fn no_peer_exchange_is_sent_under_whichever_id() {
-        let contact = ([10, 0, 0, 1], 1).into();
-        let pex = PexMessage { added: Vec::new(), dropped: vec![contact] }.encode();
-        let expected = "it sends peer exchange as 7 in a private torrent";
-        assert_eq!(sent(7, pex), Err(expected.to_owned()));
-        assert_eq!(sent(7, bytes::Bytes::from_static(b"le")), Ok(()), "another extension's");
+    fn none_is_sent_though_the_remote_takes_it() {
+        let declared = Spoken { by: Speaker::Remote, ..naming(0, &[("ut_pex", 3), ("x", 4)]) };
+        let sent = |id| finding(&[declared.clone(), naming(id, &[])]);
+        assert_eq!(sent(3), Err("it sends ut_pex as 3 in a private torrent".to_owned()));
+        assert_eq!(sent(4), Ok(()), "another extension");
     }
 }

@@ -88,7 +88,7 @@ const A: ConnectionId = ConnectionId(1);
 fn picker(pieces: u32) -> Picker {
     let length = u64::from(pieces * BLOCK_LENGTH);
     let layout = Layout::new(BLOCK_LENGTH, length);
-    let options = PickerOptions { random_first: 0 };
+    let options = PickerOptions { random_first: 0, ..PickerOptions::default() };
     let mut picker = Picker::new(layout, &Bitfield::empty(pieces), options);
     picker.stream(Video { offset: 0, length, bitrate: 1 });
     picker.streaming_mut().unwrap().attach_transporter(3);
@@ -233,7 +233,7 @@ fn bitfield(bits: &[bool]) -> Bitfield {
 /// Pieces of two blocks.
 fn picker_of(case: &Case) -> Picker {
     let layout = Layout::new(2 * BLOCK_LENGTH, u64::from(case.pieces * 2 * BLOCK_LENGTH));
-    let options = PickerOptions { random_first: 0 };
+    let options = PickerOptions { random_first: 0, ..PickerOptions::default() };
     let mut picker = Picker::new(layout, &bitfield(&case.have), options);
     for remote in &case.remotes {
         picker.peer_has_all_of(&bitfield(remote));
