@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::{Future, pending},
+    net::SocketAddr,
     pin::Pin,
     rc::{Rc, Weak},
     time::Duration,
@@ -97,6 +98,11 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
     /// callback, from [`App::run`] on.
     pub fn play(&mut self, player: impl Future<Output = ()> + 'static) {
         self.player = Some(Box::pin(player));
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.session.local_addr()
     }
 
     /// Where the user's callbacks are submitted.

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Activity, Disk, Env, Monitoring, Network, ResumeData, Storage, Tasks, Wait, Work, announce,
     errands::Errands,
-    hashes::{PieceSearch, keep_tree, kept_tree},
+    hashes::{PieceSearch, all_here, keep_tree, kept_tree},
     monitor::Chain,
     peer::{self, PeerHandle, Shared},
     race,
@@ -51,6 +51,9 @@ pub struct DownloadOptions {
     pub membership: Option<Membership>,
     /// Announce to the torrent's tracker, if it names one.
     pub announce: bool,
+    /// Only share what is here: if that is not all of the content, end with an error,
+    /// rather than write into a folder that was given to read from.
+    pub seed_only: bool,
     /// Peers to start from.
     pub peers: Vec<SocketAddr>,
     /// Peers unchoked at a time (count). libtorrent defaults to 8.
@@ -79,6 +82,7 @@ impl Default for DownloadOptions {
             fast: true,
             membership: None,
             announce: true,
+            seed_only: false,
             peers: Vec::new(),
             upload_slots: 8,
             choke_round: Duration::from_secs(10),
@@ -381,7 +385,9 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
                 ResumeData::new(info_hash, info.layout())
             }
         };
-        storage.prepare()?;
+        if !self.options.seed_only {
+            storage.prepare()?;
+        }
         let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk)?);
         // Of a piece that was verified the hash may be lost since. BEP 30.
         found.verified = search.provable(&found.verified);
@@ -409,6 +415,9 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let (whole, hashes) = search.end(&storage);
         if whole {
             found.verified = Bitfield::full(info.layout().pieces());
+        }
+        if self.options.seed_only {
+            all_here(&storage, info, &found.verified)?;
         }
         Ok(Some((storage, found, hashes)))
     }

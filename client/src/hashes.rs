@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 
 use reseed_protocol::{Bitfield, HashTree, Info, InfoHash};
 
-use crate::{Disk, Storage};
+use crate::{Disk, Storage, storage::TooShort};
 
 /// The tree of `info`, if it is a Merkle torrent: what is kept of it on `disk`, or
 /// just its root. BEP 30.
@@ -38,6 +38,29 @@ pub(crate) fn keep_tree(tree: &HashTree, info_hash: InfoHash, disk: &impl Disk) 
 /// [`HashTree::to_bytes`] writes it.
 pub fn hashes_path(info_hash: InfoHash) -> PathBuf {
     PathBuf::from(format!(".{info_hash}.hashes"))
+}
+
+/// Fails unless all of the content is `verified`, and names what is wrong first.
+pub(crate) fn all_here<D: Disk>(
+    storage: &Storage<D>,
+    info: &Info,
+    verified: &Bitfield,
+) -> io::Result<()> {
+    let pieces = info.layout().pieces();
+    let Some(wrong) = (0..pieces).find(|piece| !verified.contains(*piece)) else { return Ok(()) };
+    let why = match storage.first_too_short(&Bitfield::full(pieces))? {
+        Some(TooShort { path, found: None, .. }) => format!("{} is not there", path.display()),
+        Some(TooShort { path, needed, found: Some(found) }) => {
+            format!("{} has {found} bytes where the torrent says {needed}", path.display())
+        }
+        None => {
+            let span = info.spans(wrong, 0, 1).next().expect("a piece has a byte");
+            let file = info.files()[span.file].path.join("/");
+            format!("piece {wrong}, from {file}, has another hash than the torrent says")
+        }
+    };
+    let message = format!("{} of {pieces} pieces are there and right: {why}", verified.count());
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 /// Looks which pieces are on a disk and right, a piece a step.

@@ -123,10 +123,14 @@ impl Env for TokioEnv {
         self.unix_epoch
     }
 
+    /// What is past lets the other tasks run, and no more: tokio's timers round up to
+    /// the next millisecond.
     fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> + 'static {
+        let past = deadline <= self.now();
         let deadline = self.epoch.checked_add(deadline.since_epoch());
         async move {
             match deadline {
+                _ if past => tokio::task::yield_now().await,
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => pending().await,
             }

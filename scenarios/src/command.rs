@@ -1,13 +1,17 @@
 //! What the command does, a module for each of its verbs.
 
 mod campaign;
+pub mod create;
 pub mod explain;
 mod folder;
+pub mod get;
 pub mod list;
 mod outcome;
+mod peer;
 mod prepare;
 pub mod replay;
 pub mod run;
+pub mod seed;
 mod seeds;
 
 use std::{io, process::ExitCode};

@@ -1,21 +1,23 @@
 //! The `reseed` command: runs scenarios in a simulated network, and replays them
-//! from their seeds.
+//! from their seeds. The peers that it simulates it can also let loose on a real one.
 
 mod command;
 
 use std::{
-    io::{self, ErrorKind, IsTerminal},
+    io::{self, ErrorKind, IsTerminal, Write},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
-use command::{Status, Stop, explain, list, replay, run};
+use command::{Status, Stop, create, explain, get, list, replay, run, seed};
+use indicatif::MultiProgress;
 use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
 
 /// Runs BitTorrent scenarios in a simulated network, and replays them from their
 /// seeds. Without a command it runs the whole catalogue and prints a table of
-/// verdicts.
+/// verdicts. The peers that run there also run here: `get` and `seed` share real
+/// torrents over the real network.
 ///
 /// Exit status: 0 pass, 1 fail, 2 usage or bad input, 3 unknown.
 #[derive(Parser)]
@@ -31,11 +33,15 @@ enum Command {
     Explain(explain::Args),
     Run(run::Args),
     Replay(replay::Args),
+    Create(create::Args),
+    Get(get::Args),
+    Seed(seed::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log();
+    let bars = MultiProgress::new();
+    log(&cli, &bars);
     // A message stays in one piece, for whoever searches for it.
     let handler = || MietteHandlerOpts::new().wrap_lines(false).build();
     miette::set_hook(Box::new(move |_| Box::new(handler()))).expect("nobody else sets it");
@@ -45,6 +51,9 @@ fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::replay(args),
+        Some(Command::Create(args)) => create::create(args, &bars),
+        Some(Command::Get(args)) => get::get(args, &bars),
+        Some(Command::Seed(args)) => seed::seed(args, &bars),
     };
     match outcome {
         Ok(status) => status.into(),
@@ -62,14 +71,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs to standard error what `RUST_LOG` asks for, and without it nothing.
-fn log() {
-    if let Ok(filter) = EnvFilter::try_from_default_env() {
-        let ansi = io::stderr().is_terminal();
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr)
-            .with_ansi(ansi)
-            .init();
+/// Logs to standard error what `RUST_LOG` asks for. Without it nothing, or warnings
+/// where a real peer runs, whose user wants to know why nothing comes.
+fn log(cli: &Cli, bars: &MultiProgress) {
+    let filter = match EnvFilter::try_from_default_env() {
+        Ok(filter) => filter,
+        Err(_) if matches!(cli.command, Some(Command::Get(_) | Command::Seed(_))) => {
+            EnvFilter::new("warn")
+        }
+        Err(_) => return,
+    };
+    let (ansi, bars) = (io::stderr().is_terminal(), bars.clone());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Above(bars.clone()))
+        .with_ansi(ansi)
+        .init();
+}
+
+/// Standard error, above the bars that are drawn there.
+struct Above(MultiProgress);
+
+impl Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }

@@ -121,7 +121,7 @@ pub fn cannot_write(path: &Path, error: &io::Error) -> Report {
 }
 
 /// A file of no name yet, as readable as any other.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+pub fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -1,0 +1,92 @@
+//! `reseed get`
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use indicatif::{HumanBytes, MultiProgress};
+use miette::miette;
+use reseed_client::State;
+
+use super::{
+    Status, Stop,
+    peer::{Endpoint, Options, Outcome, Peer, Role, has_room, read_torrent, resolve},
+};
+
+/// Downloads a torrent over the real network
+///
+/// It connects to the peers that are named, to the torrent's tracker, and to whom those
+/// tell of; to nobody else. Ctrl-C ends it; the same command then goes on from there.
+///
+/// Exit status: 0 complete, 1 failed, 2 usage or bad input, 3 interrupted before it was
+/// complete.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to download
+    #[arg(value_name = "FILE.torrent")]
+    torrent: PathBuf,
+    /// The folder to put it in; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Where to listen for other peers; any port of every address if not given
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<Endpoint>,
+    /// Share it for so many seconds after it is complete
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    stay: u64,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Downloads what was asked for.
+pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
+    let metainfo = read_torrent(&args.torrent)?;
+    let options = &args.options;
+    let tracker = metainfo.announce.is_some() && !options.no_tracker;
+    if !tracker && options.peers.is_empty() && args.listen.is_none() {
+        return Err(miette!(
+            help = "name a peer with --peer HOST:PORT, or let peers come with --listen HOST:PORT",
+            "there is nobody to get {} from: no tracker is asked, and no peer is named",
+            metainfo.info.name()
+        )
+        .into());
+    }
+    let peers = resolve(&options.peers)?;
+    let any = "0.0.0.0:0".parse().expect("it is host and port");
+    let listen = resolve(&[args.listen.clone().unwrap_or(any)])?[0];
+    has_room(&metainfo, &args.to)?;
+    let role = Role::Leecher { stay: Duration::from_secs(args.stay) };
+    let total = metainfo.info.layout().total_length();
+    let peer = Peer { metainfo, folder: &args.to, listen, peers, options, role };
+    let outcome = peer.run(bars, |_| Ok(()))?;
+    tell(&outcome, total)
+}
+
+fn tell(outcome: &Outcome, total: u64) -> Result<Status, Stop> {
+    let mut out = io::stdout().lock();
+    let status = &outcome.status;
+    let seconds = outcome.took.as_secs_f64();
+    if let (State::Failed, Some(error)) = (status.state, &status.error) {
+        eprintln!("reseed: the download failed: {error}");
+        return Ok(Status::Fail);
+    }
+    if !outcome.is_complete() {
+        let (verified, pieces) = (status.verified, status.pieces);
+        writeln!(out, "interrupted with {verified} of {pieces} pieces; the same command goes on")?;
+        return Ok(Status::Unknown);
+    }
+    let (all, came) = (HumanBytes(total), status.pieces - outcome.found);
+    let rate =
+        HumanBytes((total as f64 * f64::from(came) / f64::from(status.pieces) / seconds) as u64);
+    match came {
+        0 => writeln!(out, "complete: all {all} were here already")?,
+        _ => writeln!(
+            out,
+            "complete: {all}; {came} of {} pieces came in {seconds:.3} s, {rate}/s",
+            status.pieces
+        )?,
+    }
+    Ok(Status::Pass)
+}

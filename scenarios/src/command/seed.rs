@@ -1,0 +1,62 @@
+//! `reseed seed`
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use indicatif::{HumanBytes, MultiProgress};
+use miette::miette;
+use reseed_client::State;
+
+use super::{
+    Status, Stop,
+    peer::{Endpoint, Options, Peer, Role, has_room, read_torrent, resolve},
+};
+
+/// Shares a torrent's content over the real network
+///
+/// The content is checked first, and must be whole; nothing is written. It announces to
+/// the torrent's tracker, if it names one, and goes on until Ctrl-C.
+///
+/// Exit status: 0 interrupted, 1 failed, 2 usage or bad input.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to share
+    #[arg(value_name = "FILE.torrent")]
+    torrent: PathBuf,
+    /// The folder that the content is in, under the torrent's name
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Where to listen; port 0 takes any free port
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Endpoint,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Shares what was asked for.
+pub fn seed(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
+    let metainfo = read_torrent(&args.torrent)?;
+    if !args.from.is_dir() {
+        return Err(miette!("{} is no folder with content in it", args.from.display()).into());
+    }
+    has_room(&metainfo, &args.from)?;
+    let options = &args.options;
+    let peers = resolve(&options.peers)?;
+    let listen = resolve(std::slice::from_ref(&args.listen))?[0];
+    let (name, total) = (metainfo.info.name().to_owned(), metainfo.info.layout().total_length());
+    let peer = Peer { metainfo, folder: &args.from, listen, peers, options, role: Role::Seed };
+    let outcome = peer.run(bars, |at| {
+        let mut out = io::stdout().lock();
+        writeln!(out, "seeding {name}, {}, at {at}", HumanBytes(total))?;
+        out.flush()
+    })?;
+    let status = &outcome.status;
+    if let (State::Failed, Some(error)) = (status.state, &status.error) {
+        eprintln!("reseed: cannot share {}: {error}", args.from.display());
+        return Ok(Status::Fail);
+    }
+    writeln!(io::stdout(), "stopped: {} were sent", HumanBytes(status.uploaded))?;
+    Ok(Status::Pass)
+}

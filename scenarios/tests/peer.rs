@@ -1,0 +1,239 @@
+//! `reseed create`, `seed` and `get` as their users see them: two processes, real
+//! sockets, on loopback.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// Several pieces of several files, one of them empty.
+const FILES: [(&str, usize); 3] = [("a.bin", 3_000_001), ("more/b.bin", 70_000), ("more/none", 0)];
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
+    command.args(args).env_remove("RUST_LOG");
+    command
+}
+
+fn reseed(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+/// A folder with content in `source/music`, and `music.torrent` beside it.
+struct Shared {
+    folder: TempDir,
+}
+
+impl Shared {
+    fn new(create: &[&str]) -> Shared {
+        let shared = Shared { folder: tempfile::tempdir().unwrap() };
+        for (number, (path, length)) in FILES.into_iter().enumerate() {
+            let path = shared.path("source/music").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let byte = |at: usize| (at.wrapping_mul(0x9e37_79b9) >> 13) as u8 ^ number as u8;
+            fs::write(path, (0..length).map(byte).collect::<Vec<u8>>()).unwrap();
+        }
+        let (content, out) = (shared.path("source/music"), shared.torrent());
+        let args = ["create", content.to_str().unwrap(), "--out", &out, "--piece-length", "65536"];
+        let output = reseed(&[&args[..], create].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        shared
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    fn text(&self, below: &str) -> String {
+        self.path(below).to_str().unwrap().to_owned()
+    }
+
+    fn torrent(&self) -> String {
+        self.text("music.torrent")
+    }
+
+    /// Shares it, and waits until that has begun.
+    fn seed(&self) -> Seed {
+        let (torrent, from) = (self.torrent(), self.text("source"));
+        let args = ["seed", &torrent, "--from", &from, "--listen", "127.0.0.1:0"];
+        let piped = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = piped.unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let at = line.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(line.starts_with("seeding music, 2.93 MiB, at 127.0.0.1:"), "{line}");
+        Seed { child, out, at }
+    }
+
+    fn get(&self, seed: &Seed, more: &[&str]) -> Command {
+        let (torrent, to) = (self.torrent(), self.text("copy"));
+        command(&[&["get", &torrent, "--to", &to, "--peer", &seed.at][..], more].concat())
+    }
+
+    fn assert_copied(&self) {
+        for (path, length) in FILES {
+            let read = |folder: &str| fs::read(self.path(folder).join(path)).unwrap();
+            let (source, copy) = (read("source/music"), read("copy/music"));
+            assert_eq!(source.len(), length);
+            assert!(source == copy, "{path} differs");
+        }
+    }
+}
+
+/// A process that shares; killed if a test ends before it does.
+struct Seed {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    at: String,
+}
+
+impl Seed {
+    /// What it prints from its interrupt on, and its exit status.
+    fn interrupt(mut self) -> (String, Option<i32>) {
+        interrupt(&self.child);
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        (rest, self.child.wait().unwrap().code())
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        // One that has ended by itself cannot be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ctrl-C, as a terminal sends it.
+fn interrupt(child: &Child) {
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+fn listing(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn one_process_gets_what_another_seeds_and_both_end_as_they_should() {
+    let shared = Shared::new(&[]);
+    let seed = shared.seed();
+    let output = shared.get(&seed, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stdout(&output).contains("47 of 47 pieces came"), "{output:?}");
+    shared.assert_copied();
+
+    let again = shared.get(&seed, &[]).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert!(stdout(&again).contains("were here already"), "{again:?}");
+
+    let (rest, code) = seed.interrupt();
+    assert_eq!(code, Some(0));
+    assert_eq!(rest, "stopped: 2.93 MiB were sent\n");
+    assert_eq!(listing(&shared.path("source")), ["music"], "a seed writes nothing");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_download_that_is_interrupted_goes_on_from_what_it_had() {
+    let shared = Shared::new(&[]);
+    let seed = shared.seed();
+    let mut slow = shared.get(&seed, &["--download-limit", "400000"]);
+    let child = slow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let file = shared.path("copy/music/a.bin");
+    while fs::metadata(&file).map_or(0, |found| found.len()) < 200_000 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let had: u32 = stdout(&output).split(' ').nth(2).unwrap().parse().unwrap();
+    assert!((1..47).contains(&had), "{output:?}");
+
+    let output = shared.get(&seed, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let rest = format!("{} of 47 pieces came", 47 - had);
+    assert!(stdout(&output).contains(&rest), "{rest}: {output:?}");
+    shared.assert_copied();
+}
+
+#[test]
+fn a_seed_without_the_whole_content_says_what_is_wrong_and_writes_nothing() {
+    let shared = Shared::new(&[]);
+    let (torrent, from) = (shared.torrent(), shared.text("source"));
+    let seed = || reseed(&["seed", &torrent, "--from", &from, "--listen", "127.0.0.1:0"]);
+    let fails = |expected: &str| {
+        let output = seed();
+        let stderr = str::from_utf8(&output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr.contains(expected) && output.stdout.is_empty(), "{stderr}");
+        assert_eq!(listing(&shared.path("source")), ["music"]);
+    };
+    let file = shared.path("source/music/a.bin");
+    let right = fs::read(&file).unwrap();
+    let mut wrong = right.clone();
+    wrong[70_000] ^= 1;
+    fs::write(&file, &wrong).unwrap();
+    fails("piece 1, from music/a.bin, has another hash than the torrent says");
+    fs::write(&file, &right[..100]).unwrap();
+    fails("music/a.bin has 100 bytes where the torrent says 3000001");
+    fs::remove_file(&file).unwrap();
+    fails("music/a.bin is not there");
+}
+
+#[test]
+fn every_wrong_input_is_refused_with_what_is_wrong_and_touches_no_file() {
+    let shared = Shared::new(&[]);
+    let (torrent, to, source) = (shared.torrent(), shared.text("copy"), shared.text("source"));
+    let (file, missing) = (shared.text("source/music/a.bin"), shared.text("missing"));
+    let get = |more: &[&str]| -> Vec<String> {
+        [&["get", &torrent, "--to", &to][..], more].concat().iter().map(|&it| it.into()).collect()
+    };
+    let owned = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<String>>();
+    let blocked = shared.path("blocked");
+    fs::create_dir_all(blocked.join("music/a.bin")).unwrap();
+    let blocked = blocked.to_str().unwrap();
+    let peer = ["--peer", "127.0.0.1:9"];
+    let seed = ["seed", &torrent, "--from", &source];
+    for (args, expected) in [
+        (get(&[]), "there is nobody to get music from"),
+        (get(&["--peer", "127.0.0.1"]), "expected HOST:PORT"),
+        (get(&["--peer", "127.0.0.1:0"]), "is no port"),
+        (get(&["--peer", "::1:80"]), "needs brackets"),
+        (get(&["--peer", "no.such.host.invalid:80"]), "cannot look up no.such.host.invalid:80"),
+        (get(&["--listen", "192.0.2.1:0"]), "cannot listen at 192.0.2.1:0"),
+        (get(&["--download-limit", "0", "--peer", "127.0.0.1:9"]), "invalid value '0'"),
+        (owned(&[&["get", &missing, "--to", &to][..], &peer].concat()), "cannot read the torrent"),
+        (owned(&[&["get", &file, "--to", &to][..], &peer].concat()), "is no torrent"),
+        (owned(&[&["get", &torrent, "--to", &file][..], &peer].concat()), "cannot"),
+        (owned(&[&["get", &torrent, "--to", blocked][..], &peer].concat()), "not a regular file"),
+        (owned(&[&seed[..], &["--listen", "nowhere"]].concat()), "expected HOST:PORT"),
+        (owned(&["seed", &torrent, "--from", &missing, "--listen", "[::1]:0"]), "is no folder"),
+        (owned(&["create", &missing, "--out", &to]), "cannot read"),
+        (owned(&["create", &source, "--out", &to, "--tracker", "ftp://x/"]), "expected http"),
+        (owned(&["create", &source, "--out", &to, "--piece-length", "0"]), "0 is not in"),
+        (owned(&["create", &source, "--out", &shared.text("missing/x")]), "cannot write"),
+    ] {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = reseed(&args);
+        let stderr = str::from_utf8(&output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(expected), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    assert_eq!(listing(shared.folder.path()), ["blocked", "music.torrent", "source"]);
+}
