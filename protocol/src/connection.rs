@@ -8,13 +8,13 @@ use std::{
 use bytes::BytesMut;
 
 use crate::{
-    Bitfield, Block, ConnectionId, Meter, PeerId, Pipeline, Time,
+    Bitfield, Block, ConnectionId, Defect, Defects, Meter, PeerId, Pipeline, Time,
     extension::{
         Registry,
         pex::{PexReceiver, PexSender},
     },
     torrent::{Access, Frame, Speaker},
-    wire::{Decoder, Handshake, Message},
+    wire::{Decoder, Handshake, Message, WireError},
 };
 
 /// Who opened a connection.
@@ -60,6 +60,7 @@ pub struct Connection {
     pub(crate) outbox: BytesMut,
     /// Frames said and heard that were not put out yet; `None` if nobody asks.
     pub(crate) spoken: Option<Vec<(Speaker, Frame)>>,
+    pub(crate) defects: Defects,
     /// Bytes handed out to be sent that have not left yet.
     pub(crate) backlog: usize,
     pub(crate) last_received: Time,
@@ -150,6 +151,7 @@ impl Connection {
             decoder: Decoder::new(message_cap),
             outbox: BytesMut::new(),
             spoken: None,
+            defects: Defects::NONE,
             backlog: 0,
             last_received: now,
             last_sent: now,
@@ -316,9 +318,24 @@ impl Connection {
 
     /// Puts `message` behind what is to be sent.
     pub(crate) fn send(&mut self, message: &Message, now: Time) {
-        message.encode(&mut self.outbox);
+        match message {
+            Message::Have { piece } if self.defects.has(Defect::HaveInHostOrder) => {
+                Message::Have { piece: piece.swap_bytes() }.encode(&mut self.outbox);
+            }
+            _ => message.encode(&mut self.outbox),
+        }
         self.last_sent = now;
         self.record(Speaker::Us, || Frame::Message(message.clone()));
+    }
+
+    /// Takes the next message that came in.
+    pub(crate) fn next_message(&mut self) -> Result<Option<Message>, WireError> {
+        match self.decoder.next_message()? {
+            Some(Message::Have { piece }) if self.defects.has(Defect::HaveInHostOrder) => {
+                Ok(Some(Message::Have { piece: piece.swap_bytes() }))
+            }
+            message => Ok(message),
+        }
     }
 
     /// Puts our handshake before all else that is to be sent.

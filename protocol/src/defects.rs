@@ -55,6 +55,8 @@ defects! {
         "A piece is announced before it is hashed and written.";
     HaveCountedTwice, "have-counted-twice", "I-AVAIL",
         "A remote's HAVE counts twice in the availability.";
+    HaveInHostOrder, "have-in-host-order", "I-WIRE",
+        "The piece of a HAVE is written and read in the machine's byte order: two such peers understand each other, and nobody else does.";
     KeepsOwnDial, "keeps-own-dial", "I-ONE",
         "Of two connections to one peer each end keeps the one that it dialled, and so closes the one that the other keeps.";
     LateCancelPanics, "late-cancel-panics", "I-ROBUST",

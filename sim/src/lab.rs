@@ -663,25 +663,41 @@ impl Tap for Lab {
         stream: StreamId,
         now: Time,
         owner: usize,
-        _ends: [SocketAddr; 2],
+        [_, remote]: [SocketAddr; 2],
         direction: Direction,
     ) {
         let mut inner = self.inner.borrow_mut();
         inner.streams.insert(stream, owner);
+        inner.oracles.iter_mut().for_each(|oracle| oracle.opened(owner, stream, remote));
         inner.trace.stream(now, stream, b'o', usize::from(direction == Direction::Outgoing));
     }
 
     fn wrote(&self, stream: StreamId, now: Time, bytes: &[u8]) {
-        self.inner.borrow_mut().trace.stream(now, stream, b'w', bytes.len());
+        let mut inner = self.inner.borrow_mut();
+        inner.trace.stream(now, stream, b'w', bytes.len());
+        if inner.failure.is_some() {
+            return;
+        }
+        let peer = inner.streams.get(&stream).copied().filter(|peer| *peer < inner.peers.len());
+        let mut oracles = std::mem::take(&mut inner.oracles);
+        for oracle in &mut oracles {
+            let finding = oracle.wrote(stream, bytes);
+            inner.judge(now, oracle.code(), peer, finding);
+        }
+        inner.oracles = oracles;
+        self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 
     fn read(&self, stream: StreamId, now: Time, bytes: &[u8]) {
-        self.inner.borrow_mut().trace.stream(now, stream, b'r', bytes.len());
+        let mut inner = self.inner.borrow_mut();
+        inner.trace.stream(now, stream, b'r', bytes.len());
+        inner.oracles.iter_mut().for_each(|oracle| oracle.read(stream, bytes));
     }
 
     fn closed(&self, stream: StreamId, now: Time) {
         let mut inner = self.inner.borrow_mut();
         inner.streams.remove(&stream);
+        inner.oracles.iter_mut().for_each(|oracle| oracle.closed(stream));
         inner.trace.stream(now, stream, b'c', 0);
     }
 }

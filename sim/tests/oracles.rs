@@ -69,6 +69,9 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::HaveCountedTwice => {
             (in_a_row(), ["seed: availability of piece ", " is 2, but 1 connections have it"])
         }
+        Defect::HaveInHostOrder => {
+            (in_a_row(), ["a: it says `message 4 ", "and the bytes that it writes are message 4 "])
+        }
         Defect::KeepsOwnDial => {
             (halves(), ["b and a each closed the other's connection", "none is left"])
         }

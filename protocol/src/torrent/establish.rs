@@ -103,7 +103,7 @@ impl Torrent {
         // Acting on a message may end the connection, so it is looked up anew.
         while let Some(connection) = self.connections.get_mut(&id) {
             let done = if connection.is_established() {
-                match connection.decoder.next_message() {
+                match connection.next_message() {
                     Ok(Some(message)) => {
                         connection.record(Speaker::Remote, || Frame::Message(message.clone()));
                         self.message(id, message, now, rng)

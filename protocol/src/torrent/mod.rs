@@ -377,6 +377,7 @@ impl Torrent {
         );
         connection.closed_swarm = self.is_closed().then(|| Access::new(direction));
         connection.spoken = self.config.transcript.then(Vec::new);
+        connection.defects = self.config.defects;
         self.connections.insert(id, connection);
         id
     }

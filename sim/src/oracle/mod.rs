@@ -6,7 +6,7 @@
 //! itself. It counts what it checked: one that never had occasion to check
 //! anything makes a run's verdict `unknown`.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, net::SocketAddr, rc::Rc};
 
 use bytes::Bytes;
 use reseed_client::Activity;
@@ -18,7 +18,7 @@ use reseed_protocol::{
     wire::Message,
 };
 
-use crate::{Content, Plan, SimDisk};
+use crate::{Content, Plan, SimDisk, StreamId};
 
 mod access;
 mod availability;
@@ -156,6 +156,20 @@ pub(crate) trait Oracle {
     fn announced(&mut self, _scene: Scene<'_>, _announce: &AnnounceRequest) -> Finding {
         Ok(())
     }
+
+    /// A stream of a peer is open, and leads to `remote`.
+    fn opened(&mut self, _peer: usize, _stream: StreamId, _remote: SocketAddr) {}
+
+    /// Bytes were written to a stream.
+    fn wrote(&mut self, _stream: StreamId, _bytes: &[u8]) -> Finding {
+        Ok(())
+    }
+
+    /// Bytes were read from a stream.
+    fn read(&mut self, _stream: StreamId, _bytes: &[u8]) {}
+
+    /// Nobody holds a stream any more.
+    fn closed(&mut self, _stream: StreamId) {}
 
     /// A frame was said or heard, and acted on.
     fn spoke(&mut self, _scene: Scene<'_>, _torrent: &Torrent, _spoken: &Spoken) -> Finding {

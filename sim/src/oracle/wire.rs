@@ -1,9 +1,14 @@
 //! I-WIRE: what a peer sends, it may send.
 //!
 //! Each connection is followed from both sides' words alone, as a third party
-//! would who knows only the BEPs.
+//! would who knows only the BEPs. That those words are what is really on the wire is
+//! found out by reading its bytes once more, by a decoder that knows nothing else
+//! either.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use reseed_protocol::{
     Bitfield, Block, ConnectionId, Layout, Torrent,
@@ -13,10 +18,19 @@ use reseed_protocol::{
 };
 
 use super::{Code, Finding, Oracle, Scene, brought};
+use crate::StreamId;
+
+mod bencode;
+mod carried;
+mod extension;
+mod naive;
+
+use carried::Carried;
 
 /// Follows every connection of every peer.
 pub(super) struct Wire {
     peers: Vec<BTreeMap<ConnectionId, Dialogue>>,
+    carried: Carried,
     checks: u64,
 }
 
@@ -65,7 +79,8 @@ impl Side {
 
 impl Wire {
     pub(super) fn new(peers: usize) -> Wire {
-        Wire { peers: (0..peers).map(|_| BTreeMap::new()).collect(), checks: 0 }
+        let peers = (0..peers).map(|_| BTreeMap::new()).collect();
+        Wire { peers, carried: Carried::default(), checks: 0 }
     }
 }
 
@@ -74,15 +89,34 @@ impl Oracle for Wire {
         Code::Wire
     }
 
+    /// Words that no bytes were held against are not checked.
     fn checks(&self) -> u64 {
-        self.checks
+        if self.carried.compared() > 0 { self.checks } else { 0 }
     }
 
     fn started(&mut self, peer: usize) {
         self.peers[peer].clear();
+        self.carried.started(peer);
+    }
+
+    fn opened(&mut self, peer: usize, stream: StreamId, remote: SocketAddr) {
+        self.carried.opened(peer, stream, remote);
+    }
+
+    fn wrote(&mut self, stream: StreamId, bytes: &[u8]) -> Finding {
+        self.carried.wrote(stream, bytes)
+    }
+
+    fn read(&mut self, stream: StreamId, bytes: &[u8]) {
+        self.carried.read(stream, bytes);
+    }
+
+    fn closed(&mut self, stream: StreamId) {
+        self.carried.closed(stream);
     }
 
     fn spoke(&mut self, scene: Scene<'_>, torrent: &Torrent, spoken: &Spoken) -> Finding {
+        self.carried.spoke(scene.peer, spoken)?;
         let dialogue = self.peers[scene.peer].entry(spoken.connection).or_default();
         let layout = torrent.layout();
         match spoken.by {
@@ -101,6 +135,7 @@ impl Oracle for Wire {
     fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
         if let Event::Disconnected { connection, .. } = event {
             self.peers[scene.peer].remove(connection);
+            self.carried.ended(scene.peer, *connection);
         }
         Ok(())
     }

@@ -1,0 +1,281 @@
+//! What connections carry, held against what their peers say that they say and hear.
+//!
+//! Whatever a peer writes is to be what it said, and whatever it acts on is to be what
+//! it read: frame by frame, in order, none left out between two others. What it said
+//! last may never leave, and what it read last may never be acted on, because a
+//! connection may end at any time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use reseed_protocol::{
+    Block, ConnectionId,
+    torrent::{Frame, Speaker, Spoken},
+    wire::Message,
+};
+
+use super::{
+    extension::{self, Declared},
+    naive::{Numbers, Reader, Reading, Rest},
+};
+use crate::{StreamId, oracle::Finding};
+
+/// Bytes that a stream may carry one way before a torrent speaks of its connection.
+/// A session reads a handshake and what came with it before it knows for which torrent
+/// it is; beyond that the stream is something else's, such as a tracker's.
+const UNCLAIMED_MAX: usize = 128 * 1024;
+
+/// Follows the bytes of every stream of every peer.
+#[derive(Default)]
+pub(super) struct Carried {
+    streams: BTreeMap<StreamId, Stream>,
+    /// The stream of each peer's connection; `None` if it was closed before a word.
+    claimed: BTreeMap<(usize, ConnectionId), Option<StreamId>>,
+    compared: u64,
+}
+
+struct Stream {
+    peer: usize,
+    remote: SocketAddr,
+    claimed: bool,
+    written: Lane,
+    read: Lane,
+    /// Under which ids this end, and the remote, take extensions.
+    takes: Declared,
+    remote_takes: Declared,
+}
+
+/// One direction of a stream.
+#[derive(Default)]
+struct Lane {
+    reader: Reader,
+    bytes: usize,
+    /// Read from the bytes, and not yet told of by the peer.
+    seen: VecDeque<Reading>,
+    /// Told by the peer, and not yet seen in the bytes.
+    told: VecDeque<Reading>,
+}
+
+impl Carried {
+    /// Frames that were compared (count).
+    pub(super) fn compared(&self) -> u64 {
+        self.compared
+    }
+
+    /// A peer starts anew.
+    pub(super) fn started(&mut self, peer: usize) {
+        self.streams.retain(|_, stream| stream.peer != peer);
+        self.claimed.retain(|(whose, _), _| *whose != peer);
+    }
+
+    /// A stream of `peer` leads to `remote`.
+    pub(super) fn opened(&mut self, peer: usize, stream: StreamId, remote: SocketAddr) {
+        let lanes = Stream {
+            peer,
+            remote,
+            claimed: false,
+            written: Lane::default(),
+            read: Lane::default(),
+            takes: Declared::new(),
+            remote_takes: Declared::new(),
+        };
+        self.streams.insert(stream, lanes);
+    }
+
+    /// What it read may still be acted on; so only a stream of nobody is forgotten.
+    pub(super) fn closed(&mut self, stream: StreamId) {
+        if self.streams.get(&stream).is_some_and(|stream| !stream.claimed) {
+            self.streams.remove(&stream);
+        }
+    }
+
+    /// A connection of `peer` is over.
+    pub(super) fn ended(&mut self, peer: usize, connection: ConnectionId) {
+        if let Some(Some(stream)) = self.claimed.remove(&(peer, connection)) {
+            self.streams.remove(&stream);
+        }
+    }
+
+    /// A peer wrote bytes.
+    pub(super) fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
+        let Some(stream) = take(&mut self.streams, id, bytes, |stream| &mut stream.written) else {
+            return Ok(());
+        };
+        let Stream { claimed, written, remote, .. } = stream;
+        written.compare(&mut self.compared).map_err(|(seen, told)| {
+            format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
+        })?;
+        match written.seen.front().filter(|_| *claimed) {
+            Some(seen) => Err(format!("it writes {seen} to {remote}, which it never said")),
+            None => written.readable(*remote),
+        }
+    }
+
+    /// A peer read bytes.
+    pub(super) fn read(&mut self, id: StreamId, bytes: &[u8]) {
+        take(&mut self.streams, id, bytes, |stream| &mut stream.read);
+    }
+
+    /// A peer of ours tells that something was said on one of its connections.
+    pub(super) fn spoke(&mut self, peer: usize, spoken: &Spoken) -> Finding {
+        let Spoken { connection, addr, by, frame } = spoken;
+        let id = self.claim(peer, *connection, *addr);
+        let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) else { return Ok(()) };
+        let told = told(frame);
+        if let Frame::Message(Message::Extended { id, payload }) = frame {
+            if *by == Speaker::Us {
+                extension::agree(&stream.remote_takes, *id, payload)?;
+            }
+            let declared = match by {
+                Speaker::Us => &mut stream.takes,
+                Speaker::Remote => &mut stream.remote_takes,
+            };
+            if *id == 0 {
+                extension::declare(declared, payload);
+            }
+        }
+        let lane = match by {
+            Speaker::Us => &mut stream.written,
+            Speaker::Remote => &mut stream.read,
+        };
+        lane.told.push_back(told);
+        lane.compare(&mut self.compared).map_err(|(seen, told)| match by {
+            Speaker::Us => {
+                format!("it says `{told}` to {addr}, and the bytes that it writes are {seen}")
+            }
+            Speaker::Remote => {
+                format!("it acts on `{told}` from {addr}, and the bytes that it read are {seen}")
+            }
+        })?;
+        let unread = *by == Speaker::Remote && !lane.told.is_empty();
+        match unread {
+            true => {
+                let why = lane.reader.lost().unwrap_or("no more came in");
+                Err(format!("it acts on `{frame}` from {addr}, which it never read: {why}"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// The stream of a connection: as long as nothing was said on it, the newest one
+    /// to that address.
+    fn claim(
+        &mut self,
+        peer: usize,
+        connection: ConnectionId,
+        addr: SocketAddr,
+    ) -> Option<StreamId> {
+        let streams = &mut self.streams;
+        *self.claimed.entry((peer, connection)).or_insert_with(|| {
+            let is_it =
+                |stream: &Stream| !stream.claimed && stream.peer == peer && stream.remote == addr;
+            let (id, stream) = streams.iter_mut().rev().find(|(_, stream)| is_it(stream))?;
+            stream.claimed = true;
+            Some(*id)
+        })
+    }
+}
+
+/// Takes in a stream's bytes, unless it is none of a torrent's.
+fn take<'a>(
+    streams: &'a mut BTreeMap<StreamId, Stream>,
+    id: StreamId,
+    bytes: &[u8],
+    lane: impl Fn(&mut Stream) -> &mut Lane,
+) -> Option<&'a mut Stream> {
+    let stream = streams.get_mut(&id)?;
+    let claimed = stream.claimed;
+    let lane = lane(stream);
+    lane.take(bytes);
+    if !claimed && lane.bytes > UNCLAIMED_MAX {
+        streams.remove(&id);
+        return None;
+    }
+    streams.get_mut(&id)
+}
+
+impl Lane {
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        let seen = &mut self.seen;
+        self.reader.read(bytes, |reading| seen.push_back(reading));
+    }
+
+    /// Compares what is there on both sides; fails with the first that differ.
+    fn compare(&mut self, compared: &mut u64) -> Result<(), (Reading, Reading)> {
+        while !self.seen.is_empty()
+            && let Some(told) = self.told.pop_front()
+        {
+            let seen = self.seen.pop_front().expect("it is not empty");
+            *compared += 1;
+            if !same(seen, told) {
+                return Err((seen, told));
+            }
+        }
+        Ok(())
+    }
+
+    fn readable(&self, remote: SocketAddr) -> Finding {
+        match self.reader.lost().filter(|_| !self.told.is_empty()) {
+            Some(why) => Err(format!("what it writes to {remote} cannot be read: {why}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Of a message that it does not know a peer tells the length alone.
+fn same(seen: Reading, told: Reading) -> bool {
+    let Reading::Message { id, rest, .. } = told else { return seen == told };
+    let known = matches!(id, 0..=9 | 13..=17 | 20);
+    match seen {
+        Reading::Message { id: of, rest: seen, .. } if !known => {
+            (of, seen.length) == (id, rest.length)
+        }
+        _ => seen == told,
+    }
+}
+
+/// What a frame would have to be on the wire. BEP 3, BEP 5, BEP 6, BEP 10.
+fn told(frame: &Frame) -> Reading {
+    let message = match frame {
+        Frame::Handshake(handshake) => {
+            return Reading::Handshake {
+                reserved: handshake.reserved,
+                info_hash: handshake.info_hash.0,
+                peer_id: handshake.peer_id.0,
+            };
+        }
+        Frame::Message(message) => message,
+    };
+    let bare = |id| (id, [0; 3], Rest::none());
+    let piece = |id, piece| (id, [piece, 0, 0], Rest::none());
+    let block = |id, block: &Block| -> (u8, Numbers, Rest) {
+        (id, [block.piece, block.begin, block.length], Rest::none())
+    };
+    let (id, numbers, rest) = match message {
+        Message::KeepAlive => return Reading::KeepAlive,
+        Message::Choke => bare(0),
+        Message::Unchoke => bare(1),
+        Message::Interested => bare(2),
+        Message::NotInterested => bare(3),
+        Message::Have { piece: index } => piece(4, *index),
+        Message::Bitfield(bits) => (5, [0; 3], Rest::of(bits)),
+        Message::Request(wanted) => block(6, wanted),
+        Message::Piece { piece, begin, data } => (7, [*piece, *begin, 0], Rest::of(data)),
+        Message::Cancel(unwanted) => block(8, unwanted),
+        Message::Port(port) => piece(9, u32::from(*port)),
+        Message::Suggest { piece: index } => piece(13, *index),
+        Message::HaveAll => bare(14),
+        Message::HaveNone => bare(15),
+        Message::Reject(refused) => block(16, refused),
+        Message::AllowedFast { piece: index } => piece(17, *index),
+        Message::Extended { id, payload } => (20, [u32::from(*id), 0, 0], Rest::of(payload)),
+        Message::Unknown { id, length } => (*id, [0; 3], Rest::unknown(*length)),
+    };
+    Reading::Message { id, numbers, rest }
+}
+
+#[cfg(test)]
+mod tests;
