@@ -11,6 +11,7 @@ use crate::{
     Bitfield, Block, ConnectionId, Defect, Defects, Meter, PeerId, Pipeline, Time,
     extension::{
         Registry,
+        give_to_get::{ForwardScore, ForwardSender},
         pex::{PexReceiver, PexSender},
     },
     torrent::{Access, Frame, Speaker},
@@ -115,6 +116,11 @@ pub struct Connection {
 
     pub(crate) pex_sender: PexSender,
     pub(crate) pex_receiver: PexReceiver,
+
+    /// What the remote is to be told of what we gave to others.
+    pub(crate) forward_sender: ForwardSender,
+    /// What it says it gave to others.
+    pub(crate) forward_score: ForwardScore,
 }
 
 impl Connection {
@@ -185,6 +191,8 @@ impl Connection {
             granted_fast: BTreeSet::new(),
             pex_sender: PexSender::new(),
             pex_receiver: PexReceiver::new(),
+            forward_sender: ForwardSender::new(),
+            forward_score: ForwardScore::new(now),
         }
     }
 
@@ -216,6 +224,11 @@ impl Connection {
     /// Who the remote says it is, once its handshake came.
     pub fn remote_id(&self) -> Option<PeerId> {
         self.remote_id
+    }
+
+    /// When handshakes had been exchanged; before that, when it was opened.
+    pub fn established_at(&self) -> Time {
+        self.established
     }
 
     /// The pieces that the remote says it has.

@@ -45,6 +45,8 @@ defects! {
         "The client exits before the stops that it queued were carried out: the tracker never hears `stopped`, and nothing is saved.";
     ExtensionHandshakeNeedsPex, "extension-handshake-needs-pex", "I-FLAG",
         "The extension handshake goes out only if peer exchange is on, and who needs what it says looks it up all the same; the exception leaves the uploads to a turn that never ends.";
+    ForwardReportsUnread, "forward-reports-unread", "I-GIVE",
+        "What peers that stream report to have passed on does not come to the choker.";
     GracePeriodIgnored, "grace-period-ignored", "I-TRK",
         "A shutdown waits no time at all for the last announces, whatever grace period it was given.";
     HandshakeReleasesLastPeer, "handshake-releases-last-peer", "I-CS",

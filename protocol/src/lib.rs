@@ -24,7 +24,7 @@
 //!
 //! - [`metainfo`]: .torrent files
 //! - [`wire`]: the handshake, the messages, and the decoder that finds them
-//! - [`extension`]: the extension handshake and peer exchange
+//! - [`extension`]: the extension handshake, peer exchange and give-to-get
 //! - [`tracker`]: announces and their answers
 
 mod agenda;

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, Block, ConnectionId, InfoHash, Layout, PeerId, Time,
+    Bitfield, Block, ConnectionId, Forwarding, InfoHash, Layout, PeerId, Time, Video,
     torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Spoken, Start, Torrent},
     tracker::Announcer,
     wire::Message,
@@ -487,4 +487,47 @@ fn at_its_limit_of_connections_a_torrent_waits_for_one_to_end_and_not_for_the_cl
     swarm.input(connected, Input::Stop { grace: Announcer::STOP_GRACE });
     swarm.run_until(secs(210));
     assert_eq!(swarm.established(full), 1, "the other one has been dialled");
+}
+
+/// A swarm in which a source feeds one peer, and that one another: what the source
+/// hears of the one between, with the source's and the last one's wish to stream.
+fn forwarded(source_streams: bool, last_streams: bool) -> (Option<Forwarding>, usize) {
+    let mut swarm = Swarm::new(layout());
+    let video = Video { offset: 0, length: layout().total_length(), bitrate: 100_000 };
+    let stream =
+        |streams: bool| move |config: &mut Config| config.stream = streams.then_some(video);
+    let (full, empty) = (Bitfield::full(layout().pieces()), Bitfield::empty(layout().pieces()));
+    let source = swarm.add(full, stream(source_streams));
+    let between = swarm.add(empty.clone(), |config| {
+        stream(true)(config);
+        config.pex = false;
+    });
+    let last = swarm.add(empty, stream(last_streams));
+    swarm.introduce(between, source);
+    swarm.introduce(last, between);
+    let (mut most, mut reports) = (None, 0);
+    for tick in 1..1_500 {
+        swarm.run_until(Time::from_epoch(Duration::from_millis(tick * 20)));
+        let torrent = &swarm.nodes[source].torrent;
+        most = most.max(torrent.connections().find_map(|it| it.forwarding(swarm.now)));
+        reports = swarm.said(between, |it| matches!(it, Message::Extended { id: 235, .. }));
+    }
+    assert!(swarm.is_complete(last));
+    (most, reports)
+}
+
+#[test]
+fn a_source_hears_what_is_passed_on_of_what_it_gave() {
+    let (heard, reports) = forwarded(true, true);
+    let Forwarding { ours, overall } = heard.expect("both stream");
+    assert!(ours > 0 && overall >= ours, "{ours} of {overall}");
+    assert!(reports > 0 && reports <= 2 * 30 / 4, "{reports} reports in half a minute");
+}
+
+#[test]
+fn what_is_passed_on_is_told_to_those_who_stream_and_nobody_else() {
+    assert_eq!(forwarded(false, false), (None, 0));
+    let (heard, reports) = forwarded(true, false);
+    assert!(heard.is_some_and(|heard| heard.overall > 0) && reports > 0, "the source hears of it");
+    assert_eq!(forwarded(false, true).0, None);
 }

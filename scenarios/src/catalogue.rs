@@ -37,6 +37,7 @@ pub fn catalogue() -> &'static [Entry] {
         "pex-off",
         "locality",
         "vod",
+        "give-to-get",
         "streaming-picker-crash",
         "piece-zero",
         "playback-end",

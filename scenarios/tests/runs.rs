@@ -125,6 +125,11 @@ fn vod_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn give_to_get_passes_at_several_seeds_on_both_engines() {
+    passes("give-to-get", 1..4);
+}
+
+#[test]
 fn streaming_picker_crash_passes_at_several_seeds_on_both_engines() {
     passes("streaming-picker-crash", 1..4);
 }

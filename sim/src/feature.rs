@@ -21,7 +21,7 @@ pub enum Feature {
     Pex,
     /// The fast extension. BEP 6.
     Fast,
-    /// Fetching a video in the order in which it is played.
+    /// Fetching a video in the order in which it is played, and give-to-get.
     Stream,
 }
 
@@ -57,10 +57,10 @@ impl Feature {
     /// `frame` without what is this option's; `None` if nothing is left.
     pub(crate) fn strip(self, frame: &Frame) -> Option<Frame> {
         match self {
-            Feature::Pex => strip_pex(frame),
+            Feature::Pex => strip_extension(frame, Extension::Pex),
             Feature::Fast => strip_fast(frame),
-            // It changes which block is asked for when, and says nothing of its own.
-            Feature::Stream => Some(frame.clone()),
+            // It also changes which block is asked for when.
+            Feature::Stream => strip_extension(frame, Extension::GiveToGet),
         }
     }
 
@@ -88,18 +88,18 @@ impl Feature {
     }
 }
 
-/// Without `ut_pex`, in `m` and as a message. BEP 11.
-fn strip_pex(frame: &Frame) -> Option<Frame> {
+/// Without `extension`, in `m` and as a message. BEP 10.
+fn strip_extension(frame: &Frame, extension: Extension) -> Option<Frame> {
     let Frame::Message(Message::Extended { id, payload }) = frame else {
         return Some(frame.clone());
     };
-    if *id == Extension::Pex.local_id() {
+    if *id == extension.local_id() {
         return None;
     }
     let (0, Ok(mut handshake)) = (*id, ExtensionHandshake::decode(payload)) else {
         return Some(frame.clone());
     };
-    handshake.m.remove(Extension::Pex.name());
+    handshake.m.remove(extension.name());
     Some(Frame::Message(Message::Extended { id: 0, payload: handshake.encode() }))
 }
 

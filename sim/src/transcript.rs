@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use reseed_client::{Activity, Report};
 use reseed_protocol::{
     Connection, ConnectionId, Torrent,
-    extension::{Extension, ExtensionHandshake, HashPiece, pex::PexMessage},
+    extension::{
+        Extension, ExtensionHandshake, HashPiece, give_to_get::ForwardReport, pex::PexMessage,
+    },
     torrent::{Event, Frame},
     wire::Message,
 };
@@ -29,6 +31,14 @@ pub(crate) fn frame(frame: &Frame) -> String {
         {
             let name = Extension::HashPiece.name();
             let told = HashPiece::decode(payload).map(|it| format!("extended {id} {name} {it}"));
+            told.unwrap_or(message.to_string())
+        }
+        Frame::Message(message @ Message::Extended { id, payload })
+            if *id == Extension::GiveToGet.local_id() =>
+        {
+            let name = Extension::GiveToGet.name();
+            let told =
+                ForwardReport::decode(payload).map(|it| format!("extended {id} {name} {it}"));
             told.unwrap_or(message.to_string())
         }
         Frame::Message(message @ Message::Extended { id, payload }) => {

@@ -52,6 +52,13 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
             announced(exits_when_finished(1)),
             ["leecher: it has exited, and the tracker never heard `stopped`", "no resume data"],
         ),
+        Defect::ForwardReportsUnread => (
+            a_giver_and_takers(),
+            [
+                "seed: after the round at ",
+                "and is choked, while 3 of those are unchoked that report less",
+            ],
+        ),
         Defect::GracePeriodIgnored => (
             announced(exits_when_finished(1)),
             ["leecher: it has exited, and the tracker never heard `stopped`", "only `completed`"],
@@ -288,6 +295,20 @@ fn video(mut plan: Plan) -> Plan {
         peer.player = (peer.has != Has::Everything).then_some(player);
     }
     plan
+}
+
+/// Of those who stream from a seed with two slots to give one passes on what it gets.
+fn a_giver_and_takers() -> Plan {
+    let seed = PeerPlan {
+        upload_slots: 3,
+        upload_limit: Some(60_000),
+        choke_round_ms: 1_000,
+        ..seed("seed")
+    };
+    let taker = |name| PeerPlan { upload_slots: 0, ..leecher(name, &["seed", "giver"]) };
+    let takers = ["a", "b", "c", "d"].map(taker);
+    let giver = PeerPlan { pex: false, ..leecher("giver", &["seed"]) };
+    video(plan(60, [seed, giver].into_iter().chain(takers)))
 }
 
 /// The only one who has piece 0 loses power for a while as it sends it.

@@ -2,10 +2,12 @@
 //! [`Message::Extended`](crate::wire::Message::Extended).
 //!
 //! Each side declares in an [`ExtensionHandshake`] which extensions it takes and
-//! under which id; a [`Registry`] remembers both sides' ids. [`pex`] and
-//! [`closed_swarm`] are extensions, [`HashPiece`] a message of another.
+//! under which id; a [`Registry`] remembers both sides' ids. [`pex`],
+//! [`closed_swarm`] and [`give_to_get`] are extensions, [`HashPiece`] a message of
+//! another.
 
 pub mod closed_swarm;
+pub mod give_to_get;
 mod handshake;
 mod hash_piece;
 pub mod pex;

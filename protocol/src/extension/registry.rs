@@ -16,11 +16,15 @@ pub enum Extension {
     Pex,
     /// The handshake of closed swarms, `NS_CS`, as NextShare's peers speak it.
     ClosedSwarm,
+    /// Give-to-get, `Tr_G2G_v2`, among those who play a download while it comes in.
+    /// NextShare.
+    GiveToGet,
 }
 
 impl Extension {
     /// Every one.
-    pub const ALL: &[Extension] = &[Extension::HashPiece, Extension::Pex, Extension::ClosedSwarm];
+    pub const ALL: &[Extension] =
+        &[Extension::HashPiece, Extension::Pex, Extension::ClosedSwarm, Extension::GiveToGet];
 
     /// Its name in `m`.
     pub fn name(self) -> &'static str {
@@ -28,6 +32,7 @@ impl Extension {
             Extension::HashPiece => "Tr_hashpiece",
             Extension::Pex => "ut_pex",
             Extension::ClosedSwarm => "NS_CS",
+            Extension::GiveToGet => "Tr_G2G_v2",
         }
     }
 
@@ -38,6 +43,7 @@ impl Extension {
             Extension::HashPiece => 250,
             Extension::Pex => 1,
             Extension::ClosedSwarm => 227,
+            Extension::GiveToGet => 235,
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Config {
     /// Requests of one remote that we keep (count), told to it as `reqq`.
     /// BEP 10 §handshake; its default is 250.
     pub request_queue_max: u32,
-    /// Play this while it comes in.
+    /// Play this while it comes in, and use give-to-get with those who do so too.
     pub stream: Option<Video>,
     /// Put out every frame as [`Output::Spoken`](super::Output::Spoken), for tests
     /// and simulations.

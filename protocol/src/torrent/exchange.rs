@@ -42,6 +42,7 @@ impl Torrent {
             Extension::ClosedSwarm => {
                 self.is_closed() || self.config.defects.has(Defect::ClosedSwarmInOpenSwarm)
             }
+            Extension::GiveToGet => self.config.stream.is_some(),
         };
         Extension::ALL.iter().copied().filter(offers).collect()
     }
@@ -111,6 +112,10 @@ impl Torrent {
                 self.hash_piece(id, message, now, rng)
             }
             Some(Extension::ClosedSwarm) => self.proof_message(id, payload, now, rng),
+            Some(Extension::GiveToGet) => match self.forward_report_came(id, payload, now) {
+                Ok(()) => Ok(()),
+                Err(error) => self.ignore(id, &error),
+            },
             // BEP 10: an id that we never offered is to be ignored.
             None => Ok(()),
         }

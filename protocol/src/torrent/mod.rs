@@ -10,6 +10,7 @@
 //! - `serve`: chokes, requests of others, blocks that go out
 //! - `access`: who may have content of a closed swarm
 //! - `play`: what is played while it comes in, and the check that it comes in time
+//! - `forward`: give-to-get
 //! - `exchange`: extension handshakes, peer exchange, tracker
 //! - `timers`: what is due when
 //! - `turns`: whose turn it is to be sent a block
@@ -36,6 +37,7 @@ mod dispatch;
 mod establish;
 mod exchange;
 mod fetch;
+mod forward;
 mod io;
 mod play;
 mod serve;

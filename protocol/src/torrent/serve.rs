@@ -39,7 +39,9 @@ impl Torrent {
                 snubbed: connection.snubbed,
                 connected_at: connection.established,
                 rank: self.config.locality.rank(connection.addr.ip()),
-                forwarding: None,
+                forwarding: connection
+                    .forwarding(now)
+                    .filter(|_| !self.config.defects.has(Defect::ForwardReportsUnread)),
             })
             .collect();
         let unchoke = self.choker.rechoke(now, self.is_seeding(), &contenders, rng);
@@ -200,6 +202,7 @@ impl Torrent {
                 let length = u64::from(block.length);
                 connection.upload.add(length, now);
                 self.uploaded += length;
+                self.note_forwarded(id, block, now);
                 self.send(id, &message, now);
             }
             None if connection.fast => self.send(id, &Message::Reject(block), now),

@@ -29,6 +29,7 @@ impl Torrent {
             self.wake_by(self.choker.poll_timeout());
         }
         self.exchange_peers(now);
+        self.report_forwarded(now);
         self.announce(now);
         self.dial(now, rng);
     }

@@ -26,6 +26,7 @@ mod ban;
 mod blocks;
 mod errors;
 mod fair;
+mod give;
 mod have;
 mod init;
 mod lives;
@@ -58,6 +59,8 @@ pub enum Code {
     Fair,
     /// Switching an option changes that option's frames and nothing else.
     Flag,
+    /// Among those who stream, who passes on more is unchoked before who passes on less.
+    Give,
     /// Only verified pieces are announced, and true bytes served.
     Have,
     /// Nobody is called before it is there, or when it is no more.
@@ -97,6 +100,7 @@ impl fmt::Display for Code {
             Code::Err => "I-ERR",
             Code::Fair => "I-FAIR",
             Code::Flag => "I-FLAG",
+            Code::Give => "I-GIVE",
             Code::Have => "I-HAVE",
             Code::Init => "I-INIT",
             Code::Mem => "I-MEM",
@@ -235,6 +239,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     if plan.streams() {
         oracles.push(Box::new(init::Init::new(peers)));
         oracles.push(Box::new(streaming::Stream::new(peers)));
+        oracles.push(Box::new(give::Give::new(plan, content.layout())));
     }
     if let Some(tracker) = plan.tracker.as_ref().filter(|_| plan.announces()) {
         oracles.push(Box::new(tracker::Tracker::new(plan, tracker, content)));
