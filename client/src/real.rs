@@ -3,7 +3,7 @@
 use std::{
     future::{Future, pending},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,7 +11,7 @@ use rand::{TryRng, rngs::SysRng};
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
 use tokio::{
-    net::{TcpListener, TcpStream, lookup_host},
+    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     time::Instant,
 };
 use tracing::{Instrument, debug_span};
@@ -23,7 +23,24 @@ use crate::{Env, Listener, Network, substream};
 /// Nagle's algorithm is off: a peer writes whole messages, and a request that
 /// waits for an acknowledgement is a pipeline that runs dry.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct TokioNetwork;
+pub struct TokioNetwork {
+    source: Option<IpAddr>,
+}
+
+impl TokioNetwork {
+    /// Connections come from the address that the system chooses.
+    pub fn new() -> TokioNetwork {
+        TokioNetwork::default()
+    }
+
+    /// For who listens at `ip`: if that is one of several addresses of the machine,
+    /// connections come from it too, so that trackers and peers know us by the address
+    /// at which we can be reached.
+    pub fn listening_at(ip: IpAddr) -> TokioNetwork {
+        let any_would_do = ip.is_unspecified() || ip.is_loopback();
+        TokioNetwork { source: Some(ip).filter(|_| !any_would_do) }
+    }
+}
 
 /// A listening socket of the machine.
 #[derive(Debug)]
@@ -38,8 +55,13 @@ impl Network for TokioNetwork {
     type Listener = TokioListener;
 
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<TcpStream>> + 'static {
+        let source = self.source.filter(|source| source.is_ipv4() == to.is_ipv4());
         async move {
-            let stream = TcpStream::connect(to).await?;
+            let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            if let Some(source) = source {
+                socket.bind(SocketAddr::new(source, 0))?;
+            }
+            let stream = socket.connect(to).await?;
             stream.set_nodelay(true)?;
             Ok(stream)
         }
@@ -170,11 +192,12 @@ mod tests {
     fn bytes_cross_the_loopback() {
         block_on(async {
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let mut listener = TokioNetwork.listen(any).await.unwrap();
+            let mut listener = TokioNetwork::new().listen(any).await.unwrap();
             let at = listener.local_addr().unwrap();
-            let resolved = TokioNetwork.resolve("127.0.0.1", at.port()).await.unwrap();
+            let resolved = TokioNetwork::new().resolve("127.0.0.1", at.port()).await.unwrap();
             assert_eq!(resolved, [at]);
-            let (dialled, accepted) = join(TokioNetwork.connect(at), listener.accept()).await;
+            let (dialled, accepted) =
+                join(TokioNetwork::new().connect(at), listener.accept()).await;
             let (mut dialled, (mut accepted, remote)) = (dialled.unwrap(), accepted.unwrap());
             assert_eq!(remote, dialled.local_addr().unwrap());
             dialled.write_all(b"hello").await.unwrap();
@@ -182,6 +205,23 @@ mod tests {
             accepted.read_exact(&mut buffer).await.unwrap();
             assert_eq!(&buffer, b"hello");
         });
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn connections_come_from_the_address_that_is_listened_at_if_it_is_one_of_several() {
+        block_on(async {
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let mut listener = TokioNetwork::new().listen(any).await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let source = IpAddr::from([127, 0, 0, 3]);
+            let network = TokioNetwork { source: Some(source) };
+            let (_dialled, accepted) = join(network.connect(at), listener.accept()).await;
+            assert_eq!(accepted.unwrap().1.ip(), source);
+        });
+        let source = |ip: &str| TokioNetwork::listening_at(ip.parse().unwrap()).source;
+        assert_eq!(source("192.0.2.1"), Some([192, 0, 2, 1].into()));
+        assert_eq!((source("0.0.0.0"), source("127.0.0.1"), source("::")), (None, None, None));
     }
 
     #[test]
@@ -205,16 +245,16 @@ mod tests {
             let env = TokioEnv::with_seed(1);
             let tasks = Tasks::new();
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let mut listener = TokioNetwork.listen(any).await.unwrap();
+            let mut listener = TokioNetwork::new().listen(any).await.unwrap();
             let at = listener.local_addr().unwrap();
             tasks.spawn(&env, "accept", async move {
                 loop {
                     drop(listener.accept().await);
                 }
             });
-            TokioNetwork.connect(at).await.unwrap();
+            TokioNetwork::new().connect(at).await.unwrap();
             tasks.shutdown().await;
-            let error = TokioNetwork.connect(at).await.unwrap_err();
+            let error = TokioNetwork::new().connect(at).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         });
     }

@@ -35,7 +35,7 @@ async fn session(seed: u64, disk: MemoryDisk) -> Session<TokioNetwork, TokioEnv,
         download_limit: None,
         defects: Defects::NONE,
     };
-    Session::start(TokioNetwork, TokioEnv::with_seed(seed), disk, options).await.unwrap()
+    Session::start(TokioNetwork::new(), TokioEnv::with_seed(seed), disk, options).await.unwrap()
 }
 
 #[test]

@@ -53,7 +53,7 @@ async fn app(
         poll_interval: Duration::from_millis(10),
         shutdown,
     };
-    App::start(TokioNetwork, TokioEnv::with_seed(1), disk, options).await.unwrap()
+    App::start(TokioNetwork::new(), TokioEnv::with_seed(1), disk, options).await.unwrap()
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -69,7 +69,7 @@ fn has_resume_data(disk: &MemoryDisk) -> bool {
 fn a_program_exits_when_its_download_is_finished_and_has_saved() {
     run(async {
         let seeder =
-            Session::start(TokioNetwork, TokioEnv::with_seed(2), full(), session_options());
+            Session::start(TokioNetwork::new(), TokioEnv::with_seed(2), full(), session_options());
         let seeder = seeder.await.unwrap();
         seeder.add(metainfo(), DownloadOptions::default()).unwrap();
         let disk = MemoryDisk::new(1 << 20);
@@ -141,7 +141,7 @@ fn ctrl_c_ends_it_and_a_second_one_and_a_blocked_callback_do_no_harm() {
 fn a_callback_that_shuts_the_session_down_is_told_that_it_waits_for_itself() {
     run(async {
         let session =
-            Session::start(TokioNetwork, TokioEnv::with_seed(1), full(), session_options());
+            Session::start(TokioNetwork::new(), TokioEnv::with_seed(1), full(), session_options());
         let session = Rc::new(session.await.unwrap());
         let (told, answer) = tokio::sync::oneshot::channel();
         let inner = session.clone();

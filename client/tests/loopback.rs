@@ -40,7 +40,7 @@ fn options() -> SessionOptions {
 }
 
 async fn session<D: Disk>(seed: u64, disk: D) -> Session<TokioNetwork, TokioEnv, D> {
-    Session::start(TokioNetwork, TokioEnv::with_seed(seed), disk, options()).await.unwrap()
+    Session::start(TokioNetwork::new(), TokioEnv::with_seed(seed), disk, options()).await.unwrap()
 }
 
 fn knowing(peer: SocketAddr) -> DownloadOptions {
@@ -89,7 +89,7 @@ fn a_download_that_was_stopped_goes_on_from_what_it_had() {
         let disk = MemoryDisk::new(1 << 30);
         let slow = SessionOptions { download_limit: NonZeroU64::new(5_000_000), ..options() };
         let env = TokioEnv::with_seed(2);
-        let first = Session::start(TokioNetwork, env, disk.clone(), slow).await.unwrap();
+        let first = Session::start(TokioNetwork::new(), env, disk.clone(), slow).await.unwrap();
         let download = first.add(metainfo.clone(), knowing(seeder.local_addr())).unwrap();
         download.wait_for(|status| status.verified >= 5).await;
         first.shutdown(ShutdownOptions::default()).await.unwrap();

@@ -13,7 +13,7 @@ impl Torrent {
         now: Time,
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
-        self.check_first(id, &message)?;
+        let first = self.check_turn(id, &message)?;
         match message {
             Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => Ok(()),
             Message::Choke => {
@@ -36,10 +36,14 @@ impl Torrent {
             Message::Bitfield(bytes) => {
                 let pieces = Bitfield::from_wire(&bytes, self.layout.pieces())
                     .map_err(|error| CloseReason::Violation(error.to_string()))?;
-                self.pieces(id, pieces, now)
+                self.pieces(id, pieces, first, now, rng)
             }
-            Message::HaveAll => self.pieces(id, Bitfield::full(self.layout.pieces()), now),
-            Message::HaveNone => self.pieces(id, Bitfield::empty(self.layout.pieces()), now),
+            Message::HaveAll => {
+                self.pieces(id, Bitfield::full(self.layout.pieces()), first, now, rng)
+            }
+            Message::HaveNone => {
+                self.pieces(id, Bitfield::empty(self.layout.pieces()), first, now, rng)
+            }
             Message::Request(block) => self.requested(id, block, now),
             Message::Cancel(block) => {
                 self.cancelled(id, block, now);
@@ -59,12 +63,12 @@ impl Torrent {
         }
     }
 
-    /// Who has what is said first or not at all; the fast extension's messages
-    /// need the fast extension, and extended ones that. BEP 3, BEP 6, BEP 10.
-    fn check_first(&mut self, id: ConnectionId, message: &Message) -> Result<(), CloseReason> {
+    /// The fast extension's messages need the fast extension, and extended ones that.
+    /// BEP 6, BEP 10. Who has what is to be said first or not at all (BEP 3), but in
+    /// place of many HAVEs at once aria2 sends a BITFIELD or HAVE_ALL at any time. So
+    /// these are taken as such. Returns whether it is the first message.
+    fn check_turn(&mut self, id: ConnectionId, message: &Message) -> Result<bool, CloseReason> {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
-        let first_only =
-            matches!(message, Message::Bitfield(_) | Message::HaveAll | Message::HaveNone);
         let fast_only = matches!(
             message,
             Message::HaveAll
@@ -73,7 +77,8 @@ impl Torrent {
                 | Message::Reject(_)
                 | Message::AllowedFast { .. }
         );
-        if first_only && connection.past_first_message {
+        let first = !connection.past_first_message;
+        if matches!(message, Message::HaveNone) && !first {
             return Err(violation(format!("{message} not as the first message")));
         }
         if fast_only && !connection.fast {
@@ -85,7 +90,7 @@ impl Torrent {
         // An extension handshake or a keepalive may slip in before the pieces.
         connection.past_first_message |=
             !matches!(message, Message::Extended { .. } | Message::KeepAlive);
-        Ok(())
+        Ok(first)
     }
 
     pub(super) fn check_piece(&self, piece: u32) -> Result<(), CloseReason> {

@@ -10,13 +10,28 @@ use crate::{
 };
 
 impl Torrent {
-    /// The remote said once and for all what it has so far.
+    /// The remote said what it has so far: at the start, or later, when all of it that
+    /// is new stands for a HAVE each. What it leaves out then it has still.
     pub(super) fn pieces(
         &mut self,
         id: ConnectionId,
         pieces: Bitfield,
+        first: bool,
         now: Time,
+        rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
+        if !first {
+            let known =
+                &mut self.connections.get_mut(&id).expect("the caller has it").remote_pieces;
+            let new: Vec<u32> = match known.is_full() {
+                true => Vec::new(),
+                false => pieces.iter().filter(|piece| known.insert(*piece)).collect(),
+            };
+            new.into_iter().for_each(|piece| self.picker.peer_has(piece));
+            self.update_interest(id, now);
+            self.request_more(id, now, rng);
+            return self.check_purpose(id);
+        }
         self.picker.peer_has_all_of(&pieces);
         self.connections.get_mut(&id).expect("the caller has it").remote_pieces = pieces;
         self.grant_fast(id, now);

@@ -12,7 +12,7 @@ use reseed_client::State;
 
 use super::{
     Status, Stop,
-    peer::{Endpoint, Options, Outcome, Peer, Role, has_room, read_torrent, resolve},
+    peer::{Endpoint, Options, Peer, Role, Whole, has_room, read_torrent, resolve},
 };
 
 /// Downloads a torrent over the real network
@@ -59,34 +59,31 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
     has_room(&metainfo, &args.to)?;
     let role = Role::Leecher { stay: Duration::from_secs(args.stay) };
     let total = metainfo.info.layout().total_length();
+    let pieces = metainfo.info.layout().pieces();
     let peer = Peer { metainfo, folder: &args.to, listen, peers, options, role };
-    let outcome = peer.run(bars, |_| Ok(()))?;
-    tell(&outcome, total)
-}
-
-fn tell(outcome: &Outcome, total: u64) -> Result<Status, Stop> {
-    let mut out = io::stdout().lock();
-    let status = &outcome.status;
-    let seconds = outcome.took.as_secs_f64();
+    let status = peer.run(bars, |whole| tell(&whole, pieces, total))?;
     if let (State::Failed, Some(error)) = (status.state, &status.error) {
         eprintln!("reseed: the download failed: {error}");
         return Ok(Status::Fail);
     }
-    if !outcome.is_complete() {
-        let (verified, pieces) = (status.verified, status.pieces);
+    if status.verified < pieces {
+        let verified = status.verified;
+        let mut out = io::stdout();
         writeln!(out, "interrupted with {verified} of {pieces} pieces; the same command goes on")?;
         return Ok(Status::Unknown);
     }
-    let (all, came) = (HumanBytes(total), status.pieces - outcome.found);
-    let rate =
-        HumanBytes((total as f64 * f64::from(came) / f64::from(status.pieces) / seconds) as u64);
-    match came {
-        0 => writeln!(out, "complete: all {all} were here already")?,
-        _ => writeln!(
-            out,
-            "complete: {all}; {came} of {} pieces came in {seconds:.3} s, {rate}/s",
-            status.pieces
-        )?,
-    }
     Ok(Status::Pass)
+}
+
+fn tell(whole: &Whole, pieces: u32, total: u64) -> io::Result<()> {
+    let (all, came) = (HumanBytes(total), pieces - whole.found);
+    let mut out = io::stdout().lock();
+    if came == 0 {
+        return writeln!(out, "complete: all {all} were here already");
+    }
+    let seconds = whole.took.as_secs_f64();
+    let rate = total as f64 * f64::from(came) / f64::from(pieces) / seconds;
+    let rate = HumanBytes(rate as u64);
+    writeln!(out, "complete: {all}; {came} of {pieces} pieces came in {seconds:.3} s, {rate}/s")?;
+    out.flush()
 }

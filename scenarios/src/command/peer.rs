@@ -71,44 +71,38 @@ pub enum Role {
     Seed,
 }
 
-/// What it came to.
-pub struct Outcome {
-    /// How the download stood in the end.
-    pub status: Status,
+/// All of the content is here.
+pub struct Whole {
+    /// Where the peer listens, and shares it.
+    pub at: SocketAddr,
     /// Pieces that were here before it began (count).
     pub found: u32,
-    /// From when it knew that, to the end, or to when the last piece came.
+    /// From when it knew that, to when the last piece came.
     pub took: Duration,
 }
 
-impl Outcome {
-    /// Whether all of the content is here.
-    pub fn is_complete(&self) -> bool {
-        self.status.verified == self.status.pieces
-    }
-}
-
 impl Peer<'_> {
-    /// Runs it to its end. `seeding` is called once, as soon as it shares the whole
-    /// content, with where it listens.
+    /// Runs it to its end, and returns how the download stood then. `told` is called
+    /// once, as soon as all of the content is here.
     pub fn run(
         self,
         bars: &MultiProgress,
-        seeding: impl FnOnce(SocketAddr) -> io::Result<()>,
-    ) -> Result<Outcome, Stop> {
-        block_on(self.live(bars, seeding))?
+        told: impl FnOnce(Whole) -> io::Result<()>,
+    ) -> Result<Status, Stop> {
+        block_on(self.live(bars, told))?
     }
 
     async fn live(
         self,
         bars: &MultiProgress,
-        seeding: impl FnOnce(SocketAddr) -> io::Result<()>,
-    ) -> Result<Outcome, Stop> {
+        told: impl FnOnce(Whole) -> io::Result<()>,
+    ) -> Result<Status, Stop> {
         let env = TokioEnv::new().map_err(|error| miette!("cannot get randomness: {error}"))?;
         let disk = FileDisk::new(self.folder);
-        let mut app = App::start(TokioNetwork, env.clone(), disk, self.app())
-            .await
-            .map_err(|error| miette!("{error}"))?;
+        let mut app =
+            App::start(TokioNetwork::listening_at(self.listen.ip()), env.clone(), disk, self.app())
+                .await
+                .map_err(|error| miette!("{error}"))?;
         if self.role != Role::Seed {
             make_folder(self.folder).map_err(|error| cannot_write(self.folder, &error))?;
         }
@@ -137,22 +131,24 @@ impl Peer<'_> {
             let begun = env.now();
             let all = |status: &Status| status.state == State::Seeding || status.state.is_over();
             let told = match download.wait_for(all).await.state {
-                State::Seeding => seeding(at),
+                State::Seeding => {
+                    let whole = Whole { at, found, took: env.now() - begun };
+                    bars.suspend(|| told(whole))
+                }
                 _ => Ok(()),
             };
-            let took = env.now() - begun;
             if told.is_ok() {
                 download.wait_for(|status| status.state == State::Failed).await;
             }
             // Nobody is left to be interrupted if it has ended by itself.
             let _ = interrupt.send(());
-            (found, took, told)
+            told
         };
-        let (_, (found, took, told)) = join(app.run(interrupts), watched).await;
+        let (_, told) = join(app.run(interrupts), watched).await;
         tasks.shutdown().await;
         display.clear();
         told?;
-        Ok(Outcome { status: download.status(), found, took })
+        Ok(download.status())
     }
 
     fn app(&self) -> AppOptions {
@@ -191,7 +187,7 @@ pub fn resolve(endpoints: &[Endpoint]) -> miette::Result<Vec<SocketAddr>> {
     block_on(async {
         let mut addrs = Vec::new();
         for endpoint in endpoints {
-            let found = TokioNetwork.resolve(endpoint.host(), endpoint.port()).await;
+            let found = TokioNetwork::new().resolve(endpoint.host(), endpoint.port()).await;
             addrs.extend(found.map_err(|error| miette!("cannot look up {endpoint}: {error}"))?);
         }
         Ok(addrs)

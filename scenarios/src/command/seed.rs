@@ -47,12 +47,11 @@ pub fn seed(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
     let listen = resolve(std::slice::from_ref(&args.listen))?[0];
     let (name, total) = (metainfo.info.name().to_owned(), metainfo.info.layout().total_length());
     let peer = Peer { metainfo, folder: &args.from, listen, peers, options, role: Role::Seed };
-    let outcome = peer.run(bars, |at| {
+    let status = peer.run(bars, |whole| {
         let mut out = io::stdout().lock();
-        writeln!(out, "seeding {name}, {}, at {at}", HumanBytes(total))?;
+        writeln!(out, "seeding {name}, {}, at {}", HumanBytes(total), whole.at)?;
         out.flush()
     })?;
-    let status = &outcome.status;
     if let (State::Failed, Some(error)) = (status.state, &status.error) {
         eprintln!("reseed: cannot share {}: {error}", args.from.display());
         return Ok(Status::Fail);
