@@ -7,6 +7,7 @@ mod folder;
 pub mod get;
 pub mod list;
 mod outcome;
+mod packets;
 mod peer;
 mod prepare;
 pub mod replay;

@@ -212,3 +212,29 @@ fn a_replay_prints_and_keeps_the_transcript() {
         toml::from_str(&fs::read_to_string(kept.join("plan.toml")).unwrap()).unwrap();
     assert_eq!(plan.seed, 2);
 }
+
+#[test]
+fn the_packets_of_a_replay_are_written_as_pcapng() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.pcapng");
+    let replay = ["replay", "two-peers", "--seed", "1", "--pcap", file.to_str().unwrap()];
+    let output = reseed(&replay);
+    assert_eq!(output.status.code(), Some(0));
+    let written = fs::read(&file).unwrap();
+    assert_eq!(written[..4], [0x0a, 0x0d, 0x0d, 0x0a], "a section begins");
+    let says = |words: &str| written.windows(words.len()).any(|at| at == words.as_bytes());
+    assert!(says("two-peers, seed 1: ") && says("pass, digest ") && says("s: leecher starts"));
+    assert!(says("BitTorrent protocol"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing else");
+    reseed(&replay);
+    assert_eq!(fs::read(&file).unwrap(), written, "the same run has the same packets");
+}
+
+#[test]
+fn packets_that_cannot_be_had_or_kept_are_refused_before_anything_runs() {
+    let replay = ["replay", "two-peers", "--seed", "1", "--pcap"];
+    let turmoil = ["run.pcapng", "--engine", "turmoil"];
+    refuses(&[&replay[..], &turmoil].concat(), "turmoil does not show its packets");
+    assert!(!Path::new("run.pcapng").exists());
+    refuses(&[&replay[..], &["no/such/folder/x"]].concat(), "cannot write to no/such/folder/x");
+}

@@ -12,6 +12,9 @@ use crate::{HostId, TaskId, panics::PanicMessage, segment::endpoints};
 pub trait Recorder {
     /// `event` happened at `at`.
     fn record(&self, at: Time, event: &Event<'_>);
+
+    /// `packet`, which has that number, sets out at `at`; `again` if it was lost before.
+    fn sets_out(&self, _at: Time, _number: u64, _again: bool, _packet: &Packet) {}
 }
 
 /// One thing that happened.

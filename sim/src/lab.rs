@@ -16,9 +16,10 @@ use reseed_protocol::{
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
 };
+use turmoil_net::Packet;
 
 use crate::{
-    Content, Failure, Recorder, SimDisk, StreamId, Tap, members,
+    Capture, Content, Failure, Recorder, SimDisk, StreamId, Tap, members,
     oracle::{self, Code, Finding, Oracle, Scene},
     plan::Plan,
     tap::Direction,
@@ -67,6 +68,8 @@ struct Inner {
     conversation: Option<Conversation>,
     /// What was said, for a reader; `None` if nobody reads.
     lines: Option<Vec<(Time, String)>>,
+    /// What was sent; `None` if nobody wants it.
+    capture: Option<Capture>,
 }
 
 /// What is known of a peer.
@@ -187,6 +190,7 @@ impl Lab {
                 failure: None,
                 conversation: conversation.then(Conversation::default),
                 lines: lines.then(Vec::new),
+                capture: None,
             }),
             attention: Cell::new(false),
             explaining: Cell::new(false),
@@ -222,6 +226,15 @@ impl Lab {
 
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.inner.borrow().failure.clone()
+    }
+
+    /// From now on keeps the packets.
+    pub(crate) fn capture(&self, capture: Capture) {
+        self.inner.borrow_mut().capture = Some(capture);
+    }
+
+    pub(crate) fn take_capture(&self) -> Option<Capture> {
+        self.inner.borrow_mut().capture.take()
     }
 
     /// What was said so far, if that was to be recorded.
@@ -541,6 +554,9 @@ impl Inner {
 
     fn note(&mut self, now: Time, words: String) {
         self.trace.note(now, &words);
+        if let Some(capture) = &mut self.capture {
+            capture.note(now, &words);
+        }
         if let Some(lines) = &mut self.lines {
             lines.push((now, words));
         }
@@ -650,9 +666,19 @@ impl<E: Env> Env for Probed<E> {
 
 impl Recorder for Lab {
     fn record(&self, at: Time, event: &crate::Event<'_>) {
-        self.inner.borrow_mut().trace.world(at, event);
+        let mut inner = self.inner.borrow_mut();
+        inner.trace.world(at, event);
+        if let Some(capture) = &mut inner.capture {
+            capture.event(at, event);
+        }
         if matches!(event, crate::Event::Panicked { .. }) {
             self.attention.set(true);
+        }
+    }
+
+    fn sets_out(&self, at: Time, number: u64, again: bool, packet: &Packet) {
+        if let Some(capture) = &mut self.inner.borrow_mut().capture {
+            capture.sets_out(at, number, again, packet);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! [`HostHandle::spawn`]; apply faults between [`World::run_until`]s; and look on as
 //! a [`Recorder`] of packets or a [`Tap`] of streams.
 
+mod capture;
 mod content;
 mod core;
 mod datagram;
@@ -52,6 +53,7 @@ mod waits;
 mod wire;
 mod world;
 
+pub use capture::Capture;
 pub use content::{Content, ContentError};
 pub use datagram::SimDatagrams;
 pub use disk::{DiskStats, PAGE, SimDisk};

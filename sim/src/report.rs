@@ -17,6 +17,14 @@ pub enum Engine {
     Turmoil,
 }
 
+impl Engine {
+    /// Whether it tells its packets one by one, so that a [`Capture`](crate::Capture)
+    /// can be had of a run.
+    pub fn shows_packets(self) -> bool {
+        self == Engine::TurmoilNet
+    }
+}
+
 /// What a run shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -12,7 +12,7 @@ use reseed_protocol::Time;
 use tokio::sync::mpsc;
 
 use crate::{
-    Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
+    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
     lab::{self, Lab, Probed},
     members,
@@ -49,6 +49,15 @@ pub trait Watch {
 
     /// One line of the transcript.
     fn line(&mut self, _at: Time, _line: &str) {}
+
+    /// Whether [`Watch::captured`] is to be called: packets take memory.
+    fn wants_capture(&self) -> bool {
+        false
+    }
+
+    /// The run is over, and these are its packets. Only an engine that shows them calls
+    /// it: see [`Engine::shows_packets`].
+    fn captured(&mut self, _capture: Capture) {}
 
     /// Called from time to time.
     fn progress(&mut self, _progress: Progress) {}
@@ -117,7 +126,12 @@ fn observe(
                 ..WorldOptions::default()
             });
             world.set_recorder(lab.clone());
-            Run::new(plan, &content, &lab, world, watch).run(engine)
+            if watch.wants_capture() {
+                lab.capture(Capture::of(plan));
+            }
+            let report = Run::new(plan, &content, &lab, world, watch).run(engine);
+            lab.take_capture().into_iter().for_each(|capture| watch.captured(capture));
+            report
         }
         Engine::Turmoil => {
             let stage = TickedStage::new(TickedOptions {

@@ -247,6 +247,7 @@ impl Wire {
     }
 
     fn set_out(&mut self, now: Time, slot: u32) {
+        self.show(now, slot);
         match self.fate(now, slot) {
             Fate::Pass => self.reach_up_link(now, slot),
             Fate::Delay(delay) => self.schedule(now + delay, slot, Leg::UpLink),
@@ -272,6 +273,7 @@ impl Wire {
         let InFlight { packet, flow, .. } = self.packets.get(slot);
         if let Transport::Udp(_) = packet.payload {
             let copy = self.insert(now, *flow, packet.clone());
+            self.show(now, copy);
             self.reach_up_link(now, copy);
         }
     }
@@ -433,6 +435,13 @@ impl Wire {
     fn count_discarded(&mut self, now: Time, packet: PacketSummary, cause: Loss) {
         self.stats.discarded += 1;
         self.record(now, &Event::Discarded { packet, cause });
+    }
+
+    fn show(&self, now: Time, slot: u32) {
+        if let Some(recorder) = &self.recorder {
+            let InFlight { number, packet, attempts, .. } = self.packets.get(slot);
+            recorder.sets_out(now, *number, *attempts > 0, packet);
+        }
     }
 
     fn record(&self, now: Time, event: &Event<'_>) {

@@ -9,12 +9,13 @@ use std::{
 use miette::miette;
 use reseed::RecordedDigests;
 use reseed_protocol::Time;
-use reseed_sim::{Verdict, Watch};
+use reseed_sim::{Capture, Verdict, Watch};
 
 use super::{
     Status, Stop,
     folder::{Folder, cannot_write, written},
     outcome::{Outcome, print_plan},
+    packets::Packets,
     prepare::{Prepared, World, is_file},
 };
 
@@ -35,6 +36,9 @@ pub struct Args {
     /// Write transcript.txt, plan.toml and report.json here
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write the packets of the run here, as pcapng, for wireshark or tshark
+    #[arg(long, value_name = "FILE.pcapng")]
+    pcap: Option<PathBuf>,
     /// Put the digest of this run into that file of recorded ones, instead of
     /// comparing it: snapshots/digests.toml in a checkout
     #[arg(long, value_name = "FILE", conflicts_with_all = ["torrent", "defects"])]
@@ -51,17 +55,31 @@ pub fn replay(args: &Args) -> Result<Status, Stop> {
         None => prepared.generate()?,
     };
     let recording = args.record.as_deref().map(|file| Recording::open(file, args)).transpose()?;
+    if args.pcap.is_some() && !world.engine.shows_packets() {
+        let engine = world.engine;
+        return Err(miette!(
+            help = "leave out --engine: turmoil-net has them",
+            "{engine} does not show its packets, so that there is nothing to write with --pcap"
+        )
+        .into());
+    }
     let folder = args.out.as_deref().map(Folder::open).transpose()?;
+    let pcap = args.pcap.as_deref().map(Packets::open).transpose()?;
 
     let mut out = io::stdout().lock();
     print_plan(&prepared, world, &mut out)?;
-    let mut transcript = Transcript { out, folder, failed: None };
+    let mut transcript =
+        Transcript { out, folder, failed: None, wants_capture: pcap.is_some(), capture: None };
     let outcome = Outcome::of(&prepared, world, &content, &mut transcript);
-    let Transcript { mut out, folder, failed } = transcript;
+    let Transcript { mut out, folder, failed, capture, .. } = transcript;
 
     let record = outcome.record(&prepared, world);
     if let Some(folder) = folder {
         folder.finish(&prepared, record, &outcome)?;
+    }
+    if let Some(packets) = pcap {
+        let capture = capture.expect("this engine shows its packets");
+        packets.finish(&capture, &prepared, world, &outcome)?;
     }
     if let Some(error) = failed {
         return Err(error.into());
@@ -110,11 +128,21 @@ struct Transcript<W> {
     folder: Option<Folder>,
     /// Why nothing more is printed.
     failed: Option<io::Error>,
+    wants_capture: bool,
+    capture: Option<Capture>,
 }
 
 impl<W: Write> Watch for Transcript<W> {
     fn wants_lines(&self) -> bool {
         true
+    }
+
+    fn wants_capture(&self) -> bool {
+        self.wants_capture
+    }
+
+    fn captured(&mut self, capture: Capture) {
+        self.capture = Some(capture);
     }
 
     fn line(&mut self, at: Time, line: &str) {
