@@ -80,6 +80,43 @@ case_pex_through_transmission() {
     ! transmission_is_complete || fail 'it was not slow'
 }
 
+case_magnet_from_transmission() {
+    transmission_start
+    cp -r "$SHARED/source/album" transmission/files/
+    transmission --add "$SHARED/plain.torrent"
+    until_true 60 transmission_is_complete
+    reseed_get copy "$(magnet plain)" --peer $TRANSMISSION:$PEER_PORT
+    same copy
+}
+
+case_magnet_from_aria() {
+    cp -r "$SHARED/source" aria
+    aria aria --seed-ratio=0.0 "$SHARED/plain.torrent" &
+    until_true 20 is_listening $ARIA $PEER_PORT
+    reseed_get copy "$(magnet plain)" --peer $ARIA:$PEER_PORT
+    same copy
+}
+
+# They have to find us by the link's tracker: neither takes a peer from its user.
+case_magnets_to_transmission_and_aria() {
+    opentracker_start
+    reseed_seed "$SHARED/tracked.torrent"
+    transmission_start
+    transmission --add "$(magnet tracked)&tr=$URL"
+    aria aria --seed-time=0 "$(magnet tracked)&tr=$URL"
+    same aria
+    until_true 120 transmission_is_complete
+    same transmission/files
+}
+
+# Ours from ours, who are told of each other by a real tracker.
+case_magnet_by_tracker() {
+    opentracker_start
+    reseed_seed "$SHARED/tracked.torrent"
+    reseed_get copy "$(magnet tracked)&tr=$URL"
+    same copy
+}
+
 # Neither side tries to reach anybody but who was named.
 case_nothing_leaves() {
     local before

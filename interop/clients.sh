@@ -94,6 +94,11 @@ aria() {
         --check-integrity=true --allow-overwrite=true --summary-interval=5 "$@" >>aria.log 2>&1
 }
 
+# magnet NAME: a link to the torrent of that name.
+magnet() {
+    echo "magnet:?xt=urn:btih:$(transmission-show "$SHARED/$1.torrent" | sed -n 's/^ *Hash: //p')"
+}
+
 # reseed_seed TORRENT ARGUMENT…: shares the content, and returns when that has begun.
 reseed_seed() {
     local torrent=$1

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use reseed_protocol::{Defect, Defects, InfoHash, metainfo::Metainfo};
+use reseed_protocol::{Defect, Defects, InfoHash, Magnet, metainfo::Metainfo};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
@@ -90,6 +90,17 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
         options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
         let download = self.session.add(metainfo, options)?;
+        self.downloads.push(download.clone());
+        Ok(download)
+    }
+
+    /// Starts to download what a magnet link names; see [`Session::add_magnet`].
+    pub fn add_magnet(
+        &mut self,
+        magnet: Magnet,
+        options: DownloadOptions,
+    ) -> Result<Download<N::Stream>, SessionError> {
+        let download = self.session.add_magnet(magnet, options)?;
         self.downloads.push(download.clone());
         Ok(download)
     }

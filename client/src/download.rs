@@ -1,37 +1,32 @@
 //! One torrent of a session: the task that drives its state machine, and the
 //! handle that its user holds.
 
-use std::{
-    collections::BTreeMap, future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc,
-    time::Duration,
-};
+mod magnet;
+
+use std::{future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, Block, ConnectionId, Defect, Defects, Delivery, HashTree, InfoHash, Locality, PeerId,
+    Bitfield, Block, Defect, Defects, Delivery, HashTree, InfoHash, Locality, Magnet, PeerId,
     State, Status, Video,
     extension::closed_swarm::Membership,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
-    tracker::{AnnounceRequest, AnnounceResponse, Announcer},
+    tracker::{AnnounceRequest, Announcer, Trackers},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Activity, Disk, Env, Monitoring, Network, ResumeData, Storage, Tasks, Wait, Work, announce,
+    Activity, Disk, Env, Monitoring, Network, ResumeData, Storage, Work,
     errands::Errands,
     hashes::{PieceSearch, all_here, keep_tree, kept_tree},
+    links::Links,
     monitor::Chain,
-    peer::{self, PeerHandle, Shared},
+    peer::Shared,
     race,
-    race::timeout_at,
     stream::{Buffer, Stream},
 };
-
-/// Things that happened to connections and wait for the torrent's task (count);
-/// with more, the connections' tasks wait, and so do the remotes.
-const INPUTS_MAX: usize = 64;
 
 /// How long a tracker may take to answer. libtorrent: 10 s to 60 s.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -51,6 +46,8 @@ pub struct DownloadOptions {
     pub membership: Option<Membership>,
     /// Announce to the torrent's tracker, if it names one.
     pub announce: bool,
+    /// Give the metadata to whom asks for it. BEP 9; never of a private torrent (BEP 27).
+    pub metadata: bool,
     /// Only share what is here: if that is not all of the content, end with an error,
     /// rather than write into a folder that was given to read from.
     pub seed_only: bool,
@@ -82,6 +79,7 @@ impl Default for DownloadOptions {
             fast: true,
             membership: None,
             announce: true,
+            metadata: false,
             seed_only: false,
             peers: Vec::new(),
             upload_slots: 8,
@@ -209,6 +207,30 @@ pub(crate) fn name(info_hash: InfoHash) -> String {
     format!("download {}", &info_hash.to_string()[..8])
 }
 
+/// What is to be downloaded.
+pub(crate) enum Subject {
+    Torrent(Rc<Metainfo>),
+    /// Its metadata is still to be had.
+    Magnet(Magnet),
+}
+
+impl Subject {
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        match self {
+            Subject::Torrent(metainfo) => metainfo.info_hash,
+            Subject::Magnet(magnet) => magnet.info_hash,
+        }
+    }
+
+    /// Pieces (count); 0 while nobody knows.
+    fn pieces(&self) -> u32 {
+        match self {
+            Subject::Torrent(metainfo) => metainfo.info.layout().pieces(),
+            Subject::Magnet(_) => 0,
+        }
+    }
+}
+
 /// A download that does not run yet: its handle, and what is to be run.
 pub(crate) fn new<N: Network, E: Env, D: Disk>(
     network: N,
@@ -216,18 +238,17 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
     disk: D,
     shared: Shared,
     port: u16,
-    metainfo: Metainfo,
+    subject: Subject,
     options: DownloadOptions,
 ) -> (Download<N::Stream>, Driver<N, E, D>) {
-    let pieces = metainfo.info.layout().pieces();
+    let (info_hash, pieces) = (subject.info_hash(), subject.pieces());
     let (commands, received) = mpsc::unbounded_channel();
-    let mut rng = env.rng(&format!("torrent {}", metainfo.info_hash));
+    let mut rng = env.rng(&format!("torrent {info_hash}"));
     let peer_id = PeerId::generate(&mut rng);
-    let status = Status::waiting(metainfo.info_hash, peer_id, pieces, env.now());
+    let status = Status::waiting(info_hash, peer_id, pieces, env.now());
     let (told, status) = watch::channel(status);
     let buffer = Rc::new(Buffer::default());
-    let download =
-        Download { info_hash: metainfo.info_hash, commands, status, buffer: buffer.clone() };
+    let download = Download { info_hash, commands, status, buffer: buffer.clone() };
     let errands = shared.timetable.begin(options.defects);
     let chain = options
         .monitoring
@@ -241,7 +262,7 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
         errands,
         chain,
         port,
-        metainfo: Rc::new(metainfo),
+        subject,
         options,
         commands: received,
         early: Vec::new(),
@@ -263,7 +284,7 @@ pub(crate) struct Driver<N: Network, E, D> {
     /// The reports of this life; `None` if nobody watches.
     chain: Option<Chain<E>>,
     port: u16,
-    metainfo: Rc<Metainfo>,
+    subject: Subject,
     options: DownloadOptions,
     commands: mpsc::UnboundedReceiver<Command<N::Stream>>,
     /// What it was told before it was ready for it.
@@ -301,11 +322,69 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     }
 
     async fn download(&mut self) -> io::Result<End> {
+        let (network, env, shared) = (self.network.clone(), self.env.clone(), self.shared.clone());
+        let (mut links, mut received) = Links::new(network, env, shared, self.name());
+        let before = match self.find_metadata(&mut links, &mut received).await? {
+            Some(before) => before,
+            None => {
+                links.shutdown().await;
+                return Ok(End::Early);
+            }
+        };
         let (storage, resume, hashes) = match self.find_content().await? {
             Some(found) => found,
             None => return Ok(End::Early),
         };
-        let config = Config {
+        let metainfo = self.metainfo();
+        links.set_trackers(Trackers::new(metainfo.trackers(), &mut self.rng));
+        let start = Start {
+            info_hash: metainfo.info_hash,
+            layout: metainfo.info.layout(),
+            private: metainfo.info.is_private(),
+            torrent_keys: metainfo.info.torrent_keys().to_vec(),
+            have: resume.verified.clone(),
+            hashes,
+            announce: self.options.announce && !metainfo.trackers().is_empty(),
+            totals: (resume.downloaded, resume.uploaded),
+        };
+        let now = self.env.now();
+        let mut torrent = Torrent::new(self.config(), start, now, &mut self.rng);
+        if self.options.metadata {
+            torrent = torrent.with_metadata(metainfo.info.raw().clone());
+        }
+        if let Some(before) = before {
+            torrent = torrent.after(before);
+        }
+        if self.options.defects.has(Defect::TaskWithoutOwner) {
+            let env = self.env.clone();
+            self.env.spawn("saver", async move {
+                loop {
+                    env.sleep_until(env.now() + SAVE_INTERVAL).await;
+                }
+            });
+        }
+        let mut running = Running {
+            torrent,
+            storage,
+            links,
+            received,
+            announce_failing: false,
+            hashes_kept: 0,
+            stopping: None,
+            saving: false,
+            parting: false,
+            torn_down: false,
+            metainfo,
+            driver: self,
+        };
+        let ended = running.run().await;
+        running.links.shutdown().await;
+        ended.map(|()| End::TornDown)
+    }
+
+    /// The settings of the torrent.
+    fn config(&self) -> Config {
+        Config {
             pex: self.options.pex,
             fast: self.options.fast,
             membership: self.options.membership.clone(),
@@ -319,47 +398,15 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             transcript: self.env.listens(),
             defects: self.options.defects,
             ..Config::new(self.peer_id, self.port)
-        };
-        let start = Start {
-            info_hash: self.metainfo.info_hash,
-            layout: self.metainfo.info.layout(),
-            private: self.metainfo.info.is_private(),
-            torrent_keys: self.metainfo.info.torrent_keys().to_vec(),
-            have: resume.verified.clone(),
-            hashes,
-            announce: self.options.announce && self.metainfo.announce.is_some(),
-            totals: (resume.downloaded, resume.uploaded),
-        };
-        let now = self.env.now();
-        let torrent = Torrent::new(config, start, now, &mut self.rng);
-        if self.options.defects.has(Defect::TaskWithoutOwner) {
-            let env = self.env.clone();
-            self.env.spawn("saver", async move {
-                loop {
-                    env.sleep_until(env.now() + SAVE_INTERVAL).await;
-                }
-            });
         }
-        let (inputs, received) = mpsc::channel(INPUTS_MAX);
-        let mut running = Running {
-            torrent,
-            storage,
-            inputs,
-            received,
-            peers: BTreeMap::new(),
-            announcing: None,
-            announce_failing: false,
-            hashes_kept: 0,
-            stopping: None,
-            saving: false,
-            parting: false,
-            torn_down: false,
-            tasks: Tasks::new(),
-            driver: self,
-        };
-        let ended = running.run().await;
-        running.tasks.shutdown().await;
-        ended.map(|()| End::TornDown)
+    }
+
+    /// What the torrent says. To be asked only once that is known.
+    fn metainfo(&self) -> Rc<Metainfo> {
+        match &self.subject {
+            Subject::Torrent(metainfo) => metainfo.clone(),
+            Subject::Magnet(_) => unreachable!("the metadata comes before everything else"),
+        }
     }
 
     /// Finds out which pieces are on the disk: what the resume data says was
@@ -372,10 +419,11 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         self.status.send_modify(|status| {
             *status = Status { state: State::Checking, at, ..status.clone() }
         });
-        let info = &self.metainfo.info;
+        let metainfo = self.metainfo();
+        let info = &metainfo.info;
         let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
         let storage = Storage::new(self.disk.clone(), files.collect(), info.layout());
-        let info_hash = self.metainfo.info_hash;
+        let info_hash = metainfo.info_hash;
         let mut found = match ResumeData::load(&storage, info_hash, &self.disk, &self.resume_path())
         {
             Ok(Some(resume)) => resume,
@@ -424,11 +472,11 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
 
     /// What it is called as a task.
     fn name(&self) -> String {
-        name(self.metainfo.info_hash)
+        name(self.subject.info_hash())
     }
 
     fn resume_path(&self) -> PathBuf {
-        ResumeData::path(self.metainfo.info_hash)
+        ResumeData::path(self.subject.info_hash())
     }
 }
 
@@ -445,11 +493,8 @@ struct Running<'a, N: Network, E, D: Disk> {
     driver: &'a mut Driver<N, E, D>,
     torrent: Torrent,
     storage: Storage<D>,
-    inputs: mpsc::Sender<Input>,
+    links: Links<N, E>,
     received: mpsc::Receiver<Input>,
-    peers: BTreeMap<ConnectionId, PeerHandle>,
-    /// Dropping it ends the announce that is under way.
-    announcing: Option<oneshot::Sender<()>>,
     /// The last announce failed, and that has been logged.
     announce_failing: bool,
     /// Nodes of a Merkle torrent's tree that are kept on the disk (count).
@@ -463,7 +508,7 @@ struct Running<'a, N: Network, E, D: Disk> {
     parting: bool,
     /// That work was done: nothing of the download may be called any more.
     torn_down: bool,
-    tasks: Tasks,
+    metainfo: Rc<Metainfo>,
 }
 
 impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
@@ -521,17 +566,8 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                 return Ok(());
             }
         };
-        let peer = self.open(connection);
-        let name = format!("peer {connection} from {from}");
-        self.tasks.spawn(&self.driver.env, &name, peer.serve(stream));
+        self.links.serve(connection, from, stream);
         self.handle(Input::Received { connection, bytes })
-    }
-
-    fn open(&mut self, connection: ConnectionId) -> peer::Peer<E> {
-        let (env, shared) = (self.driver.env.clone(), self.driver.shared.clone());
-        let (handle, peer) = peer::pair(env, connection, self.inputs.clone(), shared);
-        self.peers.insert(connection, handle);
-        peer
     }
 
     /// Stops the torrent; an announce under way would only hold up the last one.
@@ -540,7 +576,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             return Ok(());
         }
         self.stopping = Some(options);
-        if self.announcing.take().is_some() {
+        if self.links.abandon_announce() {
             self.handle(Input::Announced { result: Err("stopping".to_owned()) })?;
         }
         self.handle(Input::Stop { grace: options.grace })
@@ -597,8 +633,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
 
     fn tear_down(&mut self) {
         self.driver.errands.end();
-        self.peers.clear();
-        self.tasks.cancel();
+        self.links.cancel();
         self.torn_down = true;
         let life = self.driver.errands.life();
         self.driver.env.observed(&Activity::TornDown { life });
@@ -637,7 +672,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         let mut next = Some(input);
         while let Some(input) = next {
             if matches!(input, Input::Announced { .. }) {
-                self.announcing = None;
+                self.links.announced();
             }
             self.torrent.handle(input, self.driver.env.now(), &mut self.driver.rng);
             self.driver.env.stepped(&self.torrent);
@@ -650,16 +685,9 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
     fn carry_out(&mut self) -> io::Result<Option<Input>> {
         while let Some(output) = self.torrent.poll_output() {
             match output {
-                Output::Dial { connection, addr } => self.dial(connection, addr),
-                Output::Send { connection, bytes } => {
-                    if let Some(peer) = self.peers.get(&connection) {
-                        // Its task may have ended; the torrent hears of that soon.
-                        let _ = peer.outbox.send(bytes);
-                    }
-                }
-                Output::Close { connection } => {
-                    self.peers.remove(&connection);
-                }
+                Output::Dial { connection, addr } => self.links.dial(connection, addr),
+                Output::Send { connection, bytes } => self.links.send(connection, bytes),
+                Output::Close { connection } => self.links.close(connection),
                 Output::ReadBlock { connection, block } => {
                     let data = self.storage.read_block(block).map_err(|error| error.to_string());
                     return Ok(Some(Input::BlockRead { connection, block, data }));
@@ -668,13 +696,13 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                     self.storage.receive(block.piece, block.begin, &data)?;
                 }
                 Output::CheckPiece { piece, hash } => {
-                    let expected = hash.or(self.driver.metainfo.info.piece_hash(piece));
+                    let expected = hash.or(self.metainfo.info.piece_hash(piece));
                     let expected = expected.expect("it is in the metainfo or proven");
                     let valid = self.storage.finish(piece, &expected)?;
                     return Ok(Some(Input::PieceChecked { piece, valid }));
                 }
                 Output::Deliver { stream, delivery } => self.deliver(stream, delivery),
-                Output::Announce(request) => self.announce(&request),
+                Output::Announce(request) => self.announce(request),
                 Output::Event(event) => self.happened(event),
                 Output::Spoken(spoken) => self.driver.env.spoke(&self.torrent, &spoken),
                 _ => unreachable!("every output is known here"),
@@ -694,42 +722,16 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         }
     }
 
-    fn dial(&mut self, connection: ConnectionId, addr: SocketAddr) {
-        let peer = self.open(connection);
-        let name = format!("peer {connection} to {addr}");
-        let network = self.driver.network.clone();
-        self.tasks.spawn(&self.driver.env, &name, peer.dial(network, addr));
-    }
-
-    fn announce(&mut self, request: &AnnounceRequest) {
-        let tracker = self.driver.metainfo.announce.as_deref();
-        let url = request.url(tracker.expect("a torrent announces only with a tracker"));
-        let (network, env) = (self.driver.network.clone(), self.driver.env.clone());
-        let inputs = self.inputs.clone();
+    fn announce(&mut self, request: AnnounceRequest) {
         // The torrent itself ends the last one, when the grace period is over.
         let timeout = self.stopping.map_or(ANNOUNCE_TIMEOUT, |options| options.grace);
-        let what = request.event.map_or("an announce".to_owned(), |event| event.to_string());
-        let who = self.driver.name();
-        let (alive, ended) = oneshot::channel::<()>();
-        self.announcing = Some(alive);
-        self.tasks.spawn(&self.driver.env, "announce", async move {
-            let wait = Wait { who: &who, on: "tracker", to: &format!("answer {what}") };
-            let _waiting = env.waiting(wait);
-            let deadline = env.now() + timeout;
-            let answer = race! {
-                _ = ended => return,
-                answer = timeout_at(&env, deadline, ask(&network, &url)) => answer,
-            };
-            // Without a torrent nobody wants the answer.
-            let late = || Err(format!("no answer within {} s", timeout.as_secs()));
-            let _ = inputs.send(Input::Announced { result: answer.unwrap_or_else(late) }).await;
-        });
+        self.links.announce(request, timeout);
     }
 
     fn happened(&mut self, event: Event) {
         self.log(&event);
         match &event {
-            Event::Disconnected { connection, .. } => _ = self.peers.remove(connection),
+            Event::Disconnected { connection, .. } => self.links.close(*connection),
             Event::PieceVerified { .. } => self.save_later(),
             Event::AnnounceFailed { .. } => self.announce_failing = true,
             Event::Announced => self.announce_failing = false,
@@ -777,10 +779,4 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             true
         });
     }
-}
-
-/// Asks a tracker, and reads its answer.
-async fn ask(network: &impl Network, url: &str) -> Result<AnnounceResponse, String> {
-    let body = announce(network, url).await.map_err(|error| error.to_string())?;
-    AnnounceResponse::from_bytes(&body).map_err(|error| error.to_string())
 }

@@ -25,6 +25,7 @@ mod env;
 mod errands;
 mod hashes;
 mod limit;
+mod links;
 #[cfg(test)]
 mod manual;
 pub mod monitor;

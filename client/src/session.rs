@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::BytesMut;
-use reseed_protocol::{Defect, Defects, InfoHash, metainfo::Metainfo, wire::Handshake};
+use reseed_protocol::{Defect, Defects, InfoHash, Magnet, metainfo::Metainfo, wire::Handshake};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     CallbackPool, Callbacks, Disk, Download, DownloadOptions, Env, Listener, Network, RateLimiter,
     ShutdownOptions, Spawner, Tasks, Wait, WaitsForItself,
-    download::{self, Command, Inbound},
+    download::{self, Command, Inbound, Subject},
     peer::Shared,
     race,
     race::timeout_at,
@@ -147,7 +147,26 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
         metainfo: Metainfo,
         options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
-        let (parts, info_hash) = (&self.parts, metainfo.info_hash);
+        self.begin(Subject::Torrent(Rc::new(metainfo)), options)
+    }
+
+    /// Starts to download what a magnet link names: first its metadata, of which a copy
+    /// is kept on the disk, then as [`Session::add`]. The link's own peers are not
+    /// looked up: they are for the options.
+    pub fn add_magnet(
+        &self,
+        magnet: Magnet,
+        options: DownloadOptions,
+    ) -> Result<Download<N::Stream>, SessionError> {
+        self.begin(Subject::Magnet(magnet), options)
+    }
+
+    fn begin(
+        &self,
+        subject: Subject,
+        options: DownloadOptions,
+    ) -> Result<Download<N::Stream>, SessionError> {
+        let (parts, info_hash) = (&self.parts, subject.info_hash());
         if parts.routes.borrow().contains_key(&info_hash) {
             return Err(SessionError::Duplicate { info_hash });
         }
@@ -157,7 +176,7 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
             parts.disk.clone(),
             parts.shared.clone(),
             parts.local_addr.port(),
-            metainfo,
+            subject,
             options,
         );
         parts.routes.borrow_mut().insert(info_hash, download.commands());

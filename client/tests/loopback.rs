@@ -7,8 +7,8 @@ use reseed_client::{
     Disk, DownloadOptions, FileDisk, MemoryDisk, Session, SessionOptions, ShutdownOptions, State,
     TokioEnv, TokioNetwork,
 };
-use reseed_protocol::Defects;
 use reseed_protocol::metainfo::{Content, Draft, Metainfo};
+use reseed_protocol::{Defects, Magnet};
 use tokio::task::LocalSet;
 
 const LOCALHOST: &str = "127.0.0.1:0";
@@ -107,5 +107,55 @@ fn a_download_that_was_stopped_goes_on_from_what_it_had() {
         assert_eq!(copy, content);
         second.shutdown(ShutdownOptions::default()).await.unwrap();
         seeder.shutdown(ShutdownOptions::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_magnet_link_gets_the_metadata_keeps_it_and_gets_the_content() {
+    run(async {
+        let content = content(3_000_001);
+        let metainfo = metainfo(&content);
+        let magnet = Magnet {
+            info_hash: metainfo.info_hash,
+            name: None,
+            trackers: Vec::new(),
+            peers: Vec::new(),
+            select_only: Vec::new(),
+        };
+        let full = MemoryDisk::new(1 << 30);
+        full.write_at(Path::new("content"), 0, &content).unwrap();
+        let seeder = session(1, full).await;
+        let sharing = DownloadOptions { metadata: true, ..DownloadOptions::default() };
+        seeder.add(metainfo, sharing).unwrap();
+
+        let disk = MemoryDisk::new(1 << 30);
+        let leecher = session(2, disk.clone()).await;
+        let download = leecher.add_magnet(magnet.clone(), knowing(seeder.local_addr())).unwrap();
+        assert_eq!(download.status().pieces, 0, "nobody knows");
+        let done = download.wait_for(|status| status.state == State::Seeding).await;
+        assert_eq!((done.verified, done.pieces), (46, 46));
+        leecher.shutdown(ShutdownOptions::default()).await.unwrap();
+        seeder.shutdown(ShutdownOptions::default()).await.unwrap();
+        assert!(leecher.tasks().is_empty());
+
+        let alone = session(3, disk.clone()).await;
+        let download = alone.add_magnet(magnet, DownloadOptions::default()).unwrap();
+        let done = download.wait_for(|status| status.state == State::Seeding).await;
+        assert_eq!(done.verified, 46, "with nobody to ask");
+        alone.shutdown(ShutdownOptions::default()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_magnet_link_that_nobody_answers_for_can_be_stopped() {
+    run(async {
+        let link = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567";
+        let leecher = session(2, MemoryDisk::new(1 << 20)).await;
+        let nobody = knowing(LOCALHOST.replace(":0", ":9").parse().unwrap());
+        let download = leecher.add_magnet(link.parse().unwrap(), nobody).unwrap();
+        download.wait_for(|status| status.state == State::FetchingMetadata).await;
+        leecher.shutdown(ShutdownOptions::default()).await.unwrap();
+        assert!(leecher.tasks().is_empty());
+        assert_eq!(download.status().state, State::Stopped);
     });
 }

@@ -16,13 +16,14 @@
 //! - [`PeerTable`]: which addresses there are, and when to dial them
 //! - [`tracker::Announcer`]: when to tell the tracker what
 //! - [`HashTree`]: what the pieces of a Merkle torrent hash to
+//! - [`MetadataFetch`]: how to get the metadata of a magnet link
 //! - [`Agenda`]: what else is to be done when
 //!
 //! What a download tells whoever watches it is a [`Status`].
 //!
 //! And what it reads and writes:
 //!
-//! - [`metainfo`]: .torrent files
+//! - [`metainfo`]: .torrent files; [`Magnet`]: links to torrents
 //! - [`wire`]: the handshake, the messages, and the decoder that finds them
 //! - [`extension`]: the extension handshake, peer exchange and give-to-get
 //! - [`tracker`]: announces and their answers
@@ -39,6 +40,8 @@ mod hash_tree;
 mod id;
 mod layout;
 mod locality;
+mod magnet;
+pub mod metadata_fetch;
 pub mod metainfo;
 mod peer_table;
 mod picker;
@@ -62,6 +65,8 @@ pub use hash_tree::{HashTree, HashTreeError};
 pub use id::{ConnectionId, InfoHash, PeerId};
 pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use locality::{Locality, Prefix};
+pub use magnet::{Magnet, MagnetError};
+pub use metadata_fetch::MetadataFetch;
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use peer_table::{PeerTable, Source, is_dialable};
 pub use picker::{

@@ -229,6 +229,20 @@ impl PeerTable {
         self.banned_ids.contains(&id)
     }
 
+    /// Every connection has ended, and was not meant to last: all addresses may be
+    /// dialled from `at` on, as if for the first time. Those that are given up or banned
+    /// stay so.
+    pub fn start_anew(&mut self, at: Time) {
+        let addrs: Vec<SocketAddr> = self.entries.keys().copied().collect();
+        for addr in addrs {
+            let entry = self.entry(addr);
+            if !matches!(entry.place, Place::GivenUp(_)) {
+                *entry = Entry { place: entry.place, ..Entry::new(entry.source) };
+                self.put(addr, Place::Waiting(at));
+            }
+        }
+    }
+
     /// When the next address can be dialled, after those for which
     /// [`PeerTable::next_dial`] would give one now. To be asked when that gave `None`:
     /// who has no connection to spare need not wake up for an address.

@@ -15,6 +15,8 @@ use crate::{Connection, Direction, InfoHash, PeerId, Time, Torrent};
 pub enum State {
     /// It waits for its turn to be checked.
     Waiting,
+    /// It asks peers for its metadata, of which it has only the hash.
+    FetchingMetadata,
     /// It looks for what is on the disk.
     Checking,
     /// Pieces are missing.
@@ -29,8 +31,9 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a life.
-    pub const ALL: [State; 6] = [
+    pub const ALL: [State; 7] = [
         State::Waiting,
+        State::FetchingMetadata,
         State::Checking,
         State::Downloading,
         State::Seeding,
@@ -48,6 +51,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             State::Waiting => "waiting",
+            State::FetchingMetadata => "fetching metadata",
             State::Checking => "checking",
             State::Downloading => "downloading",
             State::Seeding => "seeding",
@@ -72,8 +76,10 @@ pub struct Status {
     pub error: Option<String>,
     /// What a player may ask for.
     pub video: VideoInfo,
-    /// Pieces of the torrent (count).
+    /// Pieces of the torrent (count); 0 until its metadata is here.
     pub pieces: u32,
+    /// Bytes of content; 0 until it is known which pieces are here.
+    pub length: u64,
     /// Pieces that are here and verified (count).
     pub verified: u32,
     /// Content bytes that came in, in this session and before.
@@ -253,6 +259,7 @@ impl Status {
             error: None,
             video: VideoInfo { valid_range: 0..pieces, live: false },
             pieces,
+            length: 0,
             verified: 0,
             downloaded: 0,
             uploaded: 0,
@@ -273,6 +280,7 @@ impl Status {
         let state = if torrent.is_complete() { State::Seeding } else { State::Downloading };
         Status {
             state,
+            length: torrent.layout().total_length(),
             verified: torrent.picker().have().count(),
             downloaded: torrent.downloaded(),
             uploaded: torrent.uploaded(),
@@ -293,7 +301,7 @@ impl Status {
 
     /// Share of the pieces that is here, 0 to 1.
     pub fn progress(&self) -> f64 {
-        f64::from(self.verified) / f64::from(self.pieces)
+        f64::from(self.verified) / f64::from(self.pieces.max(1))
     }
 }
 

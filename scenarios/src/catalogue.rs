@@ -34,6 +34,7 @@ pub fn catalogue() -> &'static [Entry] {
         "late-seed",
         "crash-and-resume",
         "multi-file",
+        "magnet",
         "pex-off",
         "locality",
         "vod",

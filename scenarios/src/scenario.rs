@@ -217,6 +217,13 @@ pub struct Peers {
     /// Who watches what it streams; by default somebody does, from start to end.
     #[serde(default)]
     pub player: Player,
+    /// Give the metadata to whom asks for it (BEP 9).
+    #[serde(default = "no")]
+    pub metadata: Flag,
+    /// Start from a magnet link, with nothing but the torrent's hash and its tracker.
+    /// Somebody must give the metadata.
+    #[serde(default = "no")]
+    pub magnet: Flag,
     /// Connections at a time, beyond which it opens none itself (count); without it as
     /// many as it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -143,6 +143,8 @@ fn options(peer: &PeerPlan) -> String {
     add(peer.announce, "announce");
     add(peer.pex, "pex");
     add(peer.fast, "fast");
+    add(peer.metadata, "gives metadata");
+    add(peer.magnet, "from a magnet link");
     add(peer.locality == Locality::Subnet, "prefers its subnet");
     add(peer.locality == Locality::Parity, "prefers its parity");
     let limits = [("up", peer.upload_limit), ("down", peer.download_limit)];

@@ -31,11 +31,13 @@ fn stdout(output: &Output) -> &str {
 /// A folder with content in `source/music`, and `music.torrent` beside it.
 struct Shared {
     folder: TempDir,
+    info_hash: String,
 }
 
 impl Shared {
     fn new(create: &[&str]) -> Shared {
-        let shared = Shared { folder: tempfile::tempdir().unwrap() };
+        let folder = tempfile::tempdir().unwrap();
+        let mut shared = Shared { folder, info_hash: String::new() };
         for (number, (path, length)) in FILES.into_iter().enumerate() {
             let path = shared.path("source/music").join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -46,6 +48,7 @@ impl Shared {
         let args = ["create", content.to_str().unwrap(), "--out", &out, "--piece-length", "65536"];
         let output = reseed(&[&args[..], create].concat());
         assert_eq!(output.status.code(), Some(0), "{output:?}");
+        shared.info_hash = stdout(&output).split(':').next().unwrap().to_owned();
         shared
     }
 
@@ -147,6 +150,21 @@ fn one_process_gets_what_another_seeds_and_both_end_as_they_should() {
     assert_eq!(listing(&shared.path("source")), ["music"], "a seed writes nothing");
 }
 
+#[test]
+fn a_magnet_link_with_a_peer_in_it_is_all_that_is_needed() {
+    let shared = Shared::new(&[]);
+    let seed = shared.seed();
+    let (to, link) = (shared.text("copy"), format!("magnet:?xt=urn:btih:{}", shared.info_hash));
+    let output = reseed(&["get", &format!("{link}&x.pe={}", seed.at), "--to", &to]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stdout(&output).contains("2.93 MiB; 47 of 47 pieces came"), "{output:?}");
+    shared.assert_copied();
+    drop(seed);
+
+    let again = reseed(&["get", &link, "--to", &to, "--listen", "127.0.0.1:0"]);
+    assert!(stdout(&again).contains("were here already"), "with nobody to ask: {again:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_download_that_is_interrupted_goes_on_from_what_it_had() {
@@ -209,9 +227,13 @@ fn every_wrong_input_is_refused_with_what_is_wrong_and_touches_no_file() {
     let blocked = blocked.to_str().unwrap();
     let peer = ["--peer", "127.0.0.1:9"];
     let seed = ["seed", &torrent, "--from", &source];
+    let link = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567";
     for (args, expected) in [
         (get(&[]), "there is nobody to get music from"),
         (get(&["--peer", "127.0.0.1"]), "expected HOST:PORT"),
+        (owned(&["get", "magnet:?dn=x", "--to", &to]), "names no torrent"),
+        (owned(&["get", "magnet:?xt=urn:btih:1", "--to", &to]), "is no info-hash"),
+        (owned(&["get", link, "--to", &to]), "there is nobody to get 0123"),
         (get(&["--peer", "127.0.0.1:0"]), "is no port"),
         (get(&["--peer", "::1:80"]), "needs brackets"),
         (get(&["--peer", "no.such.host.invalid:80"]), "cannot look up no.such.host.invalid:80"),

@@ -101,6 +101,29 @@ fn status_report_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn magnet_passes_at_several_seeds_on_both_engines() {
+    passes("magnet", 1..4);
+}
+
+#[test]
+fn who_has_a_magnet_link_gets_both_pieces_of_the_metadata_of_who_gives_it() {
+    let mut transcript = Transcript::default();
+    run_at("magnet", 1, Engine::TurmoilNet, &mut transcript);
+    for number in 1..=4 {
+        for piece in 0..2 {
+            let given = format!("→ leecher-{number}  extended 2 ut_metadata data {piece}, ");
+            assert!(transcript.0.contains(&given), "{given}");
+        }
+    }
+    assert!(!transcript.0.contains("reserved → leecher-1  extended 2 ut_metadata"));
+    let passed_on = |line: &str| {
+        let (who, what) = line.split_once('→').unwrap_or_default();
+        who.contains("leecher-") && what.contains("ut_metadata data 1")
+    };
+    assert!(transcript.0.lines().any(passed_on), "who got it from a link gives it as well");
+}
+
+#[test]
 fn task_order_passes_at_several_seeds_on_both_engines() {
     passes("task-order", 1..4);
 }

@@ -153,6 +153,12 @@ pub struct PeerPlan {
     /// Who watches what it streams, if somebody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub player: Option<PlayerPlan>,
+    /// It gives the metadata to whom asks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub metadata: bool,
+    /// It starts from a magnet link, with nothing but the torrent's hash and its tracker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub magnet: bool,
     /// Connections that it opens itself at most, those opened to it counted (count);
     /// none is as many as it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -276,6 +282,8 @@ impl PeerPlan {
             locality: Locality::Anywhere,
             stream: false,
             player: None,
+            metadata: false,
+            magnet: false,
             initiate_max: None,
             app: AppPlan::default(),
             reports: None,

@@ -10,7 +10,7 @@ use reseed_client::{
     App, AppOptions, Callbacks, Disk, DownloadOptions, Env, ExitWhen, Network, SessionOptions,
     ShutdownOptions, Tasks, Wait,
 };
-use reseed_protocol::{Defects, Locality, Metainfo, Prefix, State, Status};
+use reseed_protocol::{Defects, Locality, Magnet, Metainfo, Prefix, State, Status};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) reports: Option<ReportsPlan>,
     /// What it lies about, if it does.
     pub(crate) lies: Option<Lies>,
+    /// Whether it knows no more of the shared torrent than a magnet link says.
+    pub(crate) magnet: bool,
 }
 
 impl Setup {
@@ -71,6 +73,7 @@ impl Setup {
                 pex: peer.pex,
                 fast: peer.fast,
                 announce: peer.announce,
+                metadata: peer.metadata,
                 peers: knows,
                 upload_slots: peer.upload_slots,
                 choke_round: Duration::from_millis(peer.choke_round_ms),
@@ -85,6 +88,7 @@ impl Setup {
             player: None,
             reports: peer.reports,
             lies: peer.lies.clone(),
+            magnet: peer.magnet,
         }
     }
 }
@@ -130,8 +134,12 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     let shared = DownloadOptions { monitoring: setup.reports.map(watched), ..setup.download };
     let mut downloads = Vec::new();
     for (number, torrent) in setup.torrents.into_iter().enumerate() {
-        let options = if number == 0 { &shared } else { &private };
-        downloads.push(app.add(torrent, options.clone()).expect("each is there once"));
+        let options = if number == 0 { shared.clone() } else { private.clone() };
+        let download = match number == 0 && setup.magnet {
+            true => app.add_magnet(link(&torrent), options),
+            false => app.add(torrent, options),
+        };
+        downloads.push(download.expect("each is there once"));
     }
     if let Some(takes) = setup.callback {
         let callback = callback(env.clone(), callbacks.clone(), takes);
@@ -157,6 +165,17 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     for download in downloads {
         let ended = download.status().error.map_or(Ok(()), Err);
         env.absorb(|| format!("downloading {}", download.info_hash()), ended);
+    }
+}
+
+/// What a magnet link says of `torrent`.
+fn link(torrent: &Metainfo) -> Magnet {
+    Magnet {
+        info_hash: torrent.info_hash,
+        name: None,
+        trackers: torrent.trackers().concat(),
+        peers: Vec::new(),
+        select_only: Vec::new(),
     }
 }
 

@@ -6,7 +6,8 @@ use reseed_client::{Activity, Report};
 use reseed_protocol::{
     Connection, ConnectionId, Torrent,
     extension::{
-        Extension, ExtensionHandshake, HashPiece, give_to_get::ForwardReport, pex::PexMessage,
+        Extension, ExtensionHandshake, HashPiece, MetadataMessage, give_to_get::ForwardReport,
+        pex::PexMessage,
     },
     torrent::{Event, Frame},
     wire::Message,
@@ -41,6 +42,14 @@ pub(crate) fn frame(frame: &Frame) -> String {
                 ForwardReport::decode(payload).map(|it| format!("extended {id} {name} {it}"));
             told.unwrap_or(message.to_string())
         }
+        Frame::Message(message @ Message::Extended { id, payload })
+            if *id == Extension::Metadata.local_id() =>
+        {
+            match MetadataMessage::decode(payload) {
+                Ok(Some(it)) => format!("extended {id} {} {it}", Extension::Metadata.name()),
+                _ => message.to_string(),
+            }
+        }
         Frame::Message(message @ Message::Extended { id, payload }) => {
             match PexMessage::decode(payload) {
                 Ok(pex) => {
@@ -63,6 +72,9 @@ fn extension_handshake(payload: &[u8]) -> String {
     };
     let m: Vec<String> = handshake.m.iter().map(|(name, id)| format!("{name}={id}")).collect();
     let mut words = format!("extended 0 handshake m={{{}}}", m.join(" "));
+    if let Some(size) = handshake.metadata_size {
+        words += &format!(" metadata_size={size}");
+    }
     if let Some(port) = handshake.port {
         words += &format!(" p={port}");
     }

@@ -33,6 +33,9 @@ pub struct ExtensionHandshake {
 }
 
 impl ExtensionHandshake {
+    /// What we call ourselves in `v`.
+    pub const VERSION: &str = concat!("reseed ", env!("CARGO_PKG_VERSION"));
+
     /// The payload to send: canonical bencode.
     pub fn encode(&self) -> Bytes {
         self.write().expect("keys are written in their order").into()

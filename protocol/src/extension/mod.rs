@@ -10,6 +10,7 @@ pub mod closed_swarm;
 pub mod give_to_get;
 mod handshake;
 mod hash_piece;
+mod metadata;
 pub mod pex;
 mod registry;
 
@@ -17,6 +18,7 @@ use bendy::decoding::{Decoder, DictDecoder};
 
 pub use handshake::ExtensionHandshake;
 pub use hash_piece::HashPiece;
+pub use metadata::{METADATA_LENGTH_MAX, METADATA_PIECE_LENGTH, MetadataMessage, metadata_span};
 pub use registry::{Extension, NotTaken, Registry};
 
 /// Why the payload of an extended message cannot be used.
@@ -45,6 +47,14 @@ pub enum ExtensionError {
         got: usize,
         /// Bytes that would have been read.
         most: usize,
+    },
+    /// A field that must be there is not, or makes no sense.
+    #[error("{what} without a usable `{field}`")]
+    Missing {
+        /// The message that was read.
+        what: &'static str,
+        /// Key in the message.
+        field: &'static str,
     },
     /// A field that is not a byte string.
     #[error("peer exchange with a field `{field}` that is no byte string")]

@@ -19,12 +19,19 @@ pub enum Extension {
     /// Give-to-get, `Tr_G2G_v2`, among those who play a download while it comes in.
     /// NextShare.
     GiveToGet,
+    /// Metadata exchange, `ut_metadata`. BEP 9. Not for a private torrent: BEP 27.
+    Metadata,
 }
 
 impl Extension {
     /// Every one.
-    pub const ALL: &[Extension] =
-        &[Extension::HashPiece, Extension::Pex, Extension::ClosedSwarm, Extension::GiveToGet];
+    pub const ALL: &[Extension] = &[
+        Extension::HashPiece,
+        Extension::Pex,
+        Extension::ClosedSwarm,
+        Extension::GiveToGet,
+        Extension::Metadata,
+    ];
 
     /// Its name in `m`.
     pub fn name(self) -> &'static str {
@@ -33,6 +40,7 @@ impl Extension {
             Extension::Pex => "ut_pex",
             Extension::ClosedSwarm => "NS_CS",
             Extension::GiveToGet => "Tr_G2G_v2",
+            Extension::Metadata => "ut_metadata",
         }
     }
 
@@ -44,6 +52,7 @@ impl Extension {
             Extension::Pex => 1,
             Extension::ClosedSwarm => 227,
             Extension::GiveToGet => 235,
+            Extension::Metadata => 2,
         }
     }
 }

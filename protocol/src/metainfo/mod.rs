@@ -13,7 +13,7 @@ pub use create::{Content, Draft};
 pub use error::{CreateError, MetainfoError};
 pub use info::{File, FileSpan, Info};
 
-use crate::InfoHash;
+use crate::{InfoHash, Magnet};
 
 /// A .torrent file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,30 @@ pub struct Metainfo {
     pub comment: Option<String>,
     /// The program that made it; bytes that are not UTF-8 are replaced.
     pub created_by: Option<String>,
+}
+
+impl Metainfo {
+    /// What a peer with no more than a magnet link makes of the metadata that others
+    /// gave it: `metadata` is the raw info dictionary. BEP 9.
+    pub fn from_metadata(magnet: &Magnet, metadata: &[u8]) -> Result<Metainfo, MetainfoError> {
+        Ok(Metainfo {
+            info_hash: Info::hash(metadata),
+            announce: magnet.trackers.first().cloned(),
+            announce_list: magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+            info: Info::from_bytes(metadata)?,
+            comment: None,
+            created_by: None,
+        })
+    }
+
+    /// The URLs of its trackers, by tier; `announce` counts only if there are no tiers.
+    /// BEP 12.
+    pub fn trackers(&self) -> Vec<Vec<String>> {
+        match self.announce_list.is_empty() {
+            true => self.announce.iter().map(|url| vec![url.clone()]).collect(),
+            false => self.announce_list.clone(),
+        }
+    }
 }
 
 #[cfg(test)]

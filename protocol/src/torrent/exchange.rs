@@ -20,9 +20,6 @@ use crate::{
 /// The extended message that is the extension handshake. BEP 10.
 const EXTENSION_HANDSHAKE: u8 = 0;
 
-/// What we call ourselves in `v`. BEP 10.
-const VERSION: &str = concat!("reseed ", env!("CARGO_PKG_VERSION"));
-
 impl Torrent {
     /// Whether this connection takes part in peer exchange. BEP 11, BEP 27.
     fn exchanges(&self, connection: &Connection) -> bool {
@@ -43,6 +40,7 @@ impl Torrent {
                 self.is_closed() || self.config.defects.has(Defect::ClosedSwarmInOpenSwarm)
             }
             Extension::GiveToGet => self.config.stream.is_some(),
+            Extension::Metadata => self.metadata.is_some(),
         };
         Extension::ALL.iter().copied().filter(offers).collect()
     }
@@ -57,8 +55,9 @@ impl Torrent {
         }
         let handshake = ExtensionHandshake {
             m: connection.registry.handshake_m(),
+            metadata_size: self.metadata_size(),
             port: Some(self.config.port),
-            version: Some(VERSION.to_owned()),
+            version: Some(ExtensionHandshake::VERSION.to_owned()),
             reqq: Some(self.config.request_queue_max),
             ..ExtensionHandshake::default()
         };
@@ -116,13 +115,14 @@ impl Torrent {
                 Ok(()) => Ok(()),
                 Err(error) => self.ignore(id, &error),
             },
+            Some(Extension::Metadata) => self.metadata_message(id, payload, now),
             // BEP 10: an id that we never offered is to be ignored.
             None => Ok(()),
         }
     }
 
     /// Passes over a message that makes no sense, and says so.
-    fn ignore(
+    pub(super) fn ignore(
         &mut self,
         connection: ConnectionId,
         error: &ExtensionError,

@@ -345,6 +345,12 @@ pub enum CloseReason {
     /// It has not proven access to a closed swarm, and has nothing that we want.
     #[error("no access, and nothing to give")]
     NoAccess,
+    /// It does not give the metadata. BEP 9.
+    #[error("no metadata to be had")]
+    NoMetadata,
+    /// The metadata is here, and the torrent begins. BEP 9.
+    #[error("metadata complete")]
+    MetadataHere,
     /// It shares another torrent than this one.
     #[error("other torrent")]
     OtherTorrent,

@@ -12,6 +12,7 @@
 //! - `play`: what is played while it comes in, and the check that it comes in time
 //! - `forward`: give-to-get
 //! - `exchange`: extension handshakes, peer exchange, tracker
+//! - `metadata`: the metadata, for who has only its hash
 //! - `timers`: what is due when
 //! - `turns`: whose turn it is to be sent a block
 
@@ -20,6 +21,7 @@ use std::{
     net::SocketAddr,
 };
 
+use bytes::Bytes;
 use rand::Rng;
 
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
     Picker, PickerOptions, Source, Time, Transporter,
     connection::{Connection, Direction, Phase},
     extension::{Registry, closed_swarm::PublicKey},
+    metadata_fetch::Handover,
     tracker::Announcer,
     wire::{self, Message},
 };
@@ -39,6 +42,7 @@ mod exchange;
 mod fetch;
 mod forward;
 mod io;
+mod metadata;
 mod play;
 mod serve;
 mod timers;
@@ -68,6 +72,8 @@ pub struct Torrent {
     torrent_keys: Vec<PublicKey>,
     /// The connection that was made last, for [`Defect::HandshakeReleasesLastPeer`].
     last_connected: Option<ConnectionId>,
+    /// The info dictionary, if it is given away. BEP 9.
+    metadata: Option<Bytes>,
     picker: Picker,
     choker: Choker,
     turns: Turns,
@@ -148,6 +154,7 @@ impl Torrent {
             hashes: start.hashes,
             torrent_keys: start.torrent_keys,
             last_connected: None,
+            metadata: None,
             announcer: start.announce.then(|| Announcer::new(now)),
             key: rng.next_u32(),
             tracker_id: None,
@@ -175,6 +182,15 @@ impl Torrent {
         };
         torrent.start_streaming(now);
         torrent
+    }
+
+    /// Goes on from the fetch of its metadata: the same peer in the eyes of its tracker,
+    /// with numbers for connections that none had before. To be called before anything
+    /// else.
+    #[must_use]
+    pub fn after(self, before: Handover) -> Torrent {
+        let Handover { next_connection, peers, announcer, key, tracker_id } = before;
+        Torrent { next_connection, peers, announcer, key, tracker_id, ..self }
     }
 
     /// Takes in something that happened at `now`.

@@ -1,13 +1,15 @@
-//! The HTTP tracker: what is announced, what it answers, and when. BEP 3, 7, 23.
+//! The HTTP tracker: what is announced, what it answers, and when. BEP 3, 7, 12, 23.
 //!
-//! [`Announcer`] decides when to announce what, [`AnnounceRequest`] and
+//! [`Announcer`] decides when to announce what, [`Trackers`] to whom, [`AnnounceRequest`] and
 //! [`AnnounceResponse`] are the codec. Both ends of the codec are here, since the
 //! simulated tracker answers with it.
 
 mod announcer;
 mod request;
 mod response;
+mod tiers;
 
 pub use announcer::{Announce, Announcer};
 pub use request::{AnnounceRequest, Event, RequestError};
 pub use response::{AnnounceError, AnnounceResponse};
+pub use tiers::Trackers;

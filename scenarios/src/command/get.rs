@@ -12,7 +12,7 @@ use reseed_client::State;
 
 use super::{
     Status, Stop,
-    peer::{Endpoint, Options, Peer, Role, Whole, has_room, read_torrent, resolve},
+    peer::{Endpoint, Options, Peer, Role, Subject, Whole, has_room, resolve},
 };
 
 /// Downloads a torrent over the real network
@@ -25,8 +25,8 @@ use super::{
 #[derive(clap::Args)]
 pub struct Args {
     /// What to download
-    #[arg(value_name = "FILE.torrent")]
-    torrent: PathBuf,
+    #[arg(value_name = "FILE.torrent|MAGNET")]
+    torrent: String,
     /// The folder to put it in; made if it is not there
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
@@ -42,32 +42,36 @@ pub struct Args {
 
 /// Downloads what was asked for.
 pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
-    let metainfo = read_torrent(&args.torrent)?;
-    let options = &args.options;
-    let tracker = metainfo.announce.is_some() && !options.no_tracker;
-    if !tracker && options.peers.is_empty() && args.listen.is_none() {
+    let subject = Subject::read(&args.torrent)?;
+    let (options, mut named) = (&args.options, args.options.peers.clone());
+    if let Subject::Magnet(magnet) = &subject {
+        // One that makes no sense is the link's mistake, and not the user's.
+        named.extend(magnet.peers.iter().filter_map(|peer| Endpoint::parse_peer(peer).ok()));
+    }
+    let tracker = subject.has_tracker() && !options.no_tracker;
+    if !tracker && named.is_empty() && args.listen.is_none() {
         return Err(miette!(
             help = "name a peer with --peer HOST:PORT, or let peers come with --listen HOST:PORT",
             "there is nobody to get {} from: no tracker is asked, and no peer is named",
-            metainfo.info.name()
+            subject.name()
         )
         .into());
     }
-    let peers = resolve(&options.peers)?;
+    let peers = resolve(&named)?;
     let any = "0.0.0.0:0".parse().expect("it is host and port");
     let listen = resolve(&[args.listen.clone().unwrap_or(any)])?[0];
-    has_room(&metainfo, &args.to)?;
+    if let Subject::Torrent(metainfo) = &subject {
+        has_room(metainfo, &args.to)?;
+    }
     let role = Role::Leecher { stay: Duration::from_secs(args.stay) };
-    let total = metainfo.info.layout().total_length();
-    let pieces = metainfo.info.layout().pieces();
-    let peer = Peer { metainfo, folder: &args.to, listen, peers, options, role };
-    let status = peer.run(bars, |whole| tell(&whole, pieces, total))?;
+    let peer = Peer { subject, folder: &args.to, listen, peers, options, role };
+    let status = peer.run(bars, |whole| tell(&whole))?;
     if let (State::Failed, Some(error)) = (status.state, &status.error) {
         eprintln!("reseed: the download failed: {error}");
         return Ok(Status::Fail);
     }
-    if status.verified < pieces {
-        let verified = status.verified;
+    let (verified, pieces) = (status.verified, status.pieces);
+    if pieces == 0 || verified < pieces {
         let mut out = io::stdout();
         writeln!(out, "interrupted with {verified} of {pieces} pieces; the same command goes on")?;
         return Ok(Status::Unknown);
@@ -75,7 +79,8 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
     Ok(Status::Pass)
 }
 
-fn tell(whole: &Whole, pieces: u32, total: u64) -> io::Result<()> {
+fn tell(whole: &Whole) -> io::Result<()> {
+    let (pieces, total) = (whole.status.pieces, whole.status.length);
     let (all, came) = (HumanBytes(total), pieces - whole.found);
     let mut out = io::stdout().lock();
     if came == 0 {

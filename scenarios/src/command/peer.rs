@@ -20,7 +20,7 @@ use reseed_client::{
     App, AppOptions, Disk, DownloadOptions, Env, ExitWhen, FileDisk, Monitoring, Network,
     SessionOptions, ShutdownOptions, State, Status, Tasks, TokioEnv, TokioNetwork,
 };
-use reseed_protocol::{Defects, Metainfo};
+use reseed_protocol::{Defects, Magnet, Metainfo};
 use tokio::{sync::mpsc, task::LocalSet};
 
 use super::{Stop, folder::cannot_write};
@@ -52,7 +52,7 @@ pub struct Options {
 
 /// What a peer is to do.
 pub struct Peer<'a> {
-    pub metainfo: Metainfo,
+    pub subject: Subject,
     /// Where the content is, or is to be.
     pub folder: &'a Path,
     pub listen: SocketAddr,
@@ -60,6 +60,12 @@ pub struct Peer<'a> {
     pub peers: Vec<SocketAddr>,
     pub options: &'a Options,
     pub role: Role,
+}
+
+/// What is to be shared.
+pub enum Subject {
+    Torrent(Metainfo),
+    Magnet(Magnet),
 }
 
 /// What it does with its torrent.
@@ -79,6 +85,8 @@ pub struct Whole {
     pub found: u32,
     /// From when it knew that, to when the last piece came.
     pub took: Duration,
+    /// How the download stands.
+    pub status: Status,
 }
 
 impl Peer<'_> {
@@ -110,7 +118,7 @@ impl Peer<'_> {
         let (interrupt, interrupts) = mpsc::unbounded_channel();
         interrupts::forward(&tasks, &env, interrupt.clone())
             .map_err(|error| miette!("cannot wait for signals: {error}"))?;
-        let display = Rc::new(Display::new(bars, &self.metainfo.info));
+        let display = Rc::new(Display::new(bars, &self.subject.name()));
         let monitoring = Monitoring {
             callbacks: app.callbacks(),
             interval: Display::INTERVAL,
@@ -119,20 +127,26 @@ impl Peer<'_> {
         let download = DownloadOptions {
             pex: !self.options.no_pex,
             announce: !self.options.no_tracker,
+            metadata: true,
             seed_only: self.role == Role::Seed,
             peers: self.peers,
             monitoring: Some(monitoring),
             ..DownloadOptions::default()
         };
-        let download = app.add(self.metainfo, download).expect("it is the only one");
+        let download = match self.subject {
+            Subject::Torrent(metainfo) => app.add(metainfo, download),
+            Subject::Magnet(magnet) => app.add_magnet(magnet, download),
+        };
+        let download = download.expect("it is the only one");
         let watched = async {
-            let known = |status: &Status| !matches!(status.state, State::Waiting | State::Checking);
+            let known = |status: &Status| status.state >= State::Downloading;
             let found = download.wait_for(known).await.verified;
             let begun = env.now();
             let all = |status: &Status| status.state == State::Seeding || status.state.is_over();
-            let told = match download.wait_for(all).await.state {
+            let status = download.wait_for(all).await;
+            let told = match status.state {
                 State::Seeding => {
-                    let whole = Whole { at, found, took: env.now() - begun };
+                    let whole = Whole { at, found, took: env.now() - begun, status };
                     bars.suspend(|| told(whole))
                 }
                 _ => Ok(()),
@@ -170,6 +184,33 @@ impl Peer<'_> {
                 checkpoint: self.role != Role::Seed,
                 ..ShutdownOptions::default()
             },
+        }
+    }
+}
+
+impl Subject {
+    /// Reads a magnet link, or the .torrent file at that path.
+    pub fn read(text: &str) -> miette::Result<Subject> {
+        if !text.starts_with("magnet:") {
+            return read_torrent(Path::new(text)).map(Subject::Torrent);
+        }
+        text.parse().map(Subject::Magnet).map_err(|error| miette!("{error}"))
+    }
+
+    /// What to call it.
+    pub fn name(&self) -> String {
+        match self {
+            Subject::Torrent(metainfo) => metainfo.info.name().to_owned(),
+            Subject::Magnet(Magnet { name: Some(name), .. }) => name.clone(),
+            Subject::Magnet(magnet) => magnet.info_hash.to_string(),
+        }
+    }
+
+    /// Whether it names a tracker.
+    pub fn has_tracker(&self) -> bool {
+        match self {
+            Subject::Torrent(metainfo) => !metainfo.trackers().is_empty(),
+            Subject::Magnet(magnet) => !magnet.trackers.is_empty(),
         }
     }
 }

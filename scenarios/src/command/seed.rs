@@ -11,7 +11,7 @@ use reseed_client::State;
 
 use super::{
     Status, Stop,
-    peer::{Endpoint, Options, Peer, Role, has_room, read_torrent, resolve},
+    peer::{Endpoint, Options, Peer, Role, Subject, has_room, read_torrent, resolve},
 };
 
 /// Shares a torrent's content over the real network
@@ -45,11 +45,12 @@ pub fn seed(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
     let options = &args.options;
     let peers = resolve(&options.peers)?;
     let listen = resolve(std::slice::from_ref(&args.listen))?[0];
-    let (name, total) = (metainfo.info.name().to_owned(), metainfo.info.layout().total_length());
-    let peer = Peer { metainfo, folder: &args.from, listen, peers, options, role: Role::Seed };
+    let subject = Subject::Torrent(metainfo);
+    let name = subject.name();
+    let peer = Peer { subject, folder: &args.from, listen, peers, options, role: Role::Seed };
     let status = peer.run(bars, |whole| {
         let mut out = io::stdout().lock();
-        writeln!(out, "seeding {name}, {}, at {}", HumanBytes(total), whole.at)?;
+        writeln!(out, "seeding {name}, {}, at {}", HumanBytes(whole.status.length), whole.at)?;
         out.flush()
     })?;
     if let (State::Failed, Some(error)) = (status.state, &status.error) {

@@ -210,6 +210,8 @@ impl Drafting<'_> {
             pex: dice.flag(peer.pex, &at("pex")),
             fast: dice.flag(peer.fast, &at("fast")),
             announce,
+            metadata: dice.flag(peer.metadata, &at("metadata")),
+            magnet: dice.flag(peer.magnet, &at("magnet")),
             knows: self.knows(peer, name)?,
             upload_slots: dice.number(peer.upload_slots, &at("upload_slots")) as usize,
             upload_limit: dice.some_if(peer.upload_limit, RATE, at("upload_limit"))?,

@@ -5,15 +5,12 @@ use std::{
 };
 
 use futures_util::future::LocalBoxFuture;
-use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use reseed_client::{Report, ReportError, Reporter};
-use reseed_protocol::Info;
 
 /// How far a download is, on standard error: a bar on a terminal, elsewhere a line now
 /// and then.
 pub struct Display {
-    /// Bytes of content.
-    total: u64,
     bar: Option<ProgressBar>,
     /// The state that the last line told, and when that was.
     told: RefCell<Option<(String, u64)>>,
@@ -26,16 +23,15 @@ impl Display {
     /// How often there is a line, where there is no bar (milliseconds).
     const LINE_EACH_MS: u64 = 10_000;
 
-    /// Shows the progress of `info`'s content among `bars`.
-    pub fn new(bars: &MultiProgress, info: &Info) -> Display {
-        let total = info.layout().total_length();
+    /// Shows the progress of what is called `name` among `bars`.
+    pub fn new(bars: &MultiProgress, name: &str) -> Display {
         let bar = io::stderr().is_terminal().then(|| {
-            let style = "{prefix} {wide_bar} {percent:>3} % of {total_bytes}  {msg}";
+            let style = "{prefix} {wide_bar} {pos}/{len} pieces, {eta} left  {msg}";
             let style = ProgressStyle::with_template(style).expect("the template is well-formed");
-            let bar = ProgressBar::new(total).with_style(style);
-            bars.add(bar.with_prefix(info.name().to_owned()))
+            let bar = ProgressBar::new(0).with_style(style);
+            bars.add(bar.with_prefix(name.to_owned()))
         });
-        Display { total, bar, told: RefCell::default() }
+        Display { bar, told: RefCell::default() }
     }
 
     /// Takes it off the screen.
@@ -50,18 +46,11 @@ impl Display {
         let (down, up) = (report.number("download_rate")?, report.number("upload_rate")?);
         let peers = report.attribute("peers")?.as_array().map_or(0, Vec::len);
         let state = report.text("state")?;
-        let here = (self.total as f64 * verified as f64 / pieces as f64) as u64;
-        let left = match down {
-            0 => String::new(),
-            _ if verified == pieces => String::new(),
-            down => {
-                format!(", {} left", HumanDuration(Duration::from_secs((self.total - here) / down)))
-            }
-        };
         let (down, up) = (HumanBytes(down), HumanBytes(up));
-        let figures = format!("{state}, {down}/s down, {up}/s up, {peers} peers{left}");
+        let figures = format!("{state}, {down}/s down, {up}/s up, {peers} peers");
         if let Some(bar) = &self.bar {
-            bar.set_position(here);
+            bar.set_length(pieces);
+            bar.set_position(verified);
             bar.set_message(figures);
             return Ok(());
         }
