@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::LocalBoxFuture;
 use reseed_protocol::{Defect, Defects, InfoHash, Magnet, metainfo::Metainfo};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
-    Callbacks, Disk, Download, DownloadOptions, Env, ExitWhen, Network, Session, SessionError,
-    SessionOptions, ShutdownOptions, Tasks, Uptime, Wait, Waiting, WaitsForItself, download::name,
-    race,
+    Callbacks, Disk, Download, DownloadOptions, Env, ExitWhen, Network, Report, ReportError,
+    Reporter, Session, SessionError, SessionOptions, ShutdownOptions, State, Tasks, Uptime, Wait,
+    Waiting, WaitsForItself, download::name, race,
 };
 
 /// What decides over a client's end is called in evidence.
@@ -43,13 +44,15 @@ pub struct App<N: Network, E, D> {
     env: E,
     session: Rc<Session<N, E, D>>,
     downloads: Vec<Download<N::Stream>>,
+    /// Downloads that nobody else is told of.
+    unwatched: Vec<Download<N::Stream>>,
     exit: Exit,
     /// Ends when all has been played, if there is a player.
     player: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    exit_when: Option<ExitWhen>,
+    /// Decides when it exits, if it does by itself.
+    handler: Option<Rc<Handler<N, E, D>>>,
     poll_interval: Duration,
     shutdown: ShutdownOptions,
-    defects: Defects,
 }
 
 /// The wish to exit. Anybody may utter it, a callback as well: it takes no time, and
@@ -70,26 +73,49 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
     ) -> Result<Self, SessionError> {
         let defects = options.session.defects;
         let session = Session::start(network, env.clone(), disk, options.session).await?;
+        let (session, exit) = (Rc::new(session), Exit::default());
+        let handler = options.exit_when.map(|exit_when| Handler {
+            env: env.clone(),
+            session: Rc::downgrade(&session),
+            callbacks: session.callbacks(),
+            exit: exit.clone(),
+            shutdown: options.shutdown,
+            uptime: RefCell::new(Uptime::new(exit_when, defects)),
+            waiting: RefCell::default(),
+            defects,
+        });
         Ok(App {
             env,
-            session: Rc::new(session),
+            session,
             downloads: Vec::new(),
-            exit: Exit::default(),
+            unwatched: Vec::new(),
+            exit,
             player: None,
-            exit_when: options.exit_when,
+            handler: handler.map(Rc::new),
             poll_interval: options.poll_interval,
             shutdown: options.shutdown,
-            defects,
         })
     }
 
-    /// Starts to download a torrent, or to seed it; see [`Session::add`].
+    /// Starts to download a torrent, or to seed it; see [`Session::add`]. A client that
+    /// exits by itself learns how a download stands as others do who watch it, and after
+    /// them, if there are any; else it looks for itself.
     pub fn add(
         &mut self,
         metainfo: Metainfo,
-        options: DownloadOptions,
+        mut options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
+        let watched = options.monitoring.is_some();
+        if let (Some(handler), Some(monitoring)) = (&self.handler, &mut options.monitoring) {
+            monitoring.reporters.push(handler.clone());
+        }
         let download = self.session.add(metainfo, options)?;
+        if let Some(handler) = &self.handler {
+            handler.uptime.borrow_mut().expect(download.info_hash());
+        }
+        if !watched {
+            self.unwatched.push(download.clone());
+        }
         self.downloads.push(download.clone());
         Ok(download)
     }
@@ -127,7 +153,7 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
         let tasks = Tasks::new();
         if !self.downloads.is_empty() {
             self.watch(&tasks);
-            let (on, to) = match self.exit_when {
+            let (on, to) = match self.handler {
                 Some(_) => (UPTIME, "ask for the exit"),
                 None => ("user", "interrupt it"),
             };
@@ -159,23 +185,12 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
         }
     }
 
-    /// Has the downloads' states told to the uptime handler, and the content played.
+    /// Has the uptime handler told how downloads stand that nobody else is told of, and
+    /// the content played.
     fn watch(&mut self, tasks: &Tasks) {
-        let Some(exit_when) = self.exit_when else { return };
-        let downloads = self.downloads.iter().map(Download::info_hash);
-        let uptime = Uptime::new(exit_when, downloads, self.defects);
-        let handler = Rc::new(Handler {
-            env: self.env.clone(),
-            session: Rc::downgrade(&self.session),
-            callbacks: self.callbacks(),
-            exit: self.exit.clone(),
-            shutdown: self.shutdown,
-            uptime: RefCell::new(uptime),
-            waiting: RefCell::default(),
-            defects: self.defects,
-        });
+        let Some(handler) = self.handler.clone() else { return };
         handler.tell_what_is_awaited();
-        for download in &self.downloads {
+        for download in &self.unwatched {
             let poll = handler.clone().poll(download.clone(), self.poll_interval);
             tasks.spawn(&self.env, &format!("poll of {}", name(download.info_hash())), poll);
         }
@@ -209,8 +224,8 @@ impl Exit {
 /// A download, and what it is to do.
 type Awaited = (Option<InfoHash>, &'static str);
 
-/// Looks at the downloads from time to time, in callbacks, and wishes to exit when
-/// the policy says so.
+/// Learns in callbacks how the downloads stand, and wishes to exit when the policy says
+/// so.
 struct Handler<N: Network, E, D> {
     env: E,
     /// Not kept alive by its own callbacks.
@@ -235,10 +250,7 @@ impl<N: Network, E: Env, D: Disk> Handler<N, E, D> {
             let (done, ended) = oneshot::channel();
             let handler = self.clone();
             let callback = async move {
-                let now = handler.env.now();
-                handler.uptime.borrow_mut().observe(info_hash, state, now);
-                handler.tell_what_is_awaited();
-                handler.exit_if_over().await;
+                handler.observe(info_hash, state).await;
                 let _ = done.send(());
             };
             let taken = self.callbacks.submit(&title, callback);
@@ -247,6 +259,12 @@ impl<N: Network, E: Env, D: Disk> Handler<N, E, D> {
             }
             self.env.sleep_until(self.env.now() + interval).await;
         }
+    }
+
+    async fn observe(&self, info_hash: InfoHash, state: State) {
+        self.uptime.borrow_mut().observe(info_hash, state, self.env.now());
+        self.tell_what_is_awaited();
+        self.exit_if_over().await;
     }
 
     async fn exit_if_over(&self) {
@@ -281,5 +299,18 @@ impl<N: Network, E: Env, D: Disk> Handler<N, E, D> {
             let waiting = self.env.waiting(Wait { who: UPTIME, on: &on, to });
             self.waiting.replace(Some((awaited, waiting)));
         }
+    }
+}
+
+impl<N: Network, E: Env, D: Disk> Reporter for Handler<N, E, D> {
+    fn name(&self) -> &str {
+        UPTIME
+    }
+
+    fn report<'a>(&'a self, report: &'a Report) -> LocalBoxFuture<'a, Result<(), ReportError>> {
+        Box::pin(async move {
+            self.observe(report.info_hash(), report.state()).await;
+            Ok(())
+        })
     }
 }

@@ -30,17 +30,16 @@ pub struct Uptime {
 }
 
 impl Uptime {
-    /// Watches `downloads`.
-    pub fn new(
-        exit_when: ExitWhen,
-        downloads: impl IntoIterator<Item = InfoHash>,
-        defects: Defects,
-    ) -> Uptime {
-        let mut finished = BTreeMap::new();
-        if !defects.has(Defect::UptimeMissesFinished) {
-            finished.extend(downloads.into_iter().map(|info_hash| (info_hash, None)));
+    /// Knows of no download yet.
+    pub fn new(exit_when: ExitWhen, defects: Defects) -> Uptime {
+        Uptime { exit_when, finished: BTreeMap::new(), played: false, defects }
+    }
+
+    /// There is a download to be waited for.
+    pub fn expect(&mut self, info_hash: InfoHash) {
+        if !self.defects.has(Defect::UptimeMissesFinished) {
+            self.finished.insert(info_hash, None);
         }
-        Uptime { exit_when, finished, played: false, defects }
     }
 
     /// A download was seen in `state`.
@@ -99,7 +98,9 @@ mod tests {
     }
 
     fn uptime(exit_when: ExitWhen) -> Uptime {
-        Uptime::new(exit_when, [A, B], Defects::NONE)
+        let mut uptime = Uptime::new(exit_when, Defects::NONE);
+        [A, B].map(|download| uptime.expect(download));
+        uptime
     }
 
     #[test]
@@ -157,7 +158,8 @@ mod tests {
     #[test]
     fn with_the_defect_who_was_not_seen_downloading_is_never_known() {
         let defects = Defects::NONE.with(Defect::UptimeMissesFinished);
-        let mut uptime = Uptime::new(ExitWhen::AllFinished, [A], defects);
+        let mut uptime = Uptime::new(ExitWhen::AllFinished, defects);
+        uptime.expect(A);
         uptime.observe(A, State::Checking, at(0));
         uptime.observe(A, State::Seeding, at(5));
         assert!(!uptime.is_over(at(1000)));

@@ -49,6 +49,7 @@ pub fn catalogue() -> &'static [Entry] {
         "parallel-handshakes",
         "corrupt-blocks",
         "status-report",
+        "vod-stats-default",
         "task-order",
         "stopped-task",
         "wild",

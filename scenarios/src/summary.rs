@@ -9,7 +9,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use reseed_protocol::Layout;
 use reseed_sim::{
     Plan,
-    plan::{Action, AppPlan, EventPlan, Exit, Has, LinkPlan, Locality, PeerPlan, When},
+    plan::{
+        Action, AppPlan, CertificatePlan, EventPlan, Exit, Has, Lies, LinkPlan, Locality, PeerPlan,
+        When,
+    },
 };
 
 /// Peers that are shown one by one (count); of more there is only the number.
@@ -38,7 +41,7 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
         writeln!(out, "  twin     the same with {option} switched at {peers}")?;
     }
     writeln!(out)?;
-    writeln!(out, "{}", indent(&peers(&plan.peers[..plan.peers.len().min(PEERS_SHOWN)])))?;
+    writeln!(out, "{}", indent(&peers(plan)))?;
     if plan.peers.len() > PEERS_SHOWN {
         writeln!(out, "  … and {} more", plan.peers.len() - PEERS_SHOWN)?;
     }
@@ -61,18 +64,20 @@ fn torrent(plan: &Plan) -> String {
     };
     let private = if torrent.private { ", private" } else { "" };
     let merkle = if torrent.merkle { ", Merkle" } else { "" };
+    let closed = if torrent.closed { ", closed swarm" } else { "" };
+    let bitrate = torrent.bitrate.map_or(String::new(), |rate| format!(", {rate} B/s"));
     format!(
-        "{}: {}{files}, {pieces} × {}{private}{merkle}",
+        "{}: {}{files}, {pieces} × {}{private}{merkle}{closed}{bitrate}",
         torrent.name,
         bytes(length),
         bytes(torrent.piece_length.into())
     )
 }
 
-fn peers(peers: &[PeerPlan]) -> String {
+fn peers(plan: &Plan) -> String {
     let mut table = plain_table();
     table.set_header(["peer", "address", "joins", "has", "link", "knows", "options"]);
-    for peer in peers {
+    for peer in plan.peers.iter().take(PEERS_SHOWN) {
         table.add_row([
             peer.name.clone(),
             address(peer),
@@ -80,7 +85,7 @@ fn peers(peers: &[PeerPlan]) -> String {
             has(&peer.has),
             link(peer.link),
             knows(&peer.knows),
-            options(peer),
+            options(peer, plan.torrent.closed),
         ]);
     }
     table.column_mut(2).expect("there are seven").set_cell_alignment(CellAlignment::Right);
@@ -133,7 +138,7 @@ fn knows(known: &[String]) -> String {
     }
 }
 
-fn options(peer: &PeerPlan) -> String {
+fn options(peer: &PeerPlan, closed: bool) -> String {
     let mut options = vec![format!("{} slots", peer.upload_slots)];
     let mut add = |there: bool, option: &str| {
         if there {
@@ -156,12 +161,38 @@ fn options(peer: &PeerPlan) -> String {
     if let Some(most) = peer.initiate_max {
         options.push(format!("dials up to {most}"));
     }
+    if peer.stream {
+        options.push("streams".to_owned());
+    }
+    if let Some(player) = &peer.player {
+        options.push(format!("plays from byte {} on", player.from));
+    }
     options.extend(app(&peer.app));
     if let Some(reports) = peer.reports {
         let server = if reports.server { " to a server" } else { "" };
         options.push(format!("reports{server} every {}", seconds(reports.interval_ms)));
     }
+    if closed {
+        options.push(certificate(peer.certificate));
+    }
+    match &peer.lies {
+        None => {}
+        Some(Lies::Blocks(share)) => options.push(format!("forges {share} of its blocks")),
+        Some(Lies::Pieces(pieces)) => options.push(format!("forges {} pieces", pieces.len())),
+    }
     options.join(", ")
+}
+
+fn certificate(certificate: CertificatePlan) -> String {
+    match certificate {
+        CertificatePlan::Valid => "a valid certificate".to_owned(),
+        CertificatePlan::ExpiresMs(at) => format!("a certificate that expires at {}", seconds(at)),
+        CertificatePlan::None => "no certificate".to_owned(),
+        CertificatePlan::Expired => "an expired certificate".to_owned(),
+        CertificatePlan::Forged => "a forged certificate".to_owned(),
+        CertificatePlan::SelfMade => "a certificate of its own making".to_owned(),
+        CertificatePlan::OtherSwarm => "a certificate for another swarm".to_owned(),
+    }
 }
 
 /// What is not as usual in the program around a peer's client.

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     HostId, StreamId, Tap,
     executor::Executor,
-    network::{Close, RECEIVE_BUFFER},
+    network::{Close, Connecting, RECEIVE_BUFFER},
     random::Substreams,
     segment::socket_exists,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) orphans: RefCell<Orphans>,
     /// Connections, as (local, remote), to reset on both sides.
     pub(crate) aborts: RefCell<Vec<(SocketAddr, SocketAddr)>>,
+    /// Connections that were given up while they were being opened.
+    given_up: RefCell<Vec<(HostId, Connecting)>>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     next_stream: Cell<u64>,
 }
@@ -53,6 +55,7 @@ impl Core {
             running: Cell::new(false),
             orphans: RefCell::default(),
             aborts: RefCell::default(),
+            given_up: RefCell::default(),
             scratch: RefCell::new(vec![0; RECEIVE_BUFFER].into_boxed_slice()),
             next_stream: Cell::new(0),
         }
@@ -73,6 +76,23 @@ impl Core {
 
     pub(crate) fn touch(&self) {
         self.touched.set(true);
+    }
+
+    /// Remembers a connection that `host` no longer wants to open.
+    pub(crate) fn give_up(&self, host: HostId, connecting: Connecting) {
+        self.given_up.borrow_mut().push((host, connecting));
+        self.touch();
+    }
+
+    /// Closes the sockets of connections that were given up, each in its own stack.
+    pub(crate) fn close_given_up(&self) {
+        for (host, connecting) in self.given_up.take() {
+            self.touch();
+            match self.enter(host) {
+                true => drop(connecting),
+                false => std::mem::forget(connecting),
+            }
+        }
     }
 
     /// Remembers a socket that `host`'s stop is to close.

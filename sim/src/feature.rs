@@ -9,7 +9,7 @@ use reseed_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{PeerPlan, Plan};
+use crate::plan::{Exit, PeerPlan, Plan};
 
 /// An option that I-FLAG can switch: which frames are its own, and in which plans
 /// nothing else may change with it.
@@ -77,7 +77,8 @@ impl Feature {
 
     /// Why switching it may rightly change more in `plan`, if it may.
     pub fn changes_more(self, plan: &Plan) -> Option<String> {
-        if !plan.events.is_empty() {
+        let exits = |peer: &PeerPlan| peer.app.exit_when != Exit::Never;
+        if !plan.events.is_empty() || plan.peers.iter().any(exits) {
             let what = "peers come and go by what others have, and so by chance";
             return Some(what.to_owned());
         }

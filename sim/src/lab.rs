@@ -82,6 +82,9 @@ pub(crate) struct Peer {
     pub(crate) to_finish: bool,
     /// Whether others can have true bytes of it.
     pub(crate) gives: bool,
+    /// Whether it reads other bytes from its disk than the true ones, be it for others
+    /// or for itself.
+    pub(crate) lies: bool,
     /// Pieces that it has had verified since it last started.
     pub(crate) verified: Bitfield,
     /// When it had all of them, since it last started.
@@ -134,6 +137,7 @@ impl Lab {
             up: false,
             to_finish: members::is_to_finish(plan, peer),
             gives: members::is_to_finish(plan, peer) && peer.lies.is_none(),
+            lies: peer.lies.is_some(),
             verified: Bitfield::empty(content.layout().pieces()),
             finished: None,
             started: None,
@@ -246,10 +250,12 @@ impl Lab {
         self.inner.borrow_mut().lines.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// How often each oracle checked something.
+    /// How often each oracle checked something that had something to check.
     pub(crate) fn checks(&self) -> Vec<(Code, u64)> {
         let inner = self.inner.borrow();
-        inner.oracles.iter().map(|oracle| (oracle.code(), oracle.checks())).collect()
+        let had_to = |oracle: &&Box<dyn Oracle>| oracle.checks() > 0 || !oracle.may_rest();
+        let checks = inner.oracles.iter().filter(had_to);
+        checks.map(|oracle| (oracle.code(), oracle.checks())).collect()
     }
 
     /// A peer starts, for the first time or again, from `disk`.
@@ -308,6 +314,13 @@ impl Lab {
         inner.oracles.iter().filter_map(|oracle| oracle.story(peer)).collect()
     }
 
+    /// What an oracle found wrong with `peer`, and keeps until the peer or the run ends.
+    pub(crate) fn noted(&self, peer: usize) -> Option<(Code, String)> {
+        let inner = self.inner.borrow();
+        let mut oracles = inner.oracles.iter();
+        oracles.find_map(|oracle| Some((oracle.code(), oracle.noted(peer)?)))
+    }
+
     /// A peer is gone: shut down, or without power.
     pub(crate) fn ended(&self, peer: usize, now: Time, how: &str) {
         let mut inner = self.inner.borrow_mut();
@@ -338,6 +351,8 @@ impl Lab {
                 video.length,
                 bytes.len(),
             ))
+        } else if inner.peers[peer].lies {
+            Ok(())
         } else if inner.content.slice(video.offset + at, bytes.len()) != bytes {
             let last = at + bytes.len() as u64 - 1;
             Err(format!("its player is given wrong bytes, of {at} to {last} of the video"))

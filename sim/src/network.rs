@@ -9,14 +9,18 @@ use std::{
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use reseed_client::{Listener, Network};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
+use turmoil_net::{
+    NetstatEntry, netstat,
+    shim::tokio::net::{TcpListener, TcpStream},
+};
 
-use crate::{Direction, HostId, SimDatagrams, Tapped, core::Core, host::Incarnation};
+use crate::{Direction, HostId, SimDatagrams, Tapped, core::Core, host::Incarnation, timer::Sleep};
 
 /// Bytes that a stack buffers for a socket's reader.
 pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -24,6 +28,9 @@ pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
 /// A stack tells its peer of room in the buffer only when one read has freed
 /// half of it.
 const WINDOW_UPDATE: usize = RECEIVE_BUFFER / 2;
+
+/// How often it is seen whether a port is free whose connections linger.
+const LINGER_CHECK: Duration = Duration::from_millis(1);
 
 /// A host's network.
 #[derive(Clone)]
@@ -49,6 +56,27 @@ impl HostNetwork {
     /// Opens a UDP socket at `at`; port 0 takes any free port.
     pub fn datagrams(&self, at: SocketAddr) -> io::Result<SimDatagrams> {
         SimDatagrams::bind(self.clone(), at)
+    }
+
+    async fn bind(&self, at: SocketAddr) -> io::Result<TcpListener> {
+        let mut bind = Box::pin(TcpListener::bind(at));
+        // The stack binds at once; the call is asynchronous only in name.
+        poll_fn(|cx| match self.call(|| Ok(bind.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(error) => Poll::Ready(Err(error)),
+        })
+        .await
+    }
+
+    /// Whether somebody on this host listens at `port`.
+    fn has_listener(&self, port: u16) -> bool {
+        let name = self.core.host_name(self.host);
+        let names = self.core.names.borrow();
+        let Some(address) = names.get(&*name).and_then(|addresses| addresses.first()) else {
+            return false;
+        };
+        let listens = |entry: &NetstatEntry| entry.peer.is_none() && entry.local.port() == port;
+        self.core.enter(self.host) && netstat(*address).entries.iter().any(listens)
     }
 
     fn open(&self, stream: TcpStream, direction: Direction) -> io::Result<Tapped<SimStream>> {
@@ -90,16 +118,24 @@ impl Network for HostNetwork {
         }
     }
 
+    /// Where connections of a process that is gone still linger, it waits for them to
+    /// end: the stack knows no `SO_REUSEADDR`, which would let it listen at once.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<SimListener>> + 'static {
         let network = self.clone();
         async move {
-            let mut bind = Box::pin(TcpListener::bind(at));
-            // The stack binds at once; the call is asynchronous only in name.
-            let bound = poll_fn(|cx| match network.call(|| Ok(bind.as_mut().poll(cx))) {
-                Ok(poll) => poll,
-                Err(error) => Poll::Ready(Err(error)),
-            });
-            let socket = Shared::new(&network, bound.await?);
+            let socket = loop {
+                match network.bind(at).await {
+                    Err(error)
+                        if error.kind() == io::ErrorKind::AddrInUse
+                            && !network.has_listener(at.port()) =>
+                    {
+                        let executor = network.core.executor.clone();
+                        let again = executor.now() + LINGER_CHECK;
+                        Sleep::new(executor, again).await;
+                    }
+                    bound => break Shared::new(&network, bound?),
+                }
+            };
             Ok(SimListener { socket, network })
         }
     }
@@ -124,9 +160,12 @@ impl Network for HostNetwork {
     }
 }
 
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+/// What becomes a connection.
+pub(crate) type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
-/// A connection being opened; dropping it closes its socket in its own stack.
+/// A connection being opened. Who gives it up has its socket closed after the next
+/// flush: a host that dials itself is half connected by then otherwise, and the stack
+/// never lets go of half a connection that is reset, nor of its port.
 struct Handshake {
     future: Option<Connecting>,
     network: HostNetwork,
@@ -150,7 +189,7 @@ impl Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            close(&self.network, future);
+            self.network.core.give_up(self.network.host, future);
         }
     }
 }

@@ -537,6 +537,12 @@ impl Plan {
         self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream)
     }
 
+    /// Whether some peer is to fetch a video in order that no event takes away.
+    pub fn streams_on(&self) -> bool {
+        let stays = |peer: &PeerPlan| self.events.iter().all(|event| event.peer != peer.name);
+        self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream && stays(peer))
+    }
+
     /// Whether some peer is to announce something to a tracker.
     pub fn announces(&self) -> bool {
         let announces = |peer: &PeerPlan| peer.announce && peer.app.downloads > 0;

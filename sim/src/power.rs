@@ -25,6 +25,7 @@ impl World {
         self.wire.set_reachable(host, false);
         // What sockets have to say when they are dropped never leaves the host.
         self.drop_processes(host);
+        self.core.close_given_up();
         self.core.aborts.take();
         self.reset_sockets(host);
         self.swallow(host);

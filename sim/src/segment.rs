@@ -34,6 +34,30 @@ pub(crate) fn reset(from: SocketAddr, to: SocketAddr) -> Packet {
     }
 }
 
+/// Whether `packet` accepts a connection that its receiver has given up meanwhile.
+pub(crate) fn is_unawaited_welcome(packet: &Packet) -> bool {
+    let Transport::Tcp(segment) = &packet.payload else {
+        return false;
+    };
+    let (from, to) = endpoints(packet);
+    segment.flags.syn && segment.flags.ack && !socket_exists(to, from)
+}
+
+/// How a connection is declined that `welcome` accepts: completed, and then reset. The
+/// stack that accepted it would keep a socket for ever, and with it the port, if it
+/// were reset before it is complete.
+pub(crate) fn decline(welcome: &Packet) -> (Packet, Packet) {
+    let (from, to) = endpoints(welcome);
+    let mut acknowledgement = reset(to, from);
+    if let (Transport::Tcp(ours), Transport::Tcp(theirs)) =
+        (&mut acknowledgement.payload, &welcome.payload)
+    {
+        ours.flags = TcpFlags { ack: true, ..TcpFlags::default() };
+        (ours.seq, ours.ack) = (theirs.ack, theirs.seq.wrapping_add(1));
+    }
+    (acknowledgement, reset(to, from))
+}
+
 /// Bytes on the wire. A segment larger than Ethernet's 1500 bytes stands for a
 /// train of those, each with its headers, so that a large MTU makes a run
 /// quicker but a link no wider.

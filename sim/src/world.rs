@@ -13,7 +13,7 @@ use crate::{
     event::Event,
     executor::{Executor, Polled},
     host::Incarnation,
-    segment::reset,
+    segment::{decline, is_unawaited_welcome, reset},
     wire::{Timeouts, Wire, WireStats},
 };
 
@@ -397,6 +397,9 @@ impl World {
                 (opens || summary.payload > 0) && self.core.orphans.borrow_mut().remove(socket);
             if orphaned && !opens {
                 self.core.aborts.borrow_mut().push(socket);
+            } else if is_unawaited_welcome(&packet) {
+                let (acknowledgement, reset) = decline(&packet);
+                self.wire.send(now, &mut vec![acknowledgement, reset]);
             } else {
                 self.net().deliver(packet);
             }
@@ -448,6 +451,7 @@ impl World {
         outgoing.extend(aborts.iter().map(|(local, remote)| reset(*local, *remote)));
         self.wire.send(self.now(), &mut outgoing);
         self.outgoing = outgoing;
+        self.core.close_given_up();
     }
 
     pub(crate) fn record(&self, event: &Event<'_>) {
@@ -465,6 +469,7 @@ impl Drop for World {
         for host in self.hosts() {
             self.drop_processes(host);
         }
+        self.core.close_given_up();
         // Whoever still holds a socket finds no stack to drop it in.
         self.core.running.set(false);
     }

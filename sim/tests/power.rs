@@ -92,6 +92,25 @@ fn a_remote_that_gets_no_answer_gives_up_after_tcps_timeout() {
     assert_eq!(world.packets_in_flight(), 0);
 }
 
+#[test]
+fn who_gave_up_dialling_does_not_keep_a_port_from_a_host_that_returns() {
+    let (mut world, hosts) = pair(exact());
+    let (env, network) = (hosts[0].env(), hosts[0].network());
+    hosts[0].spawn("impatient", async move {
+        let connect = Box::pin(network.connect(address(1)));
+        let patience = Box::pin(env.sleep_until(at_millis(15)));
+        let _ = futures_util::future::select(connect, patience).await;
+    });
+    world.run_until(Time::from_secs(1)).unwrap();
+    world.crash(hosts[1].id());
+    let revived = world.revive(hosts[1].id());
+    spawn_sink(&revived, slot());
+    let outcome = spawn_watcher(&hosts[0], None);
+    world.run_until(Time::from_secs(2)).unwrap();
+    assert_eq!(world.tasks(revived.id()).len(), 2, "it listens, and reads");
+    assert_eq!(*outcome.borrow(), None, "the connection stands");
+}
+
 /// Dials host 1 at 2 s, with 30 s of patience.
 fn spawn_dialler(host: &HostHandle) -> Slot<(bool, Time)> {
     let outcome = slot();
@@ -279,4 +298,47 @@ fn a_host_can_be_crashed_and_revived_many_times() {
     assert!(*accepted.borrow() >= 100, "{} connections", accepted.borrow());
     assert!(world.sockets(HostId(1)).len() < 5);
     assert!(world.packets_in_flight() < 10);
+}
+
+#[test]
+fn who_is_started_again_while_connections_of_its_last_life_linger_listens_at_the_same_port() {
+    let (mut world, hosts) = pair(exact());
+    let outcome = spawn_watcher(&hosts[0], None);
+    world.run_until(Time::from_secs(1)).unwrap();
+    world.kill(hosts[1].id());
+    let again = world.host(hosts[1].id());
+    spawn_sink(&again, slot());
+    let refused = slot();
+    let (network, result) = (again.network(), refused.clone());
+    let late = again.env();
+    again.spawn("another", async move {
+        late.sleep_until(at_millis(1_500)).await;
+        let error = network.listen(address(1)).await.map(drop).map_err(|error| error.kind());
+        *result.borrow_mut() = Some(error);
+    });
+    world.run_until(Time::from_secs(2)).unwrap();
+    assert!(outcome.take().is_some(), "the killed one's connection has ended");
+    assert_eq!(refused.take(), Some(Err(ErrorKind::AddrInUse)), "now somebody listens there");
+    let second = spawn_watcher(&hosts[0], None);
+    world.run_until(Time::from_secs(3)).unwrap();
+    assert_eq!(*second.borrow(), None, "it is connected");
+}
+
+#[test]
+fn who_dials_itself_and_thinks_better_of_it_does_not_keep_the_port() {
+    let (mut world, hosts) = pair(exact());
+    world.run_until(Time::from_secs(1)).unwrap();
+    let (env, network) = (hosts[1].env(), hosts[1].network());
+    hosts[1].spawn("impatient", async move {
+        let connect = Box::pin(network.connect(address(1)));
+        let patience = Box::pin(env.sleep_until(env.now()));
+        let _ = futures_util::future::select(connect, patience).await;
+    });
+    world.run_until(Time::from_secs(2)).unwrap();
+    world.kill(hosts[1].id());
+    world.run_until(Time::from_secs(3)).unwrap();
+    spawn_sink(&world.host(hosts[1].id()), slot());
+    let outcome = spawn_watcher(&hosts[0], None);
+    world.run_until(Time::from_secs(4)).unwrap();
+    assert_eq!(*outcome.borrow(), None, "it is connected");
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reseed_protocol::{
-    Defect, Defects, Direction, PeerStatus, PieceTimes, PlaybackState, PlaybackStats, Status, Time,
-    VideoInfo,
+    Defect, Defects, Direction, InfoHash, PeerStatus, PieceTimes, PlaybackState, PlaybackStats,
+    State, Status, Time, VideoInfo,
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 /// It is the same whatever the download does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
+    info_hash: InfoHash,
+    state: State,
     document: Value,
 }
 
@@ -67,7 +69,17 @@ impl Report {
         if defects.has(Defect::VodStatsPlaceholder) && verified == pieces && !plays {
             attributes["playback"] = json!({ "harry": 1 });
         }
-        Report { document }
+        Report { info_hash: *info_hash, state: *state, document }
+    }
+
+    /// The download.
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
     }
 
     /// The whole document.

@@ -16,16 +16,15 @@ impl Reporter for LogReporter {
 
     fn report<'a>(&'a self, report: &'a Report) -> LocalBoxFuture<'a, Result<(), ReportError>> {
         Box::pin(async move {
+            // All is looked up, whether the log wants it or not.
+            let (torrent, state) = (report.text("info_hash")?, report.text("state")?);
+            let (verified, pieces) = (report.number("verified")?, report.number("pieces")?);
+            let down = report.number("download_rate")?;
+            let up = report.number("upload_rate")?;
+            let played = report.number("playback/played")?;
+            let stalled_ms = report.number("playback/stalled_ms")?;
             tracing::info!(
-                torrent = report.text("info_hash")?,
-                state = report.text("state")?,
-                verified = report.number("verified")?,
-                pieces = report.number("pieces")?,
-                download_rate = report.number("download_rate")?,
-                upload_rate = report.number("upload_rate")?,
-                played = report.number("playback/played")?,
-                stalled_ms = report.number("playback/stalled_ms")?,
-                "status"
+                torrent, state, verified, pieces, down, up, played, stalled_ms, "status"
             );
             Ok(())
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reseed_protocol::{Time, Torrent, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene};
+use crate::Plan;
 
 /// Follows the parts of a download that is streamed: a transporter there is from the
 /// first step to the stop, the one-second check comes once a second, and never does
@@ -13,14 +14,16 @@ pub(super) struct Init {
     /// When each peer's check was made last, or when it started.
     checked: Vec<Option<Time>>,
     checks: u64,
+    /// Nobody who streams is sure to stay.
+    may_rest: bool,
 }
 
 /// From one check to the next.
 const CHECK_EACH: Duration = Duration::from_secs(1);
 
 impl Init {
-    pub(super) fn new(peers: usize) -> Init {
-        Init { checked: vec![None; peers], checks: 0 }
+    pub(super) fn new(plan: &Plan) -> Init {
+        Init { checked: vec![None; plan.peers.len()], checks: 0, may_rest: !plan.streams_on() }
     }
 }
 
@@ -31,6 +34,10 @@ impl Oracle for Init {
 
     fn checks(&self) -> u64 {
         self.checks
+    }
+
+    fn may_rest(&self) -> bool {
+        self.may_rest
     }
 
     fn started(&mut self, peer: usize) {

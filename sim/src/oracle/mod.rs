@@ -139,6 +139,11 @@ pub(crate) trait Oracle {
     /// How often it checked something.
     fn checks(&self) -> u64;
 
+    /// Whether the plan may rightly come to an end before there was anything to check.
+    fn may_rest(&self) -> bool {
+        false
+    }
+
     /// A peer starts, with no memory of an earlier life.
     fn started(&mut self, _peer: usize) {}
 
@@ -213,6 +218,11 @@ pub(crate) trait Oracle {
         self.ended()
     }
 
+    /// What it found wrong with `peer`, and keeps to itself until the peer or the run ends.
+    fn noted(&self, _peer: usize) -> Option<String> {
+        None
+    }
+
     /// What led to how `peer` stands, for the evidence of others.
     fn story(&self, _peer: usize) -> Option<String> {
         None
@@ -237,8 +247,8 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         Box::new(wire::Wire::new(peers)),
     ];
     if plan.streams() {
-        oracles.push(Box::new(init::Init::new(peers)));
-        oracles.push(Box::new(streaming::Stream::new(peers)));
+        oracles.push(Box::new(init::Init::new(plan)));
+        oracles.push(Box::new(streaming::Stream::new(plan)));
         oracles.push(Box::new(give::Give::new(plan, content.layout())));
     }
     if let Some(tracker) = plan.tracker.as_ref().filter(|_| plan.announces()) {

@@ -12,6 +12,9 @@ use crate::plan::{Plan, ReportsPlan};
 /// grain, and other callbacks before it.
 const LATE: Duration = Duration::from_secs(2);
 
+/// Things that were wrong that evidence names (count).
+const STORY_MAX: usize = 4;
+
 /// From when a download begins to be watched until it lets go of everything, each
 /// reporter is given a report each interval; the last one says that it has
 /// stopped. All of them have one schema, and their numbers rise. A reporter may
@@ -24,8 +27,8 @@ pub(super) struct Reports {
     names: Vec<String>,
     plans: Vec<Option<ReportsPlan>>,
     watched: Vec<Option<Watched>>,
-    /// The first thing that was wrong.
-    noted: Option<(usize, String)>,
+    /// What was wrong with each peer's reports first, in the order of time.
+    noted: Vec<(usize, Vec<String>)>,
 }
 
 /// A download, as those who watch it are told of it.
@@ -54,16 +57,17 @@ impl Reports {
             names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
             plans: plan.peers.iter().map(|peer| peer.reports).collect(),
             watched: plan.peers.iter().map(|_| None).collect(),
-            noted: None,
+            noted: Vec::new(),
         }
     }
 
     fn note(&mut self, peer: usize, words: &str) {
         if let Some(watched) = &mut self.watched[peer] {
             watched.story.push(words.to_owned());
-            if self.noted.is_none() {
-                let story = watched.story.join("; ");
-                self.noted = Some((peer, story));
+            match self.noted.iter_mut().find(|(whose, _)| *whose == peer) {
+                None => self.noted.push((peer, watched.story.clone())),
+                Some((_, story)) if story.len() < STORY_MAX => story.push(words.to_owned()),
+                Some(_) => {}
             }
         }
     }
@@ -199,10 +203,11 @@ impl Oracle for Reports {
         if let Some(untold) = untold {
             self.note(peer, &untold);
         }
-        match &self.noted {
-            Some((whose, story)) if *whose == peer => Err(story.clone()),
-            _ => Ok(()),
-        }
+        self.noted(peer).map_or(Ok(()), Err)
+    }
+
+    fn noted(&self, peer: usize) -> Option<String> {
+        self.noted.iter().find(|(whose, _)| *whose == peer).map(|(_, story)| story.join("; "))
     }
 
     fn gone(&mut self, peer: usize) {
@@ -215,8 +220,8 @@ impl Oracle for Reports {
                 self.note(peer, &late);
             }
         }
-        match &self.noted {
-            Some((whose, story)) => Err(format!("{}: {story}", self.names[*whose])),
+        match self.noted.first() {
+            Some((whose, story)) => Err(format!("{}: {}", self.names[*whose], story.join("; "))),
             None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reseed_protocol::{Connection, Time, Torrent, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene};
+use crate::Plan;
 
 /// Looks at the piece at the playhead after each one-second check, by when everything
 /// should have been asked for that can be:
@@ -23,6 +24,8 @@ pub(super) struct Stream {
     /// When each peer's player went elsewhere, until the next check.
     sought: Vec<Option<Time>>,
     checks: u64,
+    /// Nobody who streams is sure to stay.
+    may_rest: bool,
 }
 
 /// How long a silent remote is waited for at most. The legacy engine: 7.5 s.
@@ -32,8 +35,8 @@ const SILENCE_MAX: Duration = Duration::from_millis(7_500);
 const DELIVERY_MAX: Duration = Duration::from_secs(40);
 
 impl Stream {
-    pub(super) fn new(peers: usize) -> Stream {
-        Stream { sought: vec![None; peers], checks: 0 }
+    pub(super) fn new(plan: &Plan) -> Stream {
+        Stream { sought: vec![None; plan.peers.len()], checks: 0, may_rest: !plan.streams_on() }
     }
 }
 
@@ -44,6 +47,10 @@ impl Oracle for Stream {
 
     fn checks(&self) -> u64 {
         self.checks
+    }
+
+    fn may_rest(&self) -> bool {
+        self.may_rest
     }
 
     fn started(&mut self, peer: usize) {

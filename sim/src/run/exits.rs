@@ -25,6 +25,9 @@ const TRIPS: u32 = 4;
 /// What more it takes.
 const PARTING_MIN: Duration = Duration::from_millis(100);
 
+/// What a report may be late by, for other callbacks before it.
+const REPORT_SLACK: Duration = Duration::from_secs(2);
+
 /// Why a peer has to exit.
 #[derive(Debug, Clone)]
 pub(super) struct Due {
@@ -35,6 +38,15 @@ pub(super) struct Due {
 /// How long a shutdown of `app` may take (I-STOP).
 pub(super) fn stops_within(app: &AppPlan) -> Duration {
     Duration::from_millis(app.grace_ms) + EXIT_SLACK
+}
+
+/// How long it may take `peer` to learn how a download stands: it looks for itself, or
+/// is told after those to whom it is reported.
+fn looks_every(peer: &PeerPlan) -> Duration {
+    let told = peer.reports.map_or(Duration::ZERO, |reports| {
+        Duration::from_millis(reports.interval_ms + reports.takes_ms) + REPORT_SLACK
+    });
+    told.max(Duration::from_millis(peer.app.poll_ms))
 }
 
 impl<S: Stage> Run<'_, S> {
@@ -70,7 +82,12 @@ impl<S: Stage> Run<'_, S> {
                 let evidence = format!(
                     "{name} {why}, was to be gone by {by} s, and is not; there is left: {left}{waits}"
                 );
-                self.lab.fail(now, Code::Stop, evidence);
+                // What was found wrong before is what it comes of.
+                let (code, evidence) = match self.lab.noted(peer) {
+                    Some((code, found)) => (code, format!("{name}: {found}\nthen {evidence}")),
+                    None => (Code::Stop, evidence),
+                };
+                self.lab.fail(now, code, evidence);
             }
         }
     }
@@ -95,7 +112,7 @@ impl<S: Stage> Run<'_, S> {
             let why = format!("has played all that it was to play at {seen} s, should exit then");
             return Some(Due { by: seen + stop, why });
         }
-        let (finished, poll) = (state.finished?, Duration::from_millis(app.poll_ms));
+        let (finished, poll) = (state.finished?, looks_every(&self.plan.peers[peer]));
         let (after, why) = match app.exit_when {
             Exit::Never | Exit::Played => return None,
             Exit::Finished => (poll, "should exit then".to_owned()),
