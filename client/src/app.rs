@@ -103,21 +103,9 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
     pub fn add(
         &mut self,
         metainfo: Metainfo,
-        mut options: DownloadOptions,
+        options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
-        let watched = options.monitoring.is_some();
-        if let (Some(handler), Some(monitoring)) = (&self.handler, &mut options.monitoring) {
-            monitoring.reporters.push(handler.clone());
-        }
-        let download = self.session.add(metainfo, options)?;
-        if let Some(handler) = &self.handler {
-            handler.uptime.borrow_mut().expect(download.info_hash());
-        }
-        if !watched {
-            self.unwatched.push(download.clone());
-        }
-        self.downloads.push(download.clone());
-        Ok(download)
+        self.join(options, |session, options| session.add(metainfo, options))
     }
 
     /// Starts to download what a magnet link names; see [`Session::add_magnet`].
@@ -126,7 +114,28 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
         magnet: Magnet,
         options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
-        let download = self.session.add_magnet(magnet, options)?;
+        self.join(options, |session, options| session.add_magnet(magnet, options))
+    }
+
+    fn join(
+        &mut self,
+        mut options: DownloadOptions,
+        add: impl FnOnce(
+            &Session<N, E, D>,
+            DownloadOptions,
+        ) -> Result<Download<N::Stream>, SessionError>,
+    ) -> Result<Download<N::Stream>, SessionError> {
+        let watched = options.monitoring.is_some();
+        if let (Some(handler), Some(monitoring)) = (&self.handler, &mut options.monitoring) {
+            monitoring.reporters.push(handler.clone());
+        }
+        let download = add(&self.session, options)?;
+        if let Some(handler) = &self.handler {
+            handler.uptime.borrow_mut().expect(download.info_hash());
+        }
+        if !watched {
+            self.unwatched.push(download.clone());
+        }
         self.downloads.push(download.clone());
         Ok(download)
     }

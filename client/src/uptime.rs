@@ -99,7 +99,7 @@ mod tests {
 
     fn uptime(exit_when: ExitWhen) -> Uptime {
         let mut uptime = Uptime::new(exit_when, Defects::NONE);
-        [A, B].map(|download| uptime.expect(download));
+        [A, B].into_iter().for_each(|download| uptime.expect(download));
         uptime
     }
 

@@ -2,6 +2,7 @@
 //! been.
 
 use reseed::{Scenario, catalogue, find, scenario::KnownDefect};
+use reseed_protocol::Defect;
 use reseed_sim::{Content, Engine, Plan, Report, Verdict, run};
 
 fn scenario(name: &str) -> Scenario {
@@ -69,5 +70,35 @@ fn a_scenario_that_replays_a_problem_tells_all_of_it() {
             assert!(!text.trim().is_empty(), "{} leaves something out", scenario.name);
         }
         assert!(!scenario.defects.is_empty(), "{} shows no defect", scenario.name);
+    }
+}
+
+/// Seeds of `wild` at which it is to have found any of them (count).
+const FOUND_WITHIN: u64 = 1000;
+
+/// The same for those two that nobody could explain or reproduce.
+const FOUND_SOON_WITHIN: u64 = 200;
+
+#[test]
+fn wild_finds_each_of_them_though_it_arranges_nothing_for_any() {
+    let wild = scenario("wild");
+    for (scenario, KnownDefect { name: defect, wild: seed, .. }) in known() {
+        let name = &scenario.name;
+        let seed = seed.unwrap_or_else(|| panic!("{name}: who knows how {defect} is found?"));
+        let most = match defect {
+            Defect::ShutdownFromCallback | Defect::NoTransporterWhenComplete => FOUND_SOON_WITHIN,
+            _ => FOUND_WITHIN,
+        };
+        assert!((1..=most).contains(&seed), "{defect} is found at seed {seed}");
+        let plan = Plan { defects: vec![defect], ..wild.plan(seed).unwrap() };
+        let Report { verdict, failure, doubts, .. } = report(&plan);
+        let oracle = failure.as_ref().map(|failure| failure.oracle.to_string());
+        assert_eq!(
+            oracle.as_deref(),
+            Some(defect.oracle()),
+            "wild at seed {seed} with {defect}: {verdict:?} {failure:?} {doubts:?}"
+        );
+        let without = report(&wild.plan(seed).unwrap());
+        assert_eq!(without.verdict, Verdict::Pass, "wild at seed {seed}: {:?}", without.failure);
     }
 }

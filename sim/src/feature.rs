@@ -128,8 +128,9 @@ fn strip_fast(frame: &Frame) -> Option<Frame> {
 /// Two peers of whom the one that comes later cannot know the other but by peer
 /// exchange: with it they are connected, without they are not.
 fn stranger(plan: &Plan) -> Option<String> {
+    let tracker_tells = plan.tracker.as_ref().is_some_and(|tracker| !tracker.silent);
     let knows = |a: &PeerPlan, b: &PeerPlan| {
-        let told = plan.tracker.is_some() && a.announce && b.announce;
+        let told = tracker_tells && a.announce && b.announce;
         a.knows.contains(&b.name) || told
     };
     for (at, a) in plan.peers.iter().enumerate() {

@@ -253,9 +253,9 @@ impl Lab {
     /// How often each oracle checked something that had something to check.
     pub(crate) fn checks(&self) -> Vec<(Code, u64)> {
         let inner = self.inner.borrow();
-        let had_to = |oracle: &&Box<dyn Oracle>| oracle.checks() > 0 || !oracle.may_rest();
-        let checks = inner.oracles.iter().filter(had_to);
-        checks.map(|oracle| (oracle.code(), oracle.checks())).collect()
+        let oracles = inner.oracles.iter();
+        let had_to = oracles.filter(|oracle| oracle.checks() > 0 || !oracle.may_rest());
+        had_to.map(|oracle| (oracle.code(), oracle.checks())).collect()
     }
 
     /// A peer starts, for the first time or again, from `disk`.

@@ -19,6 +19,8 @@ pub struct Player {
     pub from: Draw<f64>,
     /// How often it goes elsewhere (count); when and where to is drawn.
     pub seeks: Draw<u32>,
+    /// Whether it goes to the beginning then, drawn for each time.
+    pub rewinds: Flag,
     /// How often it stands still (count); when is drawn.
     pub pauses: Draw<u32>,
     /// For how long it stands still each time, seconds.
@@ -32,6 +34,7 @@ impl Default for Player {
             start_s: Draw::zero(),
             from: Draw::zero(),
             seeks: Draw::zero(),
+            rewinds: Flag::Fixed(false),
             pauses: Draw::zero(),
             pause_s: Draw::Fixed(1.0),
         }
@@ -53,7 +56,10 @@ pub(super) fn plan(
     for seek in 0..dice.number(player.seeks, &at("seeks")) {
         let place = at("seeks").index(seek as usize);
         let after = bytes(dice.number(ANYWHERE, &place.clone().field("after")));
-        let to = bytes(dice.number(ANYWHERE, &place.field("to")));
+        let to = match dice.flag(player.rewinds, &place.clone().field("rewinds")) {
+            true => 0,
+            false => bytes(dice.number(ANYWHERE, &place.field("to"))),
+        };
         acts.push((after, PlayerAct::Seek { to }));
     }
     for pause in 0..dice.number(player.pauses, &at("pauses")) {

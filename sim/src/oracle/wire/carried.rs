@@ -100,9 +100,14 @@ impl Carried {
 
     /// A peer wrote bytes.
     pub(super) fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
-        let Some(stream) = take(&mut self.streams, id, bytes, |stream| &mut stream.written) else {
-            return Ok(());
-        };
+        let mut id = id;
+        take(&mut self.streams, id, bytes, |stream| &mut stream.written);
+        while self.streams.get(&id).is_some_and(|it| it.written.is_of_another_torrent())
+            && let Some(other) = self.mistook(id)
+        {
+            id = other;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let Stream { claimed, written, remote, .. } = stream;
         written.compare(&mut self.compared).map_err(|(seen, told)| {
             format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
@@ -157,6 +162,27 @@ impl Carried {
             }
             false => Ok(()),
         }
+    }
+
+    /// Stream `id`, which was taken for that of a connection, is that of another of its
+    /// peer's torrents, which has dialled the same address: returns the next that may be it, if there is one.
+    fn mistook(&mut self, id: StreamId) -> Option<StreamId> {
+        let wrong = self.streams.get(&id)?;
+        let is_it = |stream: &Stream| {
+            !stream.claimed && (stream.peer, stream.remote) == (wrong.peer, wrong.remote)
+        };
+        let (right, _) = self.streams.iter().rev().find(|(_, stream)| is_it(stream))?;
+        let right = *right;
+        let mut wrong = self.streams.remove(&id)?;
+        let stream = self.streams.get_mut(&right)?;
+        stream.claimed = true;
+        stream.written.told = std::mem::take(&mut wrong.written.told);
+        stream.read.told = std::mem::take(&mut wrong.read.told);
+        (stream.takes, stream.remote_takes) = (wrong.takes, wrong.remote_takes);
+        for claimed in self.claimed.values_mut().filter(|claimed| **claimed == Some(id)) {
+            *claimed = Some(right);
+        }
+        Some(right)
     }
 
     /// The stream of a connection: as long as nothing was said on it, the newest one
@@ -215,6 +241,17 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    /// Whether what it is told to begin with and what it begins with are handshakes for
+    /// two torrents.
+    fn is_of_another_torrent(&self) -> bool {
+        let torrent = |reading: Option<&Reading>| match reading {
+            Some(Reading::Handshake { info_hash, .. }) => Some(*info_hash),
+            _ => None,
+        };
+        let (seen, told) = (torrent(self.seen.front()), torrent(self.told.front()));
+        seen.zip(told).is_some_and(|(seen, told)| seen != told)
     }
 
     fn readable(&self, remote: SocketAddr) -> Finding {

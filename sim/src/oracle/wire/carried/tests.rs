@@ -169,3 +169,20 @@ fn of_two_streams_to_one_address_the_newer_is_the_connections() {
     carried.wrote(StreamId(8), &bytes(&[handshake()])).unwrap();
     assert_eq!(carried.compared(), 1);
 }
+
+#[test]
+fn streams_of_other_torrents_to_the_same_address_are_told_apart_by_their_handshakes() {
+    let mut carried = open();
+    let (other, third) = (StreamId(8), StreamId(9));
+    carried.opened(0, other, remote());
+    carried.opened(0, third, remote());
+    let foreign = Handshake::new(InfoHash([3; 20]), PeerId([4; 20]));
+    let foreign = bytes(&[Frame::Handshake(foreign)]);
+    say(&mut carried, &[handshake(), have(1)]).unwrap();
+    carried.wrote(other, &foreign).expect("it is not ours");
+    carried.wrote(third, &foreign).expect("nor is this one");
+    carried.wrote(STREAM, &bytes(&[handshake()])).unwrap();
+    assert_eq!(carried.compared(), 1);
+    let found = carried.wrote(STREAM, &bytes(&[have(2)])).unwrap_err();
+    assert!(found.contains("the bytes that it writes are message"), "{found}");
+}
