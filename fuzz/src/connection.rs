@@ -25,11 +25,10 @@ use reseed_protocol::{
     Bitfield, Block, ConnectionId, Defects, HashTree, InfoHash, Layout, PeerId, Time, Video,
     extension::closed_swarm::{Certificate, Membership, PrivateKey},
     torrent::{Config, Input as Happening, Start, Torrent},
-    wire::Decoder,
 };
 use sha1::{Digest, Sha1};
 
-use crate::input::Input;
+use crate::input::{Ear, Input};
 
 mod around;
 mod check;
@@ -107,8 +106,7 @@ struct Play {
     /// What is still to be told to the torrent, in order.
     queue: VecDeque<Happening>,
     honest: Option<Honest>,
-    /// Connections of others, and bytes that they have not read yet.
-    others: BTreeMap<ConnectionId, usize>,
+    others: BTreeMap<ConnectionId, Other>,
     /// Remotes that came in all (count).
     came: u8,
     dials: VecDeque<ConnectionId>,
@@ -124,8 +122,15 @@ struct Play {
 /// The remote that does all as it should.
 struct Honest {
     connection: ConnectionId,
-    decoder: Decoder,
-    greeted: bool,
+    ear: Ear,
+}
+
+/// Any other remote: it hears what we say, and it is as if it had not.
+#[derive(Default)]
+struct Other {
+    ear: Ear,
+    /// Bytes that it has not read yet.
+    unread: usize,
 }
 
 fn content(block: Block, layout: Layout) -> Bytes {

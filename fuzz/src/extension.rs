@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reseed_protocol::{
     InfoHash, Time,
     extension::{
-        Extension, ExtensionHandshake, HashPiece, Registry,
+        Extension, ExtensionHandshake, HashPiece, MetadataMessage, Registry,
         closed_swarm::{MESSAGE_LENGTH_MAX, ProofMessage},
         give_to_get::ForwardReport,
         pex::{PEX_CONTACTS_MAX, PEX_FIRST_CONTACTS_MAX, PexMessage, PexReceiver},
@@ -17,12 +17,13 @@ use reseed_protocol::{
 /// and what is written of it reads back as the same.
 pub fn run(bytes: &[u8]) {
     let Some((kind, payload)) = bytes.split_first() else { return };
-    match kind % 5 {
+    match kind % 6 {
         0 => handshake(payload),
         1 => contacts(payload),
         2 => hash_piece(payload),
         3 => proof(payload),
-        _ => report(payload),
+        4 => report(payload),
+        _ => metadata(payload),
     }
 }
 
@@ -74,6 +75,12 @@ fn report(payload: &[u8]) {
     assert_eq!(ForwardReport::decode(&report.encode()), Ok(report));
 }
 
+fn metadata(payload: &[u8]) {
+    let payload = Bytes::copy_from_slice(payload);
+    let Ok(Some(message)) = MetadataMessage::decode(&payload) else { return };
+    assert_eq!(MetadataMessage::decode(&message.encode()), Ok(Some(message)));
+}
+
 /// One of each.
 pub fn seeds() -> Vec<Vec<u8>> {
     let challenge =
@@ -89,6 +96,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (1, Bytes::from_static(contacts)),
         (2, hash_piece.encode()),
         (3, challenge.encode()),
+        (5, MetadataMessage::Request { piece: 1 }.encode()),
+        (5, Bytes::from_static(b"d8:msg_typei1e5:piecei0e10:total_sizei34256eexxxxxxxx")),
         (4, ForwardReport { shares: [(0, 100), (31, 7)].into() }.encode()),
     ]
     .into_iter()

@@ -1,4 +1,6 @@
-//! Bytes as a supply of choices.
+//! Bytes as a supply of choices, and what hears the answers.
+
+use reseed_protocol::wire::{Decoder, Message, message_cap};
 
 /// Hands out bytes, and zeros when there are none left.
 pub struct Input<'a> {
@@ -38,5 +40,33 @@ impl<'a> Input<'a> {
     /// All that is left.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.bytes)
+    }
+}
+
+/// A remote's ear: whatever it said itself, what it hears is one handshake and messages.
+pub struct Ear {
+    decoder: Decoder,
+    greeted: bool,
+}
+
+impl Default for Ear {
+    fn default() -> Ear {
+        Ear { decoder: Decoder::new(message_cap(None)), greeted: false }
+    }
+}
+
+impl Ear {
+    /// Takes in bytes; returns the messages that they complete.
+    ///
+    /// # Panics
+    /// If they are no messages.
+    pub fn hear(&mut self, bytes: &[u8]) -> Vec<Message> {
+        self.decoder.feed(bytes);
+        if !self.greeted {
+            let handshake = self.decoder.next_handshake().expect("a peer begins with a handshake");
+            self.greeted = handshake.is_some();
+        }
+        let mut next = || self.decoder.next_message().expect("a peer says what can be read");
+        std::iter::from_fn(|| next()).collect()
     }
 }

@@ -11,6 +11,7 @@ pub mod bencode;
 pub mod connection;
 pub mod extension;
 pub mod input;
+pub mod metadata;
 pub mod metainfo;
 pub mod property;
 pub mod resume;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bencode", run: bencode::run, seeds: bencode::seeds },
     Target { name: "connection", run: connection::run, seeds: connection::seeds },
     Target { name: "extension", run: extension::run, seeds: extension::seeds },
+    Target { name: "metadata", run: metadata::run, seeds: metadata::seeds },
     Target { name: "metainfo", run: metainfo::run, seeds: metainfo::seeds },
     Target { name: "resume", run: resume::run, seeds: resume::seeds },
     Target { name: "tracker", run: tracker::run, seeds: tracker::seeds },

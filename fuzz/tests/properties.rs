@@ -16,6 +16,11 @@ fn messages_of_extensions_are_read_or_refused() {
 }
 
 #[test]
+fn metadata_comes_whatever_else_is_said() {
+    hold(&Target::named("metadata"), 3_000);
+}
+
+#[test]
 fn metainfo_is_read_or_refused() {
     hold(&Target::named("metainfo"), MANY);
 }

@@ -7,8 +7,10 @@ use reseed_protocol::{
     Bitfield, Block, ConnectionId, Delivery, Time,
     extension::{Extension, ExtensionHandshake, HashPiece},
     torrent::{CloseReason, Event, Input as Happening, Output},
-    wire::{Decoder, Handshake, Message, message_cap},
+    wire::{Handshake, Message},
 };
+
+use crate::input::Ear;
 
 use super::{HONEST, Honest, INFO_HASH, OUTPUTS_MAX, Play, TIMEOUTS_AT_INSTANT_MAX, content};
 
@@ -124,18 +126,14 @@ impl Play {
     /// We send: the honest one reads and answers, the others leave it.
     fn sent(&mut self, connection: ConnectionId, bytes: &[u8]) {
         let Some(honest) = self.honest.as_mut().filter(|it| it.connection == connection) else {
-            if let Some(unread) = self.others.get_mut(&connection) {
-                *unread += bytes.len();
+            if let Some(other) = self.others.get_mut(&connection) {
+                other.ear.hear(bytes);
+                other.unread += bytes.len();
             }
             return;
         };
-        honest.decoder.feed(bytes);
-        if !honest.greeted {
-            let handshake = honest.decoder.next_handshake().expect("we begin with a handshake");
-            honest.greeted = handshake.is_some();
-        }
         let mut asked = Vec::new();
-        while let Some(message) = honest.decoder.next_message().expect("we say what can be read") {
+        for message in honest.ear.hear(bytes) {
             match message {
                 Message::Request(block) => asked.push(block),
                 Message::Have { piece } => {
@@ -173,8 +171,7 @@ impl Play {
     pub(super) fn honest_comes(&mut self) {
         let from = SocketAddr::from(([10, 9, 9, 9], 50_000));
         let connection = self.torrent.accept(from, self.now).expect("it is the first");
-        let decoder = Decoder::new(message_cap(Some(self.layout.pieces())));
-        self.honest = Some(Honest { connection, decoder, greeted: false });
+        self.honest = Some(Honest { connection, ear: Ear::default() });
         let handshake = Handshake::new(INFO_HASH, HONEST).with_extensions().with_fast();
         self.hear(Some(connection), &handshake.encode());
         let pieces = match self.fast {

@@ -10,7 +10,7 @@ use reseed_protocol::{
     wire::{Handshake, Message},
 };
 
-use super::{INFO_HASH, OTHERS_MAX, OURS, Play, content};
+use super::{INFO_HASH, OTHERS_MAX, OURS, Other, Play, content};
 use crate::input::Input;
 
 impl Play {
@@ -52,7 +52,8 @@ impl Play {
             }
             10 => {
                 if let Some(connection) = self.other(input.byte()) {
-                    let bytes = self.others.insert(connection, 0).unwrap_or(0);
+                    let other = self.others.entry(connection).or_default();
+                    let bytes = std::mem::take(&mut other.unread);
                     self.tell(Happening::Flushed { connection, bytes });
                 }
             }
@@ -87,7 +88,7 @@ impl Play {
         self.came = self.came.wrapping_add(1);
         let from = addr(host, 50_000 + u16::from(self.came));
         if let Ok(connection) = self.torrent.accept(from, self.now) {
-            self.others.insert(connection, 0);
+            self.others.insert(connection, Other::default());
         }
     }
 
@@ -161,7 +162,7 @@ impl Play {
     fn dial_ends(&mut self, how: u8) {
         let Some(connection) = self.dials.pop_front() else { return };
         if how & 1 == 1 && self.others.len() < OTHERS_MAX {
-            self.others.insert(connection, 0);
+            self.others.insert(connection, Other::default());
             self.tell(Happening::Dialled { connection });
         } else {
             self.tell(Happening::Lost { connection });

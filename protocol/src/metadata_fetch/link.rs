@@ -21,6 +21,8 @@ pub struct Link {
     pub size: Option<u32>,
     /// What came of it, if it is asked.
     pub assembly: Option<Assembly>,
+    /// Bytes handed out to be sent that have not left yet.
+    pub unsent: usize,
     /// When it was connected, or asked, or gave something, whichever was last.
     pub heard: Time,
 }
@@ -42,6 +44,7 @@ impl Link {
             listen_addr,
             size: None,
             assembly: None,
+            unsent: 0,
             heard: now,
         }
     }

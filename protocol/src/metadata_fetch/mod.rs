@@ -37,6 +37,10 @@ const SOURCES_MAX: usize = 3;
 /// metadata that it was asked for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes that may wait for one remote to read them: what we have to say is a few hundred,
+/// and the rest are refusals of what it asks for.
+const BACKLOG_LIMIT: usize = 64 * 1024;
+
 /// After the metadata is here, how long its torrent waits before it dials: the remotes
 /// must have seen the end of the connections that there were, or they would take a new
 /// one for a duplicate.
@@ -121,6 +125,11 @@ impl MetadataFetch {
                 }
             }
             Input::Received { connection, bytes } => self.received(connection, bytes, now),
+            Input::Flushed { connection, bytes } => {
+                if let Some(link) = self.links.get_mut(&connection) {
+                    link.unsent = link.unsent.saturating_sub(bytes);
+                }
+            }
             Input::Lost { connection } => self.close(connection, CloseReason::Lost, now),
             Input::Announced { result } => self.announced(result, now, rng),
             Input::AddPeers { addrs } => {
@@ -138,6 +147,8 @@ impl MetadataFetch {
             // Nothing is read, written or played yet.
             _ => {}
         }
+        self.expire(now);
+        // Whose turn it is now that others are gone.
         self.ask(now);
         self.run_timers(now, rng);
     }
@@ -188,6 +199,9 @@ impl MetadataFetch {
     }
 
     fn send(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.unsent += bytes.len();
+        }
         let bytes = Bytes::copy_from_slice(bytes);
         self.outputs.push_back(Output::Send { connection, bytes });
     }
@@ -235,6 +249,9 @@ impl MetadataFetch {
         }
         let link = self.links.get_mut(&id).expect("the caller has it");
         let inbound = link.direction == Direction::Inbound;
+        if link.remote_id.replace(peer_id).is_some() {
+            return Err(CloseReason::Violation("a second handshake".to_owned()));
+        }
         if inbound {
             self.send(id, &ours.encode());
         }
@@ -249,7 +266,6 @@ impl MetadataFetch {
         let link = self.links.get_mut(&id).expect("the caller has it");
         link.phase = Phase::Established;
         link.heard = now;
-        link.remote_id = Some(peer_id);
         let addr = link.addr;
         if link.direction == Direction::Outbound {
             self.peers.connected(addr);
@@ -299,6 +315,10 @@ impl MetadataFetch {
             }
             Some(MetadataMessage::Reject { .. }) => Err(CloseReason::NoMetadata),
             Some(MetadataMessage::Request { piece }) => {
+                if link.unsent > BACKLOG_LIMIT {
+                    let why = "it does not read what it asks for".to_owned();
+                    return Err(CloseReason::Violation(why));
+                }
                 if let Some(extension) = link.registry.remote_id(Extension::Metadata) {
                     self.say(id, extension, MetadataMessage::Reject { piece }.encode());
                 }
@@ -418,7 +438,6 @@ impl MetadataFetch {
     /// Does what is due, and reckons when to look next.
     fn run_timers(&mut self, now: Time, rng: &mut impl Rng) {
         self.wake = None;
-        self.expire(now);
         self.announce(now);
         self.dial(now, rng);
         let due = self.links.values().map(|link| self.due(link).0).min();

@@ -250,6 +250,16 @@ fn three_are_asked_at_a_time_and_the_next_one_when_one_of_them_fails() {
 }
 
 #[test]
+fn when_those_who_are_asked_say_nothing_the_next_is_asked_without_a_word_of_its_own() {
+    let (mut fetch, ids) = Fetch::with(4);
+    ids.iter().for_each(|id| fetch.hears_of(*id, Some(metadata().len() as u32)));
+    assert!(fetch.asked(ids[3]).is_empty(), "three are asked at a time");
+    fetch.passes(20);
+    assert_eq!(fetch.closed.len(), 3);
+    assert_eq!(fetch.asked(ids[3]), [0, 1, 2]);
+}
+
+#[test]
 fn a_request_is_rejected() {
     let (mut fetch, ids) = Fetch::with(1);
     fetch.hears_of(ids[0], Some(metadata().len() as u32));
@@ -259,6 +269,43 @@ fn a_request_is_rejected() {
     let Message::Extended { id: OFFERS, payload } = said else { panic!("{said}") };
     let rejection = MetadataMessage::Reject { piece: 0 };
     assert_eq!(MetadataMessage::decode(&payload), Ok(Some(rejection)));
+}
+
+#[test]
+fn who_asks_without_end_and_reads_nothing_is_parted_from() {
+    let (mut fetch, ids) = Fetch::with(1);
+    fetch.hears_of(ids[0], Some(1000));
+    let mut asked = 0;
+    while !fetch.closed.contains_key(&ids[0]) {
+        fetch.gets(ids[0], &MetadataMessage::Request { piece: 0 });
+        asked += 1;
+        assert!(asked < 10_000, "what it does not read is held for it");
+    }
+    let reason = &fetch.closed[&ids[0]];
+    assert_eq!(reason.to_string(), "protocol violation: it does not read what it asks for");
+}
+
+#[test]
+fn who_asks_without_end_and_reads_the_answers_is_answered() {
+    let (mut fetch, ids) = Fetch::with(1);
+    fetch.hears_of(ids[0], Some(1000));
+    for _ in 0..10_000 {
+        fetch.gets(ids[0], &MetadataMessage::Request { piece: 0 });
+        fetch.input(Input::Flushed { connection: ids[0], bytes: 1000 });
+    }
+    assert_eq!(fetch.closed.get(&ids[0]), None);
+}
+
+#[test]
+fn a_second_handshake_is_not_answered_not_even_by_who_says_it_is_us() {
+    let mut fetch = Fetch::new(&[]);
+    let id = fetch.fetch.accept(addr(9), Time::ZERO).unwrap();
+    let ours = Handshake::new(info_hash(), PeerId([1; 20])).encode();
+    fetch.hears_bytes(id, &ours);
+    assert_eq!(fetch.handshake_of_ours(id).info_hash, info_hash());
+    fetch.hears_bytes(id, &ours);
+    assert_eq!(fetch.said[&id].buffered(), 0);
+    assert!(matches!(fetch.closed[&id], CloseReason::Violation(_)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::BytesMut;
 use rand::Rng;
 
-use super::{CloseReason, Event, Frame, Output, Speaker, Torrent};
+use super::{CloseReason, Event, Frame, Output, Speaker, Torrent, dispatch::violation};
 use crate::{
     ALLOWED_FAST_PIECES, ConnectionId, Defect, PeerId, Time, allowed_fast_set,
     connection::{Connection, Direction, Phase},
@@ -137,14 +137,18 @@ impl Torrent {
         if handshake.info_hash != self.info_hash {
             return Err(CloseReason::OtherTorrent);
         }
-        let connection = self.connections.get(&id).expect("the caller has it");
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
         let (addr, direction) = (connection.addr, connection.direction);
+        if connection.remote_id.is_some() {
+            return Err(violation("a second handshake"));
+        }
         if handshake.peer_id == self.config.peer_id {
             // Only the end that dialled knows which address is our own, and only
             // from the answer: it closes.
             return match direction {
                 Direction::Outbound => Err(CloseReason::SelfConnection),
                 Direction::Inbound => {
+                    connection.remote_id = Some(handshake.peer_id);
                     self.send_handshake(id, now);
                     Ok(())
                 }

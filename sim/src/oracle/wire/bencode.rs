@@ -48,8 +48,13 @@ impl Value {
 
 /// Reads the value that is all of `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Option<Value> {
-    let (value, rest) = value(bytes)?;
+    let (value, rest) = read_first(bytes)?;
     rest.is_empty().then_some(value)
+}
+
+/// Reads the value that `bytes` begin with; returns what is behind it too.
+pub(super) fn read_first(bytes: &[u8]) -> Option<(Value, &[u8])> {
+    value(bytes)
 }
 
 /// Reads one value; returns it and what is behind it.

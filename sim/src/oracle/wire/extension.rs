@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use reseed_protocol::extension::{
-    ExtensionHandshake, HashPiece, closed_swarm::ProofMessage, pex::PexMessage,
+    ExtensionHandshake, HashPiece, MetadataMessage, closed_swarm::ProofMessage,
+    give_to_get::ForwardReport, pex::PexMessage,
 };
 
 use super::bencode::{self, Value};
@@ -44,6 +45,13 @@ pub(super) fn agree(takes: &Declared, id: u8, payload: &Bytes) -> Result<(), Str
         }),
         Some(b"Tr_hashpiece") => compare("block with hashes", payload, hash_piece, |payload| {
             HashPiece::decode(payload).map_err(|error| error.to_string())
+        }),
+        Some(b"Tr_G2G_v2") => compare("report of what it passed on", payload, shares, |payload| {
+            ForwardReport::decode(payload).map(|it| it.shares).map_err(|error| error.to_string())
+        }),
+        Some(b"ut_metadata") => compare("metadata message", payload, metadata, |payload| {
+            let message = MetadataMessage::decode(payload).map_err(|error| error.to_string())?;
+            message.ok_or_else(|| "it is of an unknown kind".to_owned())
         }),
         Some(b"NS_CS") => compare("proof of access", payload, proof, |payload| {
             ProofMessage::decode(payload).map(Proof::of).map_err(|error| error.to_string())
@@ -160,6 +168,35 @@ fn hash_piece(payload: &Bytes) -> Option<HashPiece> {
     Some(HashPiece { piece: number(0)?, begin: number(4)?, hashes, data: payload.slice(data_at..) })
 }
 
+/// What was passed on of each piece, in hundredths: a byte under the decimal digits of the
+/// piece. NextShare.
+fn shares(payload: &Bytes) -> Option<BTreeMap<u32, u8>> {
+    let report = bencode::read(payload)?;
+    let share = |(piece, share): (&Vec<u8>, &Value)| {
+        let piece = str::from_utf8(piece).ok()?.parse().ok()?;
+        let [share] = share.text()? else { return None };
+        Some((piece, *share))
+    };
+    report.dict()?.iter().map(share).collect()
+}
+
+/// A dictionary, and behind it the data, if it is such a message. BEP 9.
+fn metadata(payload: &Bytes) -> Option<MetadataMessage> {
+    let (items, data) = bencode::read_first(payload)?;
+    let number = |key| items.get(key).and_then(Value::number);
+    let piece = number("piece")?.try_into().ok()?;
+    let data = payload.slice_ref(data);
+    match (number("msg_type")?, data.is_empty()) {
+        (0, true) => Some(MetadataMessage::Request { piece }),
+        (1, _) => {
+            let total_size = number("total_size")?.try_into().ok()?;
+            Some(MetadataMessage::Data { piece, total_size, data })
+        }
+        (2, true) => Some(MetadataMessage::Reject { piece }),
+        _ => None,
+    }
+}
+
 /// A message of the closed-swarm handshake: its number and its items, which are byte
 /// strings but for the time at which a certificate ends.
 #[derive(Debug, PartialEq)]
@@ -234,7 +271,18 @@ mod tests {
         };
         assert_eq!(agree(&taking("ut_pex", 3), 3, &pex.encode()), Ok(()));
 
+        let report = ForwardReport { shares: [(3, 7), (12, 100)].into() };
+        assert_eq!(agree(&taking("Tr_G2G_v2", 4), 4, &report.encode()), Ok(()));
+
         let data = Bytes::from_static(b"data");
+        for message in [
+            MetadataMessage::Request { piece: 1 },
+            MetadataMessage::Data { piece: 1, total_size: 16_388, data: data.clone() },
+            MetadataMessage::Reject { piece: 1 },
+        ] {
+            assert_eq!(agree(&taking("ut_metadata", 2), 2, &message.encode()), Ok(()));
+        }
+
         let piece = HashPiece { piece: 1, begin: 2, hashes: vec![(3, [4; 20])], data };
         assert_eq!(agree(&taking("Tr_hashpiece", 9), 9, &piece.encode()), Ok(()));
     }
