@@ -67,6 +67,6 @@ impl Ear {
             self.greeted = handshake.is_some();
         }
         let mut next = || self.decoder.next_message().expect("a peer says what can be read");
-        std::iter::from_fn(|| next()).collect()
+        std::iter::from_fn(&mut next).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
@@ -14,9 +14,24 @@ use crate::Target;
 /// Bytes of a variation at most.
 const LENGTH_MAX: usize = 4096;
 
-/// Where a target's inputs are kept.
-pub fn corpus(target: &Target) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
+/// The inputs that reached something new when `.ci/fuzz --keep` found them: a line of
+/// hexadecimal digits each, in `fuzz/corpus/TARGET.txt`.
+///
+/// # Panics
+/// If the file holds anything else.
+pub fn corpus(target: &Target) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let path = folder.join(target.name).with_extension("txt");
+    let Ok(text) = fs::read_to_string(&path) else { return Vec::new() };
+    let input = |line: &str| -> Option<Vec<u8>> {
+        let (pairs, rest) = line.as_bytes().as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+        pairs.iter().map(byte).collect::<Option<_>>().filter(|_| rest.is_empty())
+    };
+    let read = |(number, line)| {
+        input(line).unwrap_or_else(|| panic!("{}:{} is not hexadecimal", path.display(), number))
+    };
+    (1..).zip(text.lines()).map(read).collect()
 }
 
 /// Runs `target` over its seeds, its corpus, and `variations` of them.
@@ -25,7 +40,7 @@ pub fn corpus(target: &Target) -> PathBuf {
 /// If the target does. Then the input is printed.
 pub fn hold(target: &Target, variations: u32) {
     let mut known = (target.seeds)();
-    known.extend(read(&corpus(target)));
+    known.extend(corpus(target));
     assert!(!known.is_empty(), "{} has something to begin with", target.name);
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     for input in &known {
@@ -35,14 +50,6 @@ pub fn hold(target: &Target, variations: u32) {
         let input = vary(&known, &mut rng);
         run(target, &input);
     }
-}
-
-/// The files of a folder, by name.
-fn read(folder: &Path) -> Vec<Vec<u8>> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is there").path()).collect();
-    paths.sort();
-    paths.into_iter().map(|path| fs::read(path).expect("it can be read")).collect()
 }
 
 fn run(target: &Target, input: &[u8]) {
