@@ -102,3 +102,16 @@ fn wild_finds_each_of_them_though_it_arranges_nothing_for_any() {
         assert_eq!(without.verdict, Verdict::Pass, "wild at seed {seed}: {:?}", without.failure);
     }
 }
+
+#[test]
+fn the_page_of_problems_says_of_each_where_it_shows() {
+    let page = include_str!("../../docs/problems.md");
+    for (scenario, KnownDefect { name: defect, seed, wild, .. }) in known() {
+        if scenario.problem.is_none() {
+            continue;
+        }
+        let (name, oracle, wild) = (&scenario.name, defect.oracle(), wild.unwrap_or_default());
+        let row = format!("| `{name}` | `{defect}` | {seed} | {oracle} | {wild} |");
+        assert!(page.contains(&row), "no row {row:?} in docs/problems.md");
+    }
+}

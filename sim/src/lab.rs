@@ -254,8 +254,11 @@ impl Lab {
     pub(crate) fn checks(&self) -> Vec<(Code, u64)> {
         let inner = self.inner.borrow();
         let oracles = inner.oracles.iter();
-        let had_to = oracles.filter(|oracle| oracle.checks() > 0 || !oracle.may_rest());
-        had_to.map(|oracle| (oracle.code(), oracle.checks())).collect()
+        let mut checks = BTreeMap::new();
+        for oracle in oracles.filter(|oracle| oracle.checks() > 0 || !oracle.may_rest()) {
+            *checks.entry(oracle.code()).or_default() += oracle.checks();
+        }
+        checks.into_iter().collect()
     }
 
     /// A peer starts, for the first time or again, from `disk`.
