@@ -128,6 +128,9 @@ pub(crate) struct Inbound<S> {
     pub(crate) from: SocketAddr,
     /// Its handshake, and what came after it.
     pub(crate) bytes: BytesMut,
+    /// Counts those that wait to be taken in: a download that checks its content takes in
+    /// nobody.
+    pub(crate) _waiting: Rc<()>,
 }
 
 /// A user's handle to a download; the session keeps the download running.
@@ -558,7 +561,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
     }
 
     fn accept(&mut self, inbound: Inbound<N::Stream>) -> io::Result<()> {
-        let Inbound { stream, from, bytes } = inbound;
+        let Inbound { stream, from, bytes, .. } = inbound;
         let connection = match self.torrent.accept(from, self.driver.env.now()) {
             Ok(connection) => connection,
             Err(refused) => {

@@ -22,6 +22,10 @@ use crate::{
 /// one more is closed at once.
 const UNKNOWN_MAX: usize = 64;
 
+/// Inbound connections that a download has not taken in yet (count); one more is closed at
+/// once.
+const WAITING_MAX: usize = 64;
+
 /// How long an inbound connection may take to say it. libtorrent: 10 s.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,7 +67,14 @@ pub enum SessionError {
     },
 }
 
-type Routes<S> = Rc<RefCell<BTreeMap<InfoHash, mpsc::UnboundedSender<Command<S>>>>>;
+type Routes<S> = Rc<RefCell<BTreeMap<InfoHash, Route<S>>>>;
+
+/// The way to a download for those who connect.
+struct Route<S> {
+    commands: mpsc::UnboundedSender<Command<S>>,
+    /// One more owner for each connection that it has not taken in yet.
+    waiting: Rc<()>,
+}
 
 /// A running peer. [`Session::shutdown`] ends it and everything in it. Dropping
 /// it does so at once: nothing more is saved, and no tracker is told.
@@ -179,7 +190,8 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
             subject,
             options,
         );
-        parts.routes.borrow_mut().insert(info_hash, download.commands());
+        let route = Route { commands: download.commands(), waiting: Rc::default() };
+        parts.routes.borrow_mut().insert(info_hash, route);
         parts.downloads.borrow_mut().push(download.clone());
         let routes = parts.routes.clone();
         parts.tasks.spawn(&parts.env, &download::name(info_hash), async move {
@@ -337,8 +349,13 @@ impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> 
                 };
                 match routes.borrow().get(&info_hash) {
                     // One that has just ended wants no connection.
-                    Some(torrent) => {
-                        let _ = torrent.send(Command::Accept(Inbound { stream, from, bytes }));
+                    Some(Route { waiting, .. }) if Rc::strong_count(waiting) > WAITING_MAX => {
+                        tracing::debug!(%from, %info_hash, "too many wait to be taken in");
+                    }
+                    Some(Route { commands, waiting }) => {
+                        let waiting = waiting.clone();
+                        let inbound = Inbound { stream, from, bytes, _waiting: waiting };
+                        let _ = commands.send(Command::Accept(inbound));
                     }
                     None => tracing::debug!(%from, %info_hash, "inbound connection for no torrent"),
                 }
@@ -368,4 +385,65 @@ async fn read_handshake<S: tokio::io::AsyncRead + Unpin>(
     let whole = bytes[..Handshake::LENGTH].try_into().expect("it is that long");
     let handshake = Handshake::decode(&whole).map_err(|error| none(&error.to_string()))?;
     Ok((stream, bytes, handshake.info_hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use reseed_protocol::{PeerId, Time};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::manual::ManualEnv;
+
+    const INFO_HASH: InfoHash = InfoHash([7; 20]);
+
+    /// Lets so many in, one each millisecond, who all want the same torrent.
+    struct Comers {
+        env: ManualEnv,
+        left: usize,
+        remotes: Vec<DuplexStream>,
+    }
+
+    impl Listener for Comers {
+        type Stream = DuplexStream;
+
+        async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
+            if self.left == 0 {
+                return std::future::pending().await;
+            }
+            self.left -= 1;
+            self.env.sleep_until(self.env.now() + Duration::from_millis(1)).await;
+            let (stream, mut remote) = duplex(1000);
+            remote.write_all(&Handshake::new(INFO_HASH, PeerId([1; 20])).encode()).await?;
+            self.remotes.push(remote);
+            Ok((stream, ([10, 0, 0, 1], 50_000).into()))
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(([10, 0, 0, 2], 6881).into())
+        }
+    }
+
+    #[test]
+    fn who_comes_while_a_download_takes_in_nobody_waits_but_not_without_end() {
+        let env = ManualEnv::default();
+        let routes: Routes<DuplexStream> = Routes::default();
+        let (commands, mut received) = mpsc::unbounded_channel();
+        let route = Route { commands, waiting: Rc::default() };
+        routes.borrow_mut().insert(INFO_HASH, route);
+        let tasks = Tasks::new();
+        let door = Door {
+            env: env.clone(),
+            routes,
+            shared: Shared::new(RateLimiter::new(None), RateLimiter::new(None)),
+            spawner: tasks.spawner(),
+            unknown: Rc::default(),
+        };
+        let comers = Comers { env: env.clone(), left: 3 * WAITING_MAX, remotes: Vec::new() };
+        tasks.spawn(&env, "listener", door.listen(comers));
+        env.run_until(Time::from_secs(1));
+        let mut waiting = Vec::new();
+        waiting.extend(std::iter::from_fn(|| received.try_recv().ok()));
+        assert_eq!(waiting.len(), WAITING_MAX);
+    }
 }

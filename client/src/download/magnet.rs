@@ -104,7 +104,7 @@ impl<N: Network, E: Env, D: Disk> Fetching<'_, N, E, D> {
 
     fn command(&mut self, command: Option<Command<N::Stream>>) {
         match command {
-            Some(Command::Accept(Inbound { stream, from, bytes })) => {
+            Some(Command::Accept(Inbound { stream, from, bytes, .. })) => {
                 match self.fetch.accept(from, self.driver.env.now()) {
                     Ok(connection) => {
                         self.links.serve(connection, from, stream);
