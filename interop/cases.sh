@@ -117,6 +117,18 @@ case_magnet_by_tracker() {
     same copy
 }
 
+case_udp_tracker() {
+    opentracker_start
+    "$RESEED" create "$SHARED/source/album" --tracker "udp://$TRACKER:6969/announce" \
+        --piece-length 262144 --out udp.torrent
+    reseed_seed udp.torrent
+    reseed_get copy udp.torrent
+    same copy
+    # Who asks the same tracker over HTTP finds us, too; aria2 speaks UDP only with a DHT.
+    aria aria --seed-time=0 "$SHARED/tracked.torrent"
+    same aria
+}
+
 # Neither side tries to reach anybody but who was named.
 case_nothing_leaves() {
     local before

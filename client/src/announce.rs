@@ -1,4 +1,6 @@
-//! Asking a tracker over HTTP.
+//! Asking a tracker: over HTTP here, over UDP in `udp`.
+
+mod udp;
 
 use std::{io, net::SocketAddr, pin::pin};
 
@@ -15,6 +17,8 @@ use hyper_util::rt::TokioIo;
 use url::{Host, Position, Url};
 
 use crate::Network;
+
+pub(crate) use udp::announce_udp;
 
 /// Bytes an answer may have. The largest a tracker has reason to send, some
 /// thousand peers in the dictionary form of BEP 3, is a fraction of it.
@@ -37,7 +41,7 @@ pub enum AnnounceError {
         source: url::ParseError,
     },
     /// The URL is not one of HTTP, or the request would not be valid HTTP.
-    #[error("announcing to {url}: only http:// with a host is spoken here")]
+    #[error("announcing to {url}: only http:// and udp:// with a host are spoken here")]
     Unsupported {
         /// The URL.
         url: Url,
@@ -81,6 +85,12 @@ pub enum AnnounceError {
     /// The tracker sends us on and on.
     #[error("the tracker redirects more than {REDIRECTIONS_MAX} times")]
     TooManyRedirections,
+    /// The tracker refuses, over UDP.
+    #[error("{reason}")]
+    Refused {
+        /// That it does, and its words.
+        reason: String,
+    },
     /// The answer is longer than any.
     #[error("the tracker's answer has more than {ANSWER_MAX} bytes")]
     TooLong,
@@ -146,24 +156,28 @@ async fn connect<N: Network>(
     network: &N,
     url: &Url,
 ) -> Result<(N::Stream, SocketAddr), AnnounceError> {
-    let unsupported = || AnnounceError::Unsupported { url: url.clone() };
-    let port = url.port_or_known_default().ok_or_else(unsupported)?;
-    let addresses = match url.host().ok_or_else(unsupported)? {
-        Host::Ipv4(ip) => vec![(ip, port).into()],
-        Host::Ipv6(ip) => vec![(ip, port).into()],
-        Host::Domain(host) => network.resolve(host, port).await.map_err(|source| {
-            let host = host.to_owned();
-            AnnounceError::Resolve { host, source }
-        })?,
-    };
-    let mut failure = unsupported();
-    for address in addresses {
+    let mut failure = AnnounceError::Unsupported { url: url.clone() };
+    for address in addresses(network, url).await? {
         match network.connect(address).await {
             Ok(stream) => return Ok((stream, address)),
             Err(source) => failure = AnnounceError::Connect { address, source },
         }
     }
     Err(failure)
+}
+
+/// Where the tracker at `url` may be; never empty on success.
+async fn addresses<N: Network>(network: &N, url: &Url) -> Result<Vec<SocketAddr>, AnnounceError> {
+    let unsupported = || AnnounceError::Unsupported { url: url.clone() };
+    let port = url.port_or_known_default().ok_or_else(unsupported)?;
+    match url.host().ok_or_else(unsupported)? {
+        Host::Ipv4(ip) => Ok(vec![(ip, port).into()]),
+        Host::Ipv6(ip) => Ok(vec![(ip, port).into()]),
+        Host::Domain(host) => network.resolve(host, port).await.map_err(|source| {
+            let host = host.to_owned();
+            AnnounceError::Resolve { host, source }
+        }),
+    }
 }
 
 async fn read(response: Response<Incoming>, address: SocketAddr) -> Result<Answer, AnnounceError> {
@@ -195,7 +209,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::{Env, Listener, manual::ManualEnv};
+    use crate::{Datagrams, Env, Listener, manual::ManualEnv};
 
     /// A network with one tracker, which answers whatever it is asked with the next
     /// of some canned answers and hangs up; `None` refuses the connection.
@@ -209,6 +223,7 @@ mod tests {
     impl Network for Canned {
         type Stream = DuplexStream;
         type Listener = Deaf;
+        type Datagrams = Deaf;
 
         fn connect(
             &self,
@@ -229,6 +244,10 @@ mod tests {
             std::future::pending()
         }
 
+        fn datagrams(&self, _at: SocketAddr) -> impl Future<Output = io::Result<Deaf>> + 'static {
+            std::future::pending()
+        }
+
         fn resolve(
             &self,
             host: &str,
@@ -241,6 +260,16 @@ mod tests {
     }
 
     enum Deaf {}
+
+    impl Datagrams for Deaf {
+        async fn send_to(&self, _bytes: &[u8], _to: SocketAddr) -> io::Result<()> {
+            match *self {}
+        }
+
+        async fn receive_from(&self, _buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+            match *self {}
+        }
+    }
 
     impl Listener for Deaf {
         type Stream = DuplexStream;

@@ -55,7 +55,7 @@ pub use hashes::hashes_path;
 pub use limit::RateLimiter;
 #[doc(inline)]
 pub use monitor::{Monitoring, Report, ReportError, Reporter};
-pub use network::{Listener, Network};
+pub use network::{Datagrams, Listener, Network};
 #[doc(inline)]
 pub use race::timeout_at;
 pub use real::{TokioEnv, TokioListener, TokioNetwork};

@@ -10,9 +10,11 @@ use reseed_protocol::{
     tracker::{AnnounceRequest, AnnounceResponse, Trackers},
 };
 use tokio::sync::{mpsc, oneshot};
+use url::Url;
 
 use crate::{
     Env, Network, Tasks, Wait, announce,
+    announce::announce_udp,
     peer::{self, PeerHandle, Shared},
     race,
     race::timeout_at,
@@ -150,24 +152,38 @@ async fn ask(
     request: &AnnounceRequest,
     timeout: Duration,
 ) -> Result<AnnounceResponse, String> {
+    // Over UDP the request or the answer may have been lost: it is asked twice.
+    let patience = |url: &str| timeout * if url.starts_with("udp:") { 3 } else { 1 };
     let urls: Vec<String> = trackers.borrow().urls().map(str::to_owned).collect();
     let mut failures = Vec::new();
     for url in urls {
-        let (asked, deadline) = (request.url(&url), env.now() + timeout);
-        match timeout_at(env, deadline, ask_one(network, &asked)).await {
+        let (deadline, answer) = (env.now() + patience(&url), ask_one(network, env, &url, request));
+        match timeout_at(env, deadline, answer).await {
             Some(Ok(response)) => {
                 trackers.borrow_mut().answered(&url);
                 return Ok(response);
             }
             Some(Err(error)) => failures.push(error),
-            None => failures.push(format!("no answer within {} s", timeout.as_secs())),
+            None => failures.push(format!("no answer within {} s", patience(&url).as_secs())),
         }
     }
     Err(failures.join("; "))
 }
 
 /// Asks a tracker, and reads its answer.
-async fn ask_one(network: &impl Network, url: &str) -> Result<AnnounceResponse, String> {
-    let body = announce(network, url).await.map_err(|error| error.to_string())?;
+async fn ask_one(
+    network: &impl Network,
+    env: &impl Env,
+    url: &str,
+    request: &AnnounceRequest,
+) -> Result<AnnounceResponse, String> {
+    if let Ok(parsed) = Url::parse(url)
+        && parsed.scheme() == "udp"
+    {
+        let mut rng = env.rng(&format!("transactions with {url} at {}", env.now()));
+        let answer = announce_udp(network, env, &parsed, request, &mut rng).await;
+        return answer.map_err(|error| error.to_string());
+    }
+    let body = announce(network, &request.url(url)).await.map_err(|error| error.to_string())?;
     AnnounceResponse::from_bytes(&body).map_err(|error| error.to_string())
 }

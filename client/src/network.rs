@@ -4,13 +4,15 @@ use std::{future::Future, io, net::SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Connects and listens. The real one is [`crate::TokioNetwork`]; in a
+/// Connects, listens, and sends datagrams. The real one is [`crate::TokioNetwork`]; in a
 /// simulation each host has its own.
 pub trait Network: Clone + 'static {
     /// A TCP connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
     /// A listening TCP socket.
     type Listener: Listener<Stream = Self::Stream>;
+    /// A UDP socket.
+    type Datagrams: Datagrams;
 
     /// Opens a connection. It has no time-out of its own worth relying on: drop
     /// the future to give up.
@@ -18,6 +20,12 @@ pub trait Network: Clone + 'static {
 
     /// Listens at `at`; port 0 takes any free port.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + 'static;
+
+    /// Opens a UDP socket at `at`; port 0 takes any free port.
+    fn datagrams(
+        &self,
+        at: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::Datagrams>> + 'static;
 
     /// The addresses of `host`, a name or an IP literal; never empty on success.
     fn resolve(
@@ -37,4 +45,17 @@ pub trait Listener: 'static {
 
     /// Where it listens, with the port that it got.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A UDP socket.
+pub trait Datagrams: 'static {
+    /// Sends `bytes` to `to`, in one datagram. They may be lost on the way.
+    fn send_to(&self, bytes: &[u8], to: SocketAddr) -> impl Future<Output = io::Result<()>>;
+
+    /// The next datagram: its length, cut to that of `buffer`, and its sender. Safe to
+    /// drop and call again.
+    fn receive_from(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>>;
 }

@@ -11,12 +11,12 @@ use rand::{TryRng, rngs::SysRng};
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket, lookup_host},
     time::Instant,
 };
 use tracing::{Instrument, debug_span};
 
-use crate::{Env, Listener, Network, substream};
+use crate::{Datagrams, Env, Listener, Network, substream};
 
 /// The machine's network. Needs a tokio runtime with I/O.
 ///
@@ -53,6 +53,7 @@ pub struct TokioListener(TcpListener);
 impl Network for TokioNetwork {
     type Stream = TcpStream;
     type Listener = TokioListener;
+    type Datagrams = UdpSocket;
 
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<TcpStream>> + 'static {
         let source = self.source.filter(|source| source.is_ipv4() == to.is_ipv4());
@@ -71,6 +72,17 @@ impl Network for TokioNetwork {
         async move { TcpListener::bind(at).await.map(TokioListener) }
     }
 
+    fn datagrams(
+        &self,
+        mut at: SocketAddr,
+    ) -> impl Future<Output = io::Result<UdpSocket>> + 'static {
+        let source = self.source.filter(|source| source.is_ipv4() == at.is_ipv4());
+        if let Some(source) = source.filter(|_| at.ip().is_unspecified()) {
+            at.set_ip(source);
+        }
+        UdpSocket::bind(at)
+    }
+
     fn resolve(
         &self,
         host: &str,
@@ -85,6 +97,16 @@ impl Network for TokioNetwork {
             }
             Ok(found)
         }
+    }
+}
+
+impl Datagrams for UdpSocket {
+    async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        UdpSocket::send_to(self, bytes, to).await.map(drop)
+    }
+
+    async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.recv_from(buffer).await
     }
 }
 

@@ -35,6 +35,7 @@ pub fn catalogue() -> &'static [Entry] {
         "crash-and-resume",
         "multi-file",
         "magnet",
+        "udp-tracker",
         "pex-off",
         "locality",
         "vod",

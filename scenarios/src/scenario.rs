@@ -143,6 +143,8 @@ pub struct Tracker {
     pub interval_s: Draw<u32>,
     /// It hears announces, and never answers.
     pub silent: Flag,
+    /// It speaks UDP (BEP 15) rather than HTTP.
+    pub udp: Flag,
     /// Its link.
     pub link: Link,
 }
@@ -455,7 +457,13 @@ impl Default for Limits {
 
 impl Default for Tracker {
     fn default() -> Tracker {
-        Tracker { present: yes(), interval_s: Draw::Fixed(60), silent: no(), link: Link::default() }
+        Tracker {
+            present: yes(),
+            interval_s: Draw::Fixed(60),
+            silent: no(),
+            udp: no(),
+            link: Link::default(),
+        }
     }
 }
 

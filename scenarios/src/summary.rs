@@ -31,7 +31,9 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
     if let Some(tracker) = &plan.tracker {
         let (address, interval) = (tracker.address, tracker.interval_s);
         let silent = if tracker.silent { ", silent" } else { "" };
-        writeln!(out, "  tracker  {address}, every {interval} s{silent}, {}", link(tracker.link))?;
+        let udp = if tracker.udp { ", UDP" } else { "" };
+        let link = link(tracker.link);
+        writeln!(out, "  tracker  {address}, every {interval} s{silent}{udp}, {link}")?;
     }
     let (done, steps) = (seconds(plan.limits.done_ms), plan.limits.steps);
     writeln!(out, "  limits   all done after {done} of virtual time, {steps} steps")?;

@@ -106,6 +106,11 @@ fn magnet_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn udp_tracker_passes_at_several_seeds_on_both_engines() {
+    passes("udp-tracker", 1..4);
+}
+
+#[test]
 fn who_has_a_magnet_link_gets_both_pieces_of_the_metadata_of_who_gives_it() {
     let mut transcript = Transcript::default();
     run_at("magnet", 1, Engine::TurmoilNet, &mut transcript);

@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use reseed_client::Datagrams;
 use turmoil_net::shim::tokio::net::UdpSocket;
 
 use crate::{HostNetwork, network::Shared};
@@ -25,15 +26,21 @@ impl SimDatagrams {
         Ok(SimDatagrams { socket: Shared::new(&network, socket), network })
     }
 
-    /// Sends `bytes` to `to`. More than the MTU allows is an error.
-    pub fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+    /// Where it is bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.call(&self.network, UdpSocket::local_addr)
+    }
+}
+
+impl Datagrams for SimDatagrams {
+    /// More than the MTU allows is an error.
+    async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
         self.network.core.touch();
         self.socket.call(&self.network, |socket| at_once(socket.send_to(bytes, to)))?;
         Ok(())
     }
 
-    /// The next datagram: its length, cut to that of `buffer`, and its sender.
-    pub async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         poll_fn(|cx| {
             let poll = self.socket.call(&self.network, |socket| {
                 // The stack keeps the waker, so the future need not live on.
@@ -42,11 +49,6 @@ impl SimDatagrams {
             poll.unwrap_or_else(|error| Poll::Ready(Err(error)))
         })
         .await
-    }
-
-    /// Where it is bound.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.call(&self.network, UdpSocket::local_addr)
     }
 }
 

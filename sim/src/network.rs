@@ -53,11 +53,6 @@ impl HostNetwork {
         call()
     }
 
-    /// Opens a UDP socket at `at`; port 0 takes any free port.
-    pub fn datagrams(&self, at: SocketAddr) -> io::Result<SimDatagrams> {
-        SimDatagrams::bind(self.clone(), at)
-    }
-
     async fn bind(&self, at: SocketAddr) -> io::Result<TcpListener> {
         let mut bind = Box::pin(TcpListener::bind(at));
         // The stack binds at once; the call is asynchronous only in name.
@@ -102,6 +97,7 @@ impl HostNetwork {
 impl Network for HostNetwork {
     type Stream = Tapped<SimStream>;
     type Listener = SimListener;
+    type Datagrams = SimDatagrams;
 
     /// A host that is down or not there resets it after the world's connect
     /// time-out.
@@ -138,6 +134,14 @@ impl Network for HostNetwork {
             };
             Ok(SimListener { socket, network })
         }
+    }
+
+    fn datagrams(
+        &self,
+        at: SocketAddr,
+    ) -> impl Future<Output = io::Result<SimDatagrams>> + 'static {
+        let network = self.clone();
+        async move { SimDatagrams::bind(network, at) }
     }
 
     fn resolve(

@@ -105,6 +105,9 @@ pub struct TrackerPlan {
     /// It hears announces, and never answers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
+    /// It speaks UDP, BEP 15, rather than HTTP.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub udp: bool,
     /// Its link.
     pub link: LinkPlan,
 }
@@ -504,7 +507,8 @@ impl TrackerPlan {
 
     /// Where peers announce.
     pub fn announce_url(&self) -> String {
-        format!("http://{}/announce", SocketAddr::new(self.address, TrackerPlan::PORT))
+        let scheme = if self.udp { "udp" } else { "http" };
+        format!("{scheme}://{}/announce", SocketAddr::new(self.address, TrackerPlan::PORT))
     }
 }
 

@@ -233,6 +233,7 @@ impl<'a, S: Stage> Run<'a, S> {
         let manner = tracker::Manner {
             interval: Duration::from_secs(plan.interval_s.into()),
             silent: plan.silent,
+            udp: plan.udp,
         };
         self.stage.start(place, |env, network, _| {
             let clock = env.clone();

@@ -1,4 +1,5 @@
-//! A tracker that answers HTTP announces on the simulated network. BEP 3, BEP 23.
+//! A tracker that answers announces on the simulated network, over HTTP (BEP 3, BEP 23) or
+//! UDP (BEP 15).
 
 use std::{
     cell::RefCell,
@@ -14,18 +15,21 @@ use hyper::{
     Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use rand::seq::IndexedRandom;
+use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use reseed_client::{Env, Listener, Network};
+use reseed_client::{Datagrams, Env, Listener, Network};
 use reseed_protocol::{
     InfoHash, PeerId, Time,
-    tracker::{AnnounceRequest, AnnounceResponse, Event},
+    tracker::{AnnounceRequest, AnnounceResponse, Event, UdpRequest, UdpResponse},
 };
 
 use crate::plan::TrackerPlan;
 
 /// Peers in an answer, if the peer does not say how many it wants (count).
 const PEERS_DEFAULT: u32 = 50;
+
+/// Bytes of a datagram that are read: an announce, and a URL of BEP 41.
+const DATAGRAM_MAX: usize = 2048;
 
 /// How a tracker answers.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +38,8 @@ pub(crate) struct Manner {
     pub(crate) interval: Duration,
     /// It hears announces, and never answers.
     pub(crate) silent: bool,
+    /// It speaks UDP, BEP 15, rather than HTTP.
+    pub(crate) udp: bool,
 }
 
 /// A tracker's memory: who shares what.
@@ -41,6 +47,8 @@ struct Tracker {
     interval: Duration,
     swarms: BTreeMap<InfoHash, BTreeMap<PeerId, Member>>,
     rng: ChaCha8Rng,
+    /// The last transaction of each socket: asked again, it is one announce still.
+    transactions: BTreeMap<SocketAddr, u32>,
 }
 
 struct Member {
@@ -57,10 +65,25 @@ pub(crate) async fn serve<N: Network, E: Env>(
     announced: impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static,
 ) {
     let at = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), TrackerPlan::PORT);
-    let mut listener = network.listen(at).await.expect("nobody else listens on this host");
     let rng = env.rng("tracker");
-    let Manner { interval, silent } = manner;
-    let tracker = Rc::new(RefCell::new(Tracker { interval, swarms: BTreeMap::new(), rng }));
+    let Manner { interval, silent, udp } = manner;
+    let mut tracker =
+        Tracker { interval, swarms: BTreeMap::new(), rng, transactions: BTreeMap::new() };
+    if udp {
+        let socket = network.datagrams(at).await.expect("nobody else is bound on this host");
+        let mut buffer = [0; DATAGRAM_MAX];
+        loop {
+            let Ok((length, from)) = socket.receive_from(&mut buffer).await else { return };
+            let answer = tracker.answer(&buffer[..length], from, env.now(), &announced);
+            if let Some(answer) = answer.filter(|_| !silent)
+                && let Err(error) = socket.send_to(&answer.encode(), from).await
+            {
+                tracing::debug!(%from, %error, "the tracker cannot answer a peer");
+            }
+        }
+    }
+    let mut listener = network.listen(at).await.expect("nobody else listens on this host");
+    let tracker = Rc::new(RefCell::new(tracker));
     loop {
         let Ok((stream, from)) = listener.accept().await else { continue };
         let (tracker, clock, announced) = (tracker.clone(), env.clone(), announced.clone());
@@ -110,6 +133,28 @@ fn answer(
 }
 
 impl Tracker {
+    /// Answers a datagram. Connection ids prove nothing here, where no address lies.
+    fn answer(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Time,
+        announced: &impl Fn(IpAddr, &AnnounceRequest),
+    ) -> Option<UdpResponse> {
+        Some(match UdpRequest::decode(datagram)? {
+            UdpRequest::Connect { transaction } => {
+                UdpResponse::Connect { transaction, connection: self.rng.next_u64() }
+            }
+            UdpRequest::Announce { transaction, announce, .. } => {
+                if self.transactions.insert(from, transaction) != Some(transaction) {
+                    announced(from.ip(), &announce);
+                }
+                let response = self.announce(&announce, from.ip(), now);
+                UdpResponse::Announce { transaction, response }
+            }
+        })
+    }
+
     fn announce(
         &mut self,
         announce: &AnnounceRequest,

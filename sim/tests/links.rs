@@ -5,7 +5,7 @@ mod common;
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use common::{Log, address, at_millis, exact, millis, slot, spawn_sink, spawn_source, world};
-use reseed_client::{Env, Network};
+use reseed_client::{Datagrams, Env, Network};
 use reseed_protocol::Time;
 use reseed_sim::{Event, Fate, HostId, HostLink, Impairment, Link, PacketSummary, WorldOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,7 +142,7 @@ fn udp_pair(link: HostLink, impairment: Option<Box<dyn Impairment>>) -> (usize, 
     let received = Rc::new(RefCell::new(0));
     let (network, count) = (hosts[1].network(), received.clone());
     hosts[1].spawn("receiver", async move {
-        let socket = network.datagrams(address(1)).unwrap();
+        let socket = network.datagrams(address(1)).await.unwrap();
         loop {
             let (length, from) = socket.receive_from(&mut [0; 1500]).await.unwrap();
             assert_eq!((length, from), (972, address(0)));
@@ -151,9 +151,9 @@ fn udp_pair(link: HostLink, impairment: Option<Box<dyn Impairment>>) -> (usize, 
     });
     let network = hosts[0].network();
     hosts[0].spawn("sender", async move {
-        let socket = network.datagrams(address(0)).unwrap();
+        let socket = network.datagrams(address(0)).await.unwrap();
         for _ in 0..100 {
-            socket.send_to(&[0; 972], address(1)).unwrap();
+            socket.send_to(&[0; 972], address(1)).await.unwrap();
         }
     });
     world.run_until(Time::from_secs(10)).unwrap();

@@ -100,6 +100,34 @@ impl AnnounceResponse {
         Ok(response)
     }
 
+    /// The fields of a UDP tracker's answer (BEP 15): seconds, counts of seeds and
+    /// leechers, and a compact list of peers, of which a part at the end is left out.
+    pub(super) fn from_udp(
+        interval: u32,
+        [complete, incomplete]: [u32; 2],
+        list: &[u8],
+        ipv6: bool,
+    ) -> AnnounceResponse {
+        let mut peers = Vec::new();
+        let contact = if ipv6 { 18 } else { 6 };
+        let whole = &list[..list.len() - list.len() % contact];
+        let read = match ipv6 {
+            true => compact::<18>("peers", "18 bytes a peer", whole, &mut peers),
+            false => compact::<6>("peers", "6 bytes a peer", whole, &mut peers),
+        };
+        read.expect("it is a whole number of peers");
+        AnnounceResponse {
+            interval: Duration::from_secs(interval.into())
+                .clamp(Self::INTERVAL_MIN, Self::INTERVAL_MAX),
+            min_interval: None,
+            complete: Some(complete),
+            incomplete: Some(incomplete),
+            peers,
+            warning: None,
+            tracker_id: None,
+        }
+    }
+
     /// The body of an answer, with compact peer lists (BEP 23, BEP 7) or with a list
     /// of dictionaries (BEP 3).
     pub fn to_bytes(&self, compact: bool) -> Vec<u8> {

@@ -117,6 +117,7 @@ fn plan_tracker(tracker: &Tracker, dice: Dice<'_>) -> Result<TrackerPlan, Scenar
         address: TRACKER.into(),
         interval_s: dice.some(tracker.interval_s, "seconds", place.clone().field("interval_s"))?,
         silent: dice.flag(tracker.silent, &place.clone().field("silent")),
+        udp: dice.flag(tracker.udp, &place.clone().field("udp")),
         link: dice.link(&tracker.link, place.field("link"))?,
     })
 }

@@ -167,7 +167,7 @@ impl Host {
     pub(super) fn cut_streams(&self) {
         let streams = self.sockets.map(|socket| match socket {
             Socket::Connected { stream, .. } => stream.upgrade(),
-            Socket::Listening(_) | Socket::Connecting(_) => None,
+            Socket::Listening(_) | Socket::Datagrams(_) | Socket::Connecting(_) => None,
         });
         for stream in streams.into_iter().flatten() {
             let cut = stream.borrow_mut().take();
@@ -228,6 +228,7 @@ pub(super) type SharedStream = RefCell<Option<TcpStream>>;
 /// A socket that a process holds.
 pub(super) enum Socket {
     Listening(SocketAddr),
+    Datagrams(SocketAddr),
     Connecting(SocketAddr),
     Connected { local: SocketAddr, remote: SocketAddr, stream: Weak<SharedStream> },
 }
@@ -236,6 +237,7 @@ impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Socket::Listening(at) => write!(f, "listening at {at}"),
+            Socket::Datagrams(at) => write!(f, "UDP at {at}"),
             Socket::Connecting(to) => write!(f, "connecting to {to}"),
             Socket::Connected { local, remote, .. } => write!(f, "{local} connected to {remote}"),
         }

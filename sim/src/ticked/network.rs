@@ -10,12 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use reseed_client::{Listener, Network};
+use reseed_client::{Datagrams, Listener, Network};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
 };
-use turmoil::net::{TcpListener, TcpStream};
+use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::host::{Entry, Host, SharedStream, Socket};
 use crate::{Direction, Tapped, host::Incarnation};
@@ -80,6 +80,7 @@ impl TickedNetwork {
 impl Network for TickedNetwork {
     type Stream = Tapped<TickedStream>;
     type Listener = TickedListener;
+    type Datagrams = TickedDatagrams;
 
     /// With a host that is down or not there it fails after the stage's connect
     /// time-out.
@@ -118,6 +119,19 @@ impl Network for TickedNetwork {
             let at = SocketAddr::new(at.ip(), socket.local_addr()?.port());
             let entry = network.host.sockets.enter(Socket::Listening(at));
             Ok(TickedListener { socket, at, network, _entry: entry })
+        }
+    }
+
+    fn datagrams(
+        &self,
+        at: SocketAddr,
+    ) -> impl Future<Output = io::Result<TickedDatagrams>> + 'static {
+        let network = self.clone();
+        async move {
+            network.check_alive()?;
+            let socket = UdpSocket::bind(network.listening_at(at)?).await?;
+            let entry = network.host.sockets.enter(Socket::Datagrams(socket.local_addr()?));
+            Ok(TickedDatagrams { socket, network, _entry: entry })
         }
     }
 
@@ -181,6 +195,25 @@ impl AsyncWrite for TickedStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(|socket| socket.poll_shutdown(cx))
+    }
+}
+
+/// A UDP socket.
+pub(crate) struct TickedDatagrams {
+    socket: UdpSocket,
+    network: TickedNetwork,
+    _entry: Entry<Socket>,
+}
+
+impl Datagrams for TickedDatagrams {
+    async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.network.check_alive()?;
+        self.socket.send_to(bytes, to).await.map(drop)
+    }
+
+    async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.network.check_alive()?;
+        self.socket.recv_from(buffer).await
     }
 }
 

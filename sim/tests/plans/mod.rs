@@ -67,7 +67,8 @@ pub fn private(mut plan: Plan) -> Plan {
 /// The same plan with a tracker, to which everybody announces every 5 s.
 pub fn announced(mut plan: Plan) -> Plan {
     let address = Ipv4Addr::new(10, 0, 255, 1).into();
-    plan.tracker = Some(TrackerPlan { address, interval_s: 5, silent: false, link: link_ms(5) });
+    plan.tracker =
+        Some(TrackerPlan { address, interval_s: 5, silent: false, udp: false, link: link_ms(5) });
     plan.peers.iter_mut().for_each(|peer| peer.announce = true);
     plan
 }

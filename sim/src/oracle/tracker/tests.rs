@@ -26,7 +26,7 @@ fn plan(silent: bool) -> Plan {
         flip: None,
         limits: Limits { done_ms: 1, steps: 1 },
         torrent: content().plan(),
-        tracker: Some(TrackerPlan { address, interval_s: 30, silent, link }),
+        tracker: Some(TrackerPlan { address, interval_s: 30, silent, udp: false, link }),
         peers: vec![PeerPlan { announce: true, ..PeerPlan::new("leecher") }],
         events: Vec::new(),
     }

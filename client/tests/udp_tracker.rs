@@ -1,0 +1,98 @@
+//! Announces to a UDP tracker on loopback. BEP 15, BEP 12.
+
+use std::{cell::RefCell, net::SocketAddr, path::Path, rc::Rc};
+
+use futures_util::future::{Either, select};
+use reseed_client::{
+    Disk, DownloadOptions, MemoryDisk, Session, SessionOptions, ShutdownOptions, State, TokioEnv,
+    TokioNetwork,
+};
+use reseed_protocol::{
+    Defects,
+    metainfo::{Content, Draft, Metainfo},
+    tracker::{AnnounceRequest, AnnounceResponse, Event, UdpRequest, UdpResponse},
+};
+use tokio::{net::UdpSocket, task::LocalSet};
+
+const CONTENT: &[u8] = &[7; 100_000];
+const CONNECTION: u64 = 0x0102_0304_0506_0708;
+
+/// A torrent with a tier of nobody before that of `tracker`.
+fn metainfo(tracker: SocketAddr) -> Metainfo {
+    let draft = Draft {
+        name: "content".to_owned(),
+        piece_length: 32_768,
+        private: false,
+        merkle: false,
+        torrent_keys: Vec::new(),
+        announce: None,
+        content: Content::File { length: CONTENT.len() as u64 },
+    };
+    let metainfo = Metainfo::create(&draft, CONTENT).unwrap().0;
+    let nobody = vec!["http://127.0.0.1:1/announce".to_owned()];
+    let tracker = vec![format!("udp://{tracker}/announce?key=1")];
+    Metainfo { announce_list: vec![nobody, tracker], ..metainfo }
+}
+
+/// Answers connects and announces for ever, with `peer` among the answers, and keeps what
+/// it heard.
+async fn track(socket: &UdpSocket, peer: SocketAddr, heard: &RefCell<Vec<AnnounceRequest>>) {
+    let mut buffer = [0; 2000];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+        let answer = match UdpRequest::decode(&buffer[..length]).expect("it speaks BEP 15") {
+            UdpRequest::Connect { transaction } => {
+                UdpResponse::Connect { transaction, connection: CONNECTION }
+            }
+            UdpRequest::Announce { connection, transaction, announce, url_data } => {
+                assert_eq!((connection, &*url_data), (CONNECTION, "/announce?key=1"));
+                heard.borrow_mut().push(announce);
+                let mut response =
+                    AnnounceResponse::from_bytes(b"d8:intervali60e5:peers0:e").unwrap();
+                response.peers.push(peer);
+                UdpResponse::Announce { transaction, response }
+            }
+        };
+        socket.send_to(&answer.encode(), from).await.unwrap();
+    }
+}
+
+async fn session(seed: u64, disk: MemoryDisk) -> Session<TokioNetwork, TokioEnv, MemoryDisk> {
+    let options = SessionOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        upload_limit: None,
+        download_limit: None,
+        defects: Defects::NONE,
+    };
+    Session::start(TokioNetwork::new(), TokioEnv::with_seed(seed), disk, options).await.unwrap()
+}
+
+#[test]
+fn peers_come_from_a_udp_tracker_of_the_second_tier_which_hears_a_whole_life() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let metainfo = metainfo(socket.local_addr().unwrap());
+        let full = MemoryDisk::new(1 << 20);
+        full.write_at(Path::new("content"), 0, CONTENT).unwrap();
+        let silent = DownloadOptions { announce: false, ..DownloadOptions::default() };
+        let seeder = session(1, full).await;
+        seeder.add(metainfo.clone(), silent).unwrap();
+
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let life = async {
+            let leecher = session(2, MemoryDisk::new(1 << 20)).await;
+            let download = leecher.add(metainfo, DownloadOptions::default()).unwrap();
+            download.wait_for(|status| status.state == State::Seeding).await;
+            leecher.shutdown(ShutdownOptions::default()).await.unwrap();
+        };
+        let tracker = track(&socket, seeder.local_addr(), &heard);
+        let (life, tracker) = (std::pin::pin!(life), std::pin::pin!(tracker));
+        assert!(matches!(select(life, tracker).await, Either::Left(_)));
+        let heard: Vec<_> = heard.take().iter().map(|it| (it.event, it.left)).collect();
+        let length = CONTENT.len() as u64;
+        assert_eq!(heard.first(), Some(&(Some(Event::Started), length)));
+        assert_eq!(heard.last(), Some(&(Some(Event::Stopped), 0)));
+        seeder.shutdown(ShutdownOptions::default()).await.unwrap();
+    });
+}
