@@ -18,10 +18,11 @@ use reseed_protocol::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Activity, Disk, Env, Monitoring, Network, ResumeData, Storage, Work,
+    Activity, Disk, Env, Live, Monitoring, Network, ResumeData, Storage, Work,
     errands::Errands,
     hashes::{PieceSearch, all_here, keep_tree, kept_tree},
     links::Links,
+    live,
     monitor::Chain,
     peer::Shared,
     race,
@@ -30,6 +31,9 @@ use crate::{
 
 /// How long a tracker may take to answer. libtorrent: 10 s to 60 s.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much of a live stream is kept for a reader that does not read. NextShare: 5 s.
+const LIVE_BUFFER: Duration = Duration::from_secs(5);
 
 /// How often resume data is saved while pieces come in, and with it their bytes
 /// are made safe from a loss of power: what that may cost of the download.
@@ -63,6 +67,9 @@ pub struct DownloadOptions {
     pub connections_max: usize,
     /// Play this while it comes in; see [`Download::stream`].
     pub stream: Option<Video>,
+    /// Our part in the live stream, if the content is one; [`Download::stream`] reads
+    /// what is watched.
+    pub live: Option<Live>,
     /// Connections at a time, beyond which it opens none itself (count): the rest of
     /// them is for who comes to it.
     pub initiate_max: usize,
@@ -87,6 +94,7 @@ impl Default for DownloadOptions {
             locality: Locality::Anywhere,
             connections_max: 50,
             stream: None,
+            live: None,
             initiate_max: 50,
             monitoring: None,
             defects: Defects::NONE,
@@ -232,6 +240,14 @@ impl Subject {
             Subject::Magnet(_) => 0,
         }
     }
+
+    /// Whether it is a live stream, as far as one knows.
+    fn is_live(&self) -> bool {
+        match self {
+            Subject::Torrent(metainfo) => metainfo.info.live_key().is_some(),
+            Subject::Magnet(_) => false,
+        }
+    }
 }
 
 /// A download that does not run yet: its handle, and what is to be run.
@@ -248,7 +264,8 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
     let (commands, received) = mpsc::unbounded_channel();
     let mut rng = env.rng(&format!("torrent {info_hash}"));
     let peer_id = PeerId::generate(&mut rng);
-    let status = Status::waiting(info_hash, peer_id, pieces, env.now());
+    let waiting = Status::waiting(info_hash, peer_id, pieces, env.now());
+    let status = if subject.is_live() { waiting.of_live() } else { waiting };
     let (told, status) = watch::channel(status);
     let buffer = Rc::new(Buffer::default());
     let download = Download { info_hash, commands, status, buffer: buffer.clone() };
@@ -334,11 +351,12 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
                 return Ok(End::Early);
             }
         };
+        let metainfo = self.metainfo();
+        let live = live::options(self.options.live.as_ref(), &metainfo.info)?;
         let (storage, resume, hashes) = match self.find_content().await? {
             Some(found) => found,
             None => return Ok(End::Early),
         };
-        let metainfo = self.metainfo();
         links.set_trackers(Trackers::new(metainfo.trackers(), &mut self.rng));
         let start = Start {
             info_hash: metainfo.info_hash,
@@ -351,7 +369,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             totals: (resume.downloaded, resume.uploaded),
         };
         let now = self.env.now();
-        let mut torrent = Torrent::new(self.config(), start, now, &mut self.rng);
+        let mut torrent = Torrent::new(Config { live, ..self.config() }, start, now, &mut self.rng);
         if self.options.metadata {
             torrent = torrent.with_metadata(metainfo.info.raw().clone());
         }
@@ -438,6 +456,9 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         };
         if !self.options.seed_only {
             storage.prepare()?;
+        }
+        if info.live_key().is_some() {
+            return Ok(Some((storage, ResumeData::new(info_hash, info.layout()), None)));
         }
         let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk)?);
         // Of a piece that was verified the hash may be lost since. BEP 30.
@@ -625,7 +646,8 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
     /// this order.
     fn part(&mut self) -> io::Result<()> {
         self.parting = true;
-        if self.stopping.is_none_or(|options| options.checkpoint) {
+        let is_kept = !self.torrent.is_live();
+        if is_kept && self.stopping.is_none_or(|options| options.checkpoint) {
             self.save()?;
         }
         let now = self.driver.env.now();
@@ -699,12 +721,29 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                     self.storage.receive(block.piece, block.begin, &data)?;
                 }
                 Output::CheckPiece { piece, hash } => {
+                    if let Some(key) = self.metainfo.info.live_key() {
+                        let sequence = self.storage.finish_sealed(piece, &key)?;
+                        return Ok(Some(Input::PieceOpened { piece, sequence }));
+                    }
                     let expected = hash.or(self.metainfo.info.piece_hash(piece));
                     let expected = expected.expect("it is in the metainfo or proven");
                     let valid = self.storage.finish(piece, &expected)?;
                     return Ok(Some(Input::PieceChecked { piece, valid }));
                 }
                 Output::Deliver { stream, delivery } => self.deliver(stream, delivery),
+                Output::MakePiece { sequence } => {
+                    let live = self.driver.options.live.as_ref();
+                    let source = live.and_then(|live| live.source.as_ref());
+                    let source = source.expect("only a source is to make pieces");
+                    let made = live::make(source, sequence, &self.storage)?;
+                    return Ok(Some(Input::PieceMade { sequence, made }));
+                }
+                Output::Play { sequence, piece } => {
+                    let length = live::payload_length(&self.metainfo.info) as u64;
+                    let bytes = live::payload(piece, &self.storage);
+                    self.driver.buffer.push_live(sequence * length, bytes, self.live_bytes_max());
+                }
+                Output::ForgetPiece { piece } => self.storage.forget(piece),
                 Output::Announce(request) => self.announce(request),
                 Output::Event(event) => self.happened(event),
                 Output::Spoken(spoken) => self.driver.env.spoke(&self.torrent, &spoken),
@@ -719,10 +758,20 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         match delivery {
             Delivery::Bytes { piece, begin, length } => {
                 let bytes = self.storage.read_block(Block { piece, begin, length });
-                self.driver.buffer.push(stream, bytes);
+                let before = self.driver.options.stream.map_or(0, |video| video.offset);
+                let at = self.storage.layout().offset_of(piece) + u64::from(begin) - before;
+                self.driver.buffer.push(stream, at, bytes);
             }
             Delivery::End => self.driver.buffer.end(stream),
         }
+    }
+
+    /// What of a live stream is kept for a reader that does not read (bytes).
+    fn live_bytes_max(&self) -> usize {
+        let live = self.driver.options.live.as_ref();
+        let bitrate = live.map_or(0, |live| live.bitrate).saturating_mul(LIVE_BUFFER.as_secs());
+        let piece = live::payload_length(&self.metainfo.info);
+        usize::try_from(bitrate).unwrap_or(usize::MAX).max(2 * piece)
     }
 
     fn announce(&mut self, request: AnnounceRequest) {
@@ -735,6 +784,8 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         self.log(&event);
         match &event {
             Event::Disconnected { connection, .. } => self.links.close(*connection),
+            // What is here of a live stream is soon worth nothing.
+            Event::PieceVerified { .. } if self.torrent.is_live() => {}
             Event::PieceVerified { .. } => self.save_later(),
             Event::AnnounceFailed { .. } => self.announce_failing = true,
             Event::Announced => self.announce_failing = false,

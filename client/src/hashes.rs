@@ -144,6 +144,7 @@ mod tests {
             piece_length: 4,
             private: false,
             merkle: true,
+            live: None,
             torrent_keys: Vec::new(),
             announce: None,
             content: Content::File { length: CONTENT.len() as u64 },

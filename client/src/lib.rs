@@ -26,6 +26,7 @@ mod errands;
 mod hashes;
 mod limit;
 mod links;
+mod live;
 #[cfg(test)]
 mod manual;
 pub mod monitor;
@@ -53,6 +54,7 @@ pub use env::Env;
 pub use errands::Work;
 pub use hashes::hashes_path;
 pub use limit::RateLimiter;
+pub use live::{Live, LiveSource};
 #[doc(inline)]
 pub use monitor::{Monitoring, Report, ReportError, Reporter};
 pub use network::{Datagrams, Listener, Network};

@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use reseed_protocol::{Bitfield, Block, Layout};
+use reseed_protocol::{
+    Bitfield, Block, Layout, extension::closed_swarm::PublicKey, live::open_seal,
+};
 use sha1::{Digest, Sha1};
 
 use crate::Disk;
@@ -155,6 +157,22 @@ impl<D: Disk> Storage<D> {
             self.write_block(piece, 0, &bytes)?;
         }
         Ok(good)
+    }
+
+    /// The same for a piece of a live stream, which ends with its number and a signature
+    /// that `key` verifies: returns that number, if it does.
+    pub fn finish_sealed(&self, piece: u32, key: &PublicKey) -> io::Result<Option<u64>> {
+        let kept = self.buffer.borrow_mut().take(piece);
+        if let Some(bytes) = kept {
+            let sequence = open_seal(key, &bytes);
+            if sequence.is_some() {
+                self.write_block(piece, 0, &bytes)?;
+            }
+            return Ok(sequence);
+        }
+        let length = self.layout.length_of(piece);
+        let bytes = self.read_block(Block { piece, begin: 0, length })?;
+        Ok(open_seal(key, &bytes))
     }
 
     /// Forgets what was received of a piece that will not be finished.

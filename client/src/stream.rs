@@ -50,12 +50,22 @@ impl<S> Stream<S> {
     /// # Panics
     /// If `bytes_max` is 0.
     pub async fn read(&self, bytes_max: usize) -> Result<Bytes, StreamError> {
+        Ok(self.read_next(bytes_max).await?.map_or_else(Bytes::new, |(_, bytes)| bytes))
+    }
+
+    /// The same, and where it begins, in bytes from the start of the video: in a live
+    /// stream that is not always where the last bytes ended, since what came too late is
+    /// passed over. `None` at the end.
+    ///
+    /// # Panics
+    /// If `bytes_max` is 0.
+    pub async fn read_next(&self, bytes_max: usize) -> Result<Option<(u64, Bytes)>, StreamError> {
         assert!(bytes_max > 0, "a read of nothing looks like the end");
         loop {
             match self.buffer.take(self.number.get(), bytes_max) {
-                Some(Ok(bytes)) => {
-                    self.tell_taken(bytes.len());
-                    return Ok(bytes);
+                Some(Ok(next)) => {
+                    self.tell_taken(next.as_ref().map_or(0, |(_, bytes)| bytes.len()));
+                    return Ok(next);
                 }
                 Some(Err(error)) => return Err(error),
                 None => self.buffer.changed.notified().await,
@@ -91,6 +101,9 @@ impl<S> Stream<S> {
     }
 }
 
+/// What is read next and where it begins; nothing at the end.
+type Next = Option<(u64, Bytes)>;
+
 /// What was handed over and not read yet: the torrent decides how much.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
@@ -103,7 +116,8 @@ struct State {
     /// Grows with every seek and every new reader, so that what was read from the
     /// disk for an earlier one is known for it.
     number: u64,
-    chunks: VecDeque<Bytes>,
+    /// Each with where it begins.
+    chunks: VecDeque<(u64, Bytes)>,
     /// Why nothing comes after the chunks, if nothing does; `Ok` at the end.
     over: Option<Result<(), StreamError>>,
     stopped: bool,
@@ -121,32 +135,50 @@ impl Buffer {
         number
     }
 
-    fn take(&self, number: u64, bytes_max: usize) -> Option<Result<Bytes, StreamError>> {
+    fn take(&self, number: u64, bytes_max: usize) -> Option<Result<Next, StreamError>> {
         let mut state = self.state.borrow_mut();
         if state.number != number {
             return Some(Err(StreamError::TakenOver));
         }
-        if let Some(chunk) = state.chunks.front_mut() {
-            let taken = chunk.split_to(bytes_max.min(chunk.len()));
+        if let Some((at, chunk)) = state.chunks.front_mut() {
+            let taken = (*at, chunk.split_to(bytes_max.min(chunk.len())));
+            *at += taken.1.len() as u64;
             if chunk.is_empty() {
                 state.chunks.pop_front();
             }
-            return Some(Ok(taken));
+            return Some(Ok(Some(taken)));
         }
         if let Some(over) = &state.over {
-            return Some(over.clone().map(|()| Bytes::new()));
+            return Some(over.clone().map(|()| None));
         }
         state.stopped.then_some(Err(StreamError::Stopped))
     }
 
-    /// Puts `bytes` behind what is there, or says why there are none.
-    pub(crate) fn push(&self, stream: u64, bytes: io::Result<Bytes>) {
+    /// Puts a live stream's next `bytes` behind what is there, for whoever reads now. Of
+    /// more than `bytes_max` bytes the oldest go: the stream does not wait.
+    pub(crate) fn push_live(&self, at: u64, bytes: io::Result<Bytes>, bytes_max: usize) {
+        let number = self.state.borrow().number;
+        if number == 0 {
+            return;
+        }
+        self.push(number, at, bytes);
+        let mut state = self.state.borrow_mut();
+        let mut kept: usize = state.chunks.iter().map(|(_, chunk)| chunk.len()).sum();
+        while kept > bytes_max {
+            let (_, oldest) = state.chunks.pop_front().expect("there are bytes");
+            kept -= oldest.len();
+        }
+    }
+
+    /// Puts `bytes`, which begin at byte `at` of the video, behind what is there, or says
+    /// why there are none.
+    pub(crate) fn push(&self, stream: u64, at: u64, bytes: io::Result<Bytes>) {
         let mut state = self.state.borrow_mut();
         if state.number != stream || state.over.is_some() {
             return;
         }
         match bytes {
-            Ok(bytes) => state.chunks.push_back(bytes),
+            Ok(bytes) => state.chunks.push_back((at, bytes)),
             Err(error) => state.over = Some(Err(StreamError::Disk(error.to_string()))),
         }
         drop(state);
@@ -198,8 +230,8 @@ mod tests {
     fn what_was_handed_over_is_read_in_order_and_then_the_end() {
         let (stream, buffer, mut received) = open();
         assert_eq!(stream.read(2).now_or_never(), None, "nothing is there yet");
-        buffer.push(1, Ok(Bytes::from_static(b"abc")));
-        buffer.push(1, Ok(Bytes::from_static(b"d")));
+        buffer.push(1, 0, Ok(Bytes::from_static(b"abc")));
+        buffer.push(1, 0, Ok(Bytes::from_static(b"d")));
         buffer.end(1);
         for expected in ["ab", "c", "d", "", ""] {
             assert_eq!(stream.read(2).now_or_never(), Some(Ok(Bytes::from(expected))));
@@ -208,14 +240,33 @@ mod tests {
     }
 
     #[test]
+    fn of_a_live_stream_who_does_not_read_misses_the_oldest() {
+        let (stream, buffer, _received) = open();
+        for at in 0..4 {
+            buffer.push_live(10 * at, Ok(Bytes::from_static(b"0123456789")), 25);
+        }
+        let read = || stream.read_next(6).now_or_never();
+        assert_eq!(read(), Some(Ok(Some((20, Bytes::from_static(b"012345"))))));
+        assert_eq!(read(), Some(Ok(Some((26, Bytes::from_static(b"6789"))))));
+        assert_eq!(read(), Some(Ok(Some((30, Bytes::from_static(b"012345"))))));
+    }
+
+    #[test]
+    fn a_live_stream_is_not_kept_for_nobody() {
+        let buffer = Buffer::default();
+        buffer.push_live(0, Ok(Bytes::from_static(b"x")), 25);
+        assert!(buffer.state.borrow().chunks.is_empty());
+    }
+
+    #[test]
     fn a_seek_drops_what_was_on_its_way() {
         let (stream, buffer, mut received) = open();
-        buffer.push(1, Ok(Bytes::from_static(b"abc")));
+        buffer.push(1, 0, Ok(Bytes::from_static(b"abc")));
         stream.seek(77).unwrap();
-        buffer.push(1, Ok(Bytes::from_static(b"late")));
+        buffer.push(1, 0, Ok(Bytes::from_static(b"late")));
         buffer.end(1);
         assert_eq!(stream.read(9).now_or_never(), None);
-        buffer.push(2, Ok(Bytes::from_static(b"x")));
+        buffer.push(2, 0, Ok(Bytes::from_static(b"x")));
         assert_eq!(stream.read(9).now_or_never(), Some(Ok(Bytes::from_static(b"x"))));
         assert_eq!(taken(&mut received), [(2, 1)]);
     }
@@ -236,7 +287,7 @@ mod tests {
         let newer: Stream<()> = Stream::open(commands, buffer.clone(), 0);
         assert_eq!(stream.read(9).now_or_never(), Some(Err(StreamError::TakenOver)));
         assert_eq!(stream.seek(0), Err(StreamError::TakenOver));
-        buffer.push(2, Ok(Bytes::from_static(b"x")));
+        buffer.push(2, 0, Ok(Bytes::from_static(b"x")));
         assert_eq!(newer.read(9).now_or_never(), Some(Ok(Bytes::from_static(b"x"))));
     }
 }

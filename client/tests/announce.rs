@@ -21,6 +21,7 @@ fn metainfo() -> Metainfo {
         piece_length: 32_768,
         private: false,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: Some("http://127.0.0.1:1/announce".to_owned()),
         content: Content::File { length: CONTENT.len() as u64 },

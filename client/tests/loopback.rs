@@ -23,6 +23,7 @@ fn metainfo(content: &[u8]) -> Metainfo {
         piece_length: 65_536,
         private: false,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: None,
         content: Content::File { length: content.len() as u64 },

@@ -24,6 +24,7 @@ fn metainfo(tracker: SocketAddr) -> Metainfo {
         piece_length: 32_768,
         private: false,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: None,
         content: Content::File { length: CONTENT.len() as u64 },

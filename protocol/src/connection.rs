@@ -93,6 +93,8 @@ pub struct Connection {
     /// [`Connection::ABANDONED_MAX`].
     pub(crate) abandoned: VecDeque<Block>,
     pub(crate) unrequested: u32,
+    /// Blocks of a live stream's past that were asked for and may still come (count).
+    pub(crate) forgiven: u32,
     /// Rejects since the last block or unchoke, though we were unchoked.
     pub(crate) rejections: u32,
     /// Requests for what is played next that it was too late with, less the blocks
@@ -178,6 +180,7 @@ impl Connection {
             requested: VecDeque::new(),
             abandoned: VecDeque::new(),
             unrequested: 0,
+            forgiven: 0,
             rejections: 0,
             lapses: 0,
             last_block: now,

@@ -63,6 +63,8 @@ defects! {
         "Of two connections to one peer each end keeps the one that it dialled, and so closes the one that the other keeps.";
     LateCancelPanics, "late-cancel-panics", "I-ROBUST",
         "A CANCEL that crossed its block brings the peer down.";
+    LivePiecesKept, "live-pieces-kept", "I-STREAM",
+        "Pieces of a live stream that have gone by stay valid: when the stream comes round to their places, they are taken for those that are made there then.";
     LocalityStarvesRemotes, "locality-starves-remotes", "I-FAIR",
         "Of those who wait for the optimistic slot the nearest are always first, so that it never comes round to the others.";
     LoserStaysUnchoked, "loser-stays-unchoked", "I-SLOT",

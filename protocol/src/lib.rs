@@ -26,6 +26,7 @@
 //! - [`metainfo`]: .torrent files; [`Magnet`]: links to torrents
 //! - [`wire`]: the handshake, the messages, and the decoder that finds them
 //! - [`extension`]: the extension handshake, peer exchange and give-to-get
+//! - [`live`]: streams that are made while they are shared
 //! - [`tracker`]: announces and their answers
 
 mod agenda;
@@ -39,6 +40,7 @@ mod fast;
 mod hash_tree;
 mod id;
 mod layout;
+pub mod live;
 mod locality;
 mod magnet;
 pub mod metadata_fetch;

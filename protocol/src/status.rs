@@ -7,7 +7,10 @@
 
 use std::{fmt, net::SocketAddr, ops::Range, time::Duration};
 
-use crate::{Connection, Direction, InfoHash, PeerId, Time, Torrent};
+use crate::{
+    Connection, Direction, InfoHash, PeerId, Time, Torrent,
+    live::{Broadcast, ViewState, Viewer},
+};
 
 /// Where a download stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,8 +103,10 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoInfo {
     /// The pieces that are wanted: from the playback position to the end of the
-    /// video. Where nothing plays, all pieces of the torrent.
-    pub valid_range: Range<u32>,
+    /// video. Where nothing plays, all pieces of the torrent. Of a live stream, by
+    /// their sequence numbers: at its source those that are kept, at a viewer those
+    /// that may be here; none until it has the first one.
+    pub valid_range: Range<u64>,
     /// Whether it is made while it is watched.
     pub live: bool,
 }
@@ -257,7 +262,7 @@ impl Status {
             peer_id,
             state: State::Waiting,
             error: None,
-            video: VideoInfo { valid_range: 0..pieces, live: false },
+            video: VideoInfo { valid_range: 0..pieces.into(), live: false },
             pieces,
             length: 0,
             verified: 0,
@@ -270,6 +275,12 @@ impl Status {
         }
     }
 
+    /// The same for a live stream.
+    #[must_use]
+    pub fn of_live(self) -> Status {
+        Status { video: VideoInfo { valid_range: 0..0, live: true }, ..self }
+    }
+
     /// How `torrent` stands.
     pub fn of(torrent: &Torrent, now: Time) -> Status {
         let pieces = torrent.layout().pieces();
@@ -277,7 +288,8 @@ impl Status {
             .connections()
             .filter_map(|connection| PeerStatus::of(connection, now))
             .collect();
-        let state = if torrent.is_complete() { State::Seeding } else { State::Downloading };
+        let state = if torrent.is_seeding() { State::Seeding } else { State::Downloading };
+        let waiting = Status::waiting(torrent.info_hash(), torrent.config().peer_id, pieces, now);
         Status {
             state,
             length: torrent.layout().total_length(),
@@ -287,7 +299,9 @@ impl Status {
             download_rate: peers.iter().map(|peer| peer.download_rate).sum(),
             upload_rate: peers.iter().map(|peer| peer.upload_rate).sum(),
             peers,
-            ..Status::waiting(torrent.info_hash(), torrent.config().peer_id, pieces, now)
+            video: VideoInfo::of_live(torrent).unwrap_or(waiting.video),
+            playback: PlaybackStats::of_live(torrent).unwrap_or(waiting.playback),
+            ..waiting
         }
     }
 
@@ -302,6 +316,36 @@ impl Status {
     /// Share of the pieces that is here, 0 to 1.
     pub fn progress(&self) -> f64 {
         f64::from(self.verified) / f64::from(self.pieces.max(1))
+    }
+}
+
+impl VideoInfo {
+    /// What of a live stream may be asked for; `None` if that is not the content.
+    fn of_live(torrent: &Torrent) -> Option<VideoInfo> {
+        let kept = torrent.broadcast().map(Broadcast::valid);
+        let valid = |viewer: &Viewer| if viewer.is_numbered() { viewer.valid() } else { 0..0 };
+        let valid_range = kept.or_else(|| torrent.viewer().map(valid))?;
+        Some(VideoInfo { valid_range, live: true })
+    }
+}
+
+impl PlaybackStats {
+    /// How a live stream plays; `None` if none is viewed.
+    fn of_live(torrent: &Torrent) -> Option<PlaybackStats> {
+        let viewer = torrent.viewer()?;
+        let pieces = torrent.layout().pieces();
+        let begun = viewer.played() + viewer.dropped() > 0;
+        Some(PlaybackStats {
+            state: match viewer.state() {
+                ViewState::Playing { .. } => PlaybackState::Playing,
+                ViewState::Waiting | ViewState::Buffering { .. } if begun => PlaybackState::Paused,
+                ViewState::Waiting | ViewState::Buffering { .. } => PlaybackState::Prebuffering,
+            },
+            played: viewer.played(),
+            dropped: viewer.dropped(),
+            position: viewer.position().map_or(0, |at| (at % u64::from(pieces)) as u32),
+            ..PlaybackStats::idle(pieces)
+        })
     }
 }
 

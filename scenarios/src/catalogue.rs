@@ -40,6 +40,7 @@ pub fn catalogue() -> &'static [Entry] {
         "locality",
         "vod",
         "give-to-get",
+        "live",
         "streaming-picker-crash",
         "piece-zero",
         "playback-end",

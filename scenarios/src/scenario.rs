@@ -111,6 +111,11 @@ pub struct Torrent {
     /// `stream` play it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<Draw<u64>>,
+    /// How many pieces are made of it during a run, if it is a live stream: they go round
+    /// the torrent's, of which there are at least 32, all of one length. The one peer that
+    /// has everything makes them; those with `stream` view, from the edge on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Draw<u64>>,
     /// Whether its swarm is closed: content goes only to who has proven access, by
     /// a certificate.
     #[serde(default = "no")]

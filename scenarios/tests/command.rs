@@ -107,6 +107,7 @@ fn torrent(folder: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> [String; 2
         piece_length: 20_000,
         private: false,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: Some("http://tracker.invalid/announce".to_owned()),
         content: Content::Folder(vec![

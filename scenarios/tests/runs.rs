@@ -158,6 +158,25 @@ fn give_to_get_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn live_passes_at_several_seeds_on_both_engines() {
+    passes("live", 1..4);
+}
+
+/// The source could not feed them all, nor is it asked to.
+#[test]
+fn viewers_of_a_live_stream_have_most_of_it_from_each_other() {
+    for seed in 1..4 {
+        let report = run_at("live", seed, Engine::TurmoilNet, &mut ());
+        let uploaded = |of: &dyn Fn(&str) -> bool| -> u64 {
+            report.peers.iter().filter(|peer| of(&peer.name)).map(|peer| peer.uploaded).sum()
+        };
+        let (source, viewers) =
+            (uploaded(&|name| name == "source"), uploaded(&|name| name != "source"));
+        assert!(viewers > source, "seed {seed}: {source} from the source, {viewers} from viewers");
+    }
+}
+
+#[test]
 fn streaming_picker_crash_passes_at_several_seeds_on_both_engines() {
     passes("streaming-picker-crash", 1..4);
 }

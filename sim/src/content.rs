@@ -14,7 +14,9 @@ use reseed_protocol::{
 };
 
 use crate::{
-    SimDisk, Substreams, members,
+    SimDisk, Substreams,
+    broadcast::Broadcast,
+    members,
     plan::{FilePlan, Has, TorrentPlan},
 };
 
@@ -25,6 +27,8 @@ pub struct Content {
     bytes: Bytes,
     /// Of a Merkle torrent. BEP 30.
     hashes: Option<HashTree>,
+    /// What is made during a run, if it is a live stream.
+    broadcast: Option<Broadcast>,
 }
 
 /// Why content cannot be had.
@@ -74,7 +78,7 @@ pub enum ContentError {
 
 impl Content {
     fn new(metainfo: Metainfo, bytes: Bytes) -> Content {
-        let mut content = Content { metainfo, bytes, hashes: None };
+        let mut content = Content { metainfo, bytes, hashes: None, broadcast: None };
         if content.metainfo.info.root_hash().is_some() {
             let pieces = 0..content.layout().pieces();
             let hashes: Vec<[u8; 20]> = pieces.map(|piece| content.hash_of(piece)).collect();
@@ -98,10 +102,18 @@ impl Content {
             piece_length: torrent.piece_length,
             private: torrent.private,
             merkle: torrent.merkle,
+            live: torrent.live.map(|_| members::owner().public()),
             torrent_keys: torrent.closed.then(|| members::owner().public()).into_iter().collect(),
             announce: None,
             content,
         };
+        if let Some(pieces) = torrent.live {
+            let (metainfo, _) = Metainfo::create(&draft, io::empty())?;
+            let layout = metainfo.info.layout();
+            let made = Broadcast::new(layout, pieces, members::owner(), Generated::new());
+            let content = Content::new(metainfo, Bytes::new());
+            return Ok(Content { broadcast: Some(made), ..content });
+        }
         let length: u64 = torrent.files.iter().map(|file| file.length).sum();
         let mut bytes = Vec::new();
         Generated::new().take(length).read_to_end(&mut bytes).expect("it does not fail");
@@ -153,6 +165,7 @@ impl Content {
             private: info.is_private(),
             merkle: info.root_hash().is_some(),
             bitrate: None,
+            live: None,
             closed: !info.torrent_keys().is_empty(),
             files: info.files().iter().map(file).collect(),
         }
@@ -166,6 +179,21 @@ impl Content {
     /// Its grid of pieces.
     pub fn layout(&self) -> Layout {
         self.metainfo.info.layout()
+    }
+
+    /// The live stream, if that is what is shared.
+    pub(crate) fn broadcast(&self) -> Option<&Broadcast> {
+        self.broadcast.as_ref()
+    }
+
+    /// Whether `data` are true bytes of `block`: in a live stream, at some time.
+    pub(crate) fn is_true(&self, block: Block, data: &[u8]) -> bool {
+        if !self.layout().contains(block) || data.len() != block.length as usize {
+            return false;
+        }
+        let Some(broadcast) = &self.broadcast else { return self.block(block) == data };
+        let (begin, end) = (block.begin as usize, (block.begin + block.length) as usize);
+        broadcast.at(block.piece).any(|(_, piece)| &piece[begin..end] == data)
     }
 
     /// `length` bytes from `offset` on.
@@ -182,6 +210,7 @@ impl Content {
     /// Puts on `disk` what `has` says.
     pub(crate) fn put(&self, has: &Has, disk: &SimDisk) -> io::Result<()> {
         let pieces: Vec<u32> = match has {
+            _ if self.broadcast.is_some() => return Ok(()),
             Has::Nothing => return Ok(()),
             Has::Everything => (0..self.layout().pieces()).collect(),
             Has::Pieces(pieces) => pieces.clone(),
@@ -203,6 +232,16 @@ impl Content {
             let path: PathBuf = file.path.iter().collect();
             disk.length(&path)?.map_or(Ok(()), |_| disk.sync(&path))
         })
+    }
+
+    /// Which piece of the live stream lies at `place` on `disk`, if a true one does.
+    pub(crate) fn made_on(&self, disk: &SimDisk, place: u32) -> Option<u64> {
+        let mut found = vec![0; self.layout().length_of(place) as usize];
+        let offset = self.layout().offset_of(place);
+        let path: PathBuf = self.metainfo.info.files()[0].path.iter().collect();
+        disk.read_at(&path, offset, &mut found).ok()?;
+        let mut made = self.broadcast.as_ref()?.at(place);
+        made.find(|(_, piece)| **piece == found).map(|(sequence, _)| sequence)
     }
 
     /// Whether `disk` holds the true bytes of `piece`.

@@ -105,6 +105,8 @@ pub(crate) struct Peer {
     pub(crate) playing: Option<u64>,
     /// When it saw the end, since its peer last started.
     pub(crate) seen: Option<Time>,
+    /// How far it is in a live stream, and how long that is (pieces).
+    pub(crate) live: Option<(u64, u64)>,
     /// For the evidence of a stall: whom it is connected to, and how that stands.
     pub(crate) connections: Vec<String>,
     /// The first exceptions in its own code, for the same evidence.
@@ -118,7 +120,11 @@ impl Peer {
     /// that it wanted to, or it is not there or need
     /// not finish.
     pub(crate) fn is_done(&self) -> bool {
-        !self.up || !self.to_finish || self.verified.is_full() && self.playing.is_none()
+        let is_complete = match self.live {
+            Some((at, end)) => at >= end,
+            None => self.verified.is_full() && self.playing.is_none(),
+        };
+        !self.up || !self.to_finish || is_complete
     }
 }
 /// Exceptions of a peer that are kept (count): they are mostly one and the same.
@@ -149,6 +155,7 @@ impl Lab {
             uploaded: 0,
             playing: None,
             seen: None,
+            live: content.broadcast().map(|broadcast| (0, broadcast.pieces())),
             connections: Vec::new(),
             exceptions: Vec::new(),
             uploads: None,
@@ -269,6 +276,9 @@ impl Lab {
         let player = inner.players[peer];
         let state = &mut inner.peers[peer];
         state.playing = player;
+        if let Some((at, _)) = &mut state.live {
+            *at = 0;
+        }
         state.verified = Bitfield::empty(state.verified.pieces());
         state.finished = None;
         state.exited = None;
@@ -363,6 +373,13 @@ impl Lab {
             Ok(())
         };
         inner.judge(now, Code::Done, Some(peer), finding);
+        self.attention.set(self.attention.get() || inner.failure.is_some());
+    }
+
+    /// A peer's player was given `bytes` of the live stream, from byte `at` on.
+    pub(crate) fn watched(&self, peer: usize, at: u64, bytes: &[u8], now: Time) {
+        let mut inner = self.inner.borrow_mut();
+        inner.check(now, peer, |oracle, scene| oracle.watched(scene, at, bytes));
         self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 
@@ -499,6 +516,13 @@ impl Lab {
         inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent));
         let state = &mut inner.peers[peer];
         state.ran = true;
+        if let Some((at, end)) = &mut state.live {
+            let made = torrent.broadcast().map(|broadcast| broadcast.valid().end);
+            let viewer = torrent.viewer().filter(|viewer| viewer.is_numbered());
+            let is_at = made.or_else(|| viewer?.position()).unwrap_or(0);
+            self.attention.set(self.attention.get() || (*at < *end && is_at >= *end));
+            *at = is_at;
+        }
         state.downloaded = torrent.downloaded();
         state.uploaded = torrent.uploaded();
         if self.explaining.get() {

@@ -122,6 +122,7 @@ mod tests {
             private: false,
             merkle: false,
             bitrate: None,
+            live: None,
             closed: false,
             files: files.into(),
         };

@@ -11,6 +11,7 @@
 //! [`HostHandle::spawn`]; apply faults between [`World::run_until`]s; and look on as
 //! a [`Recorder`] of packets or a [`Tap`] of streams.
 
+mod broadcast;
 mod capture;
 mod content;
 mod core;

@@ -76,6 +76,10 @@ pub struct TorrentPlan {
     /// Bytes a second that it plays with, if its largest file is a video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<u64>,
+    /// How many pieces are made of it while it is shared, if it is a live stream: they go
+    /// round its places. Who has everything makes them; the others view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<u64>,
     /// Whether content goes only to who has proven access: its swarm is closed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
@@ -491,9 +495,9 @@ mod defects {
 }
 
 impl TorrentPlan {
-    /// What is played, if anything is: the largest file.
+    /// What is played, if anything is that was made before: the largest file.
     pub fn video(&self) -> Option<Video> {
-        let bitrate = self.bitrate?;
+        let bitrate = self.bitrate.filter(|_| self.live.is_none())?;
         let largest = self.files.iter().map(|file| file.length).max()?;
         let before = self.files.iter().take_while(|file| file.length < largest);
         let offset = before.map(|file| file.length).sum();

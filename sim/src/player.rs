@@ -24,6 +24,23 @@ pub(crate) struct Player {
 }
 
 impl Player {
+    /// Watches a live stream until its last byte, from wherever that is to be had when it
+    /// begins.
+    pub(crate) async fn watch<S>(self, env: impl Env, open: impl FnOnce(u64) -> Stream<S>) {
+        env.sleep_until(env.now() + Duration::from_millis(self.plan.start_ms)).await;
+        let stream = open(0);
+        let mut due = env.now();
+        while let Ok(Some((at, bytes))) = stream.read_next(self.chunk()).await {
+            self.lab.watched(self.peer, at, &bytes, env.now());
+            due = due.max(env.now()) + self.video.time_of(bytes.len() as u64);
+            env.sleep_until(due).await;
+        }
+    }
+
+    fn chunk(&self) -> usize {
+        (self.video.bitrate as f64 * READ_EACH.as_secs_f64()).ceil() as usize
+    }
+
     /// Plays to the end of the video, but for what its plan has it do in between. A
     /// download that ends before ends it.
     pub(crate) async fn play<S>(self, env: impl Env, open: impl FnOnce(u64) -> Stream<S>) {
@@ -33,7 +50,7 @@ impl Player {
         let mut next_act = acts.next();
         let (mut at, mut played) = (self.plan.from, 0);
         self.lab.played(self.peer, at, b"", env.now());
-        let chunk = (self.video.bitrate as f64 * READ_EACH.as_secs_f64()).ceil() as usize;
+        let chunk = self.chunk();
         let mut due = env.now();
         loop {
             while let Some((after, act)) = next_act

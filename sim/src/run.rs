@@ -8,12 +8,13 @@ mod stop;
 use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use reseed_client::Env;
-use reseed_protocol::Time;
+use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
 
 use crate::{
     Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
+    broadcast::Broadcast,
     lab::{self, Lab, Probed},
     members,
     oracle::Code,
@@ -352,7 +353,12 @@ impl<'a, S: Stage> Run<'a, S> {
         let place = Place(peer);
         self.lab.started(peer, self.stage.disk(place), self.stage.now());
         let lab = self.lab.clone();
-        let video = setup.download.stream;
+        let live = setup.download.live.as_ref().map(|live| Video {
+            offset: 0,
+            length: self.content.broadcast().map_or(0, Broadcast::length),
+            bitrate: live.bitrate,
+        });
+        let video = setup.download.stream.or(live);
         setup.player = plan.player.clone().zip(video).map(|(plan, video)| Player {
             plan,
             video,
@@ -499,6 +505,7 @@ fn own(peer: &PeerPlan) -> Vec<Content> {
             piece_length: 16 * 1024,
             private: false,
             merkle: false,
+            live: None,
             closed: false,
             bitrate: None,
             files,

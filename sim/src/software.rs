@@ -7,8 +7,8 @@ use std::{
 };
 
 use reseed_client::{
-    App, AppOptions, Callbacks, Disk, DownloadOptions, Env, ExitWhen, Network, SessionOptions,
-    ShutdownOptions, Tasks, Wait,
+    App, AppOptions, Callbacks, Disk, DownloadOptions, Env, ExitWhen, Live, Network,
+    SessionOptions, ShutdownOptions, Tasks, Wait,
 };
 use reseed_protocol::{Defects, Locality, Magnet, Metainfo, Prefix, State, Status};
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use crate::{
     Content,
     liar::LyingDisk,
     members, monitor,
-    plan::{self, AppPlan, Exit, Lies, PeerPlan, Plan, ReportsPlan},
+    plan::{self, AppPlan, Exit, Has, Lies, PeerPlan, Plan, ReportsPlan},
     player::Player,
 };
 
@@ -79,6 +79,7 @@ impl Setup {
                 choke_round: Duration::from_millis(peer.choke_round_ms),
                 locality: locality(peer),
                 stream: plan.torrent.video().filter(|_| peer.stream),
+                live: live(plan, peer, content),
                 initiate_max: peer.initiate_max.unwrap_or(defaults.initiate_max),
                 membership: members::membership(plan, peer, content),
                 defects,
@@ -91,6 +92,13 @@ impl Setup {
             magnet: peer.magnet,
         }
     }
+}
+
+/// The part of `peer` in the live stream, if one is shared.
+fn live(plan: &Plan, peer: &PeerPlan, content: &Content) -> Option<Live> {
+    let (broadcast, bitrate) = content.broadcast().zip(plan.torrent.bitrate)?;
+    let makes = peer.has == Has::Everything;
+    Some(Live { bitrate, source: makes.then(|| broadcast.source()) })
 }
 
 /// Whether a download knows what is on its disk.
@@ -128,7 +136,8 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     let mut app = App::start(network, env.clone(), disk.clone(), setup.app)
         .await
         .expect("nobody else listens there");
-    let private = DownloadOptions { peers: Vec::new(), stream: None, ..setup.download.clone() };
+    let private =
+        DownloadOptions { peers: Vec::new(), stream: None, live: None, ..setup.download.clone() };
     let callbacks = app.callbacks();
     let watched = |plan| monitor::monitoring(&env, &plan, callbacks.clone());
     let shared = DownloadOptions { monitoring: setup.reports.map(watched), ..setup.download };
@@ -147,10 +156,15 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
     }
     let players = Tasks::new();
     if let Some((player, watched)) = setup.player.zip(downloads.first().cloned()) {
-        let playing = player.play(env.clone(), move |at| watched.stream(at));
+        let is_live = shared.live.is_some();
+        let open = move |at| watched.stream(at);
         match exits_when_played {
-            true => app.play(to_the_end(env.clone(), app.callbacks(), playing)),
-            false => players.spawn(&env, "player", playing),
+            true => {
+                let playing = player.play(env.clone(), open);
+                app.play(to_the_end(env.clone(), app.callbacks(), playing));
+            }
+            false if is_live => players.spawn(&env, "player", player.watch(env.clone(), open)),
+            false => players.spawn(&env, "player", player.play(env.clone(), open)),
         }
     }
     if let Some(download) = downloads.first().cloned().filter(|_| disk.is_liar()) {

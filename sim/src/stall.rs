@@ -13,14 +13,19 @@ pub(crate) struct Stall {
     pub(crate) could_finish: bool,
 }
 
-/// Looks at `peers` after they had until `at`, to share a torrent of `pieces`.
-pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
+/// Looks at `peers` after they had until `until`, to share a torrent of `pieces`.
+pub(crate) fn explain(peers: &[Peer], pieces: u32, until: Time) -> Stall {
     let together = together(peers.iter(), pieces);
     let mut lines = Vec::new();
     for peer in peers.iter().filter(|peer| !peer.is_done()) {
+        if let Some((at, end)) = peer.live {
+            lines.push(format!("{} is at piece {at} of {end} after {until} s", peer.name));
+            lines.extend(peer.connections.iter().map(|connection| format!("  {connection}")));
+            continue;
+        }
         let missing: Vec<u32> = Bitfield::full(pieces).difference(&peer.verified).collect();
         if let Some(played) = peer.playing {
-            lines.push(format!("{}'s player is at byte {played} after {at} s", peer.name));
+            lines.push(format!("{}'s player is at byte {played} after {until} s", peer.name));
         }
         let nowhere = missing.iter().filter(|piece| !together.contains(**piece)).count();
         if missing.is_empty() {
@@ -28,7 +33,7 @@ pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
             continue;
         }
         let mut line = format!(
-            "{} has {} of {pieces} pieces after {at} s; it lacks {}",
+            "{} has {} of {pieces} pieces after {until} s; it lacks {}",
             peer.name,
             peer.verified.count(),
             first_few(&missing),
@@ -48,7 +53,9 @@ pub(crate) fn explain(peers: &[Peer], pieces: u32, at: Time) -> Stall {
         lines.extend(exceptions);
         lines.extend(peer.uploads.iter().map(|words| format!("{}: {words}", peer.name)));
     }
-    Stall { words: lines.join("\n"), could_finish: together.is_full() }
+    // It is made while somebody makes it.
+    let is_live = peers.iter().any(|peer| peer.up && peer.live.is_some());
+    Stall { words: lines.join("\n"), could_finish: together.is_full() || is_live }
 }
 
 /// The pieces that those of `peers` that are up have together, and give truly to who

@@ -9,6 +9,7 @@ use reseed_protocol::{
         Extension, ExtensionHandshake, HashPiece, MetadataMessage, give_to_get::ForwardReport,
         pex::PexMessage,
     },
+    live::Notice,
     torrent::{Event, Frame},
     wire::Message,
 };
@@ -131,6 +132,12 @@ pub(crate) fn event(
         Event::Swallowed { doing, error } => format!("swallows an error while {doing}: {error}"),
         Event::Completed => "is complete".to_owned(),
         Event::Playable => "has enough to play".to_owned(),
+        Event::Live(Notice::HookedIn) => "has found the stream, and hooks in".to_owned(),
+        Event::Live(Notice::Started) => "begins to play".to_owned(),
+        Event::Live(Notice::Dropped { sequence }) => {
+            format!("plays without piece {sequence} of the stream, which is late")
+        }
+        Event::Live(Notice::Stalled) => "has run dry".to_owned(),
         Event::Sought { position } => format!("plays from byte {position} on"),
         Event::CheckFailed(error) => format!("fails in its {error}"),
         Event::AnnounceFailed { reason } => format!("cannot announce: {reason}"),

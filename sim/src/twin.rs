@@ -347,6 +347,7 @@ mod tests {
                 piece_length: 1,
                 private: false,
                 merkle: false,
+                live: None,
                 closed: false,
                 bitrate: None,
                 files: Vec::new(),

@@ -86,6 +86,10 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
             two_seeds(),
             ["of other panicked at protocol/", "is cancelled, but was never requested"],
         ),
+        Defect::LivePiecesKept => (
+            live(one_to_one(32), 40),
+            ["leecher: its player is given wrong bytes, of ", " of the stream"],
+        ),
         Defect::LocalityStarvesRemotes => {
             (two_are_far(), ["seed: 10.9.0.", "has been interested and choked for"])
         }
@@ -309,6 +313,15 @@ fn a_giver_and_takers() -> Plan {
     let takers = ["a", "b", "c", "d"].map(taker);
     let giver = PeerPlan { pex: false, ..leecher("giver", &["seed"]) };
     video(plan(60, [seed, giver].into_iter().chain(takers)))
+}
+
+/// The same plan for a live stream of so many pieces, of which some seven play in a
+/// second.
+fn live(plan: Plan, pieces: u64) -> Plan {
+    let mut plan = video(plan);
+    plan.torrent.bitrate = Some(230_000);
+    plan.torrent.live = Some(pieces);
+    plan
 }
 
 /// The only one who has piece 0 loses power for a while as it sends it.

@@ -21,6 +21,9 @@ pub enum Extension {
     GiveToGet,
     /// Metadata exchange, `ut_metadata`. BEP 9. Not for a private torrent: BEP 27.
     Metadata,
+    /// Live streams, `Tr_LIVE_v1`: it has no messages, and says that the sender knows
+    /// that pieces are forgotten and made anew. NextShare.
+    Live,
 }
 
 impl Extension {
@@ -31,6 +34,7 @@ impl Extension {
         Extension::ClosedSwarm,
         Extension::GiveToGet,
         Extension::Metadata,
+        Extension::Live,
     ];
 
     /// Its name in `m`.
@@ -41,6 +45,7 @@ impl Extension {
             Extension::ClosedSwarm => "NS_CS",
             Extension::GiveToGet => "Tr_G2G_v2",
             Extension::Metadata => "ut_metadata",
+            Extension::Live => "Tr_LIVE_v1",
         }
     }
 
@@ -53,6 +58,7 @@ impl Extension {
             Extension::ClosedSwarm => 227,
             Extension::GiveToGet => 235,
             Extension::Metadata => 2,
+            Extension::Live => 254,
         }
     }
 }

@@ -5,7 +5,7 @@ use sha1::{Digest, Sha1};
 
 use super::{
     CreateError, Metainfo, MetainfoError,
-    info::{HASH_LENGTH, arrange},
+    info::{HASH_LENGTH, LIVE_METHOD, arrange},
 };
 use crate::{HashTree, Layout, extension::closed_swarm::PublicKey};
 
@@ -22,6 +22,9 @@ pub struct Draft {
     /// Whether to put the root of a tree of hashes in place of the pieces' hashes.
     /// BEP 30.
     pub merkle: bool,
+    /// The key that the pieces of a live stream are signed with, if that is the content;
+    /// there is none of it yet to be read. NextShare.
+    pub live: Option<PublicKey>,
     /// The keys that sign certificates; with any, the swarm is closed.
     pub torrent_keys: Vec<PublicKey>,
     /// The tracker's URL.
@@ -58,7 +61,8 @@ impl Metainfo {
             return Err(MetainfoError::TooManyPieces { pieces: layout.pieces() }.into());
         }
         let mut hashes = Vec::new();
-        for piece in 0..layout.pieces() {
+        let there = if draft.live.is_some() { 0 } else { layout.pieces() };
+        for piece in 0..there {
             let hash = hash_piece(&mut content, layout, piece)
                 .map_err(|source| CreateError::Read { piece, source })?;
             hashes.push(hash);
@@ -119,9 +123,17 @@ fn encode_info(
                 })
             })?,
         }
+        if let Some(key) = draft.live {
+            info.emit_pair_with(b"live", |value| {
+                value.emit_dict(|mut live| {
+                    live.emit_pair(b"authmethod", LIVE_METHOD)?;
+                    live.emit_pair(b"pubkey", AsString(key.to_der()))
+                })
+            })?;
+        }
         info.emit_pair(b"name", &draft.name)?;
         info.emit_pair(b"piece length", draft.piece_length)?;
-        if !draft.merkle {
+        if !draft.merkle && draft.live.is_none() {
             info.emit_pair_with(b"pieces", |value| value.emit_bytes(hashes.as_flattened()))?;
         }
         if draft.private {

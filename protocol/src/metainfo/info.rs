@@ -9,6 +9,9 @@ use crate::{BencodeError, Layout, extension::closed_swarm::PublicKey};
 /// Bytes of a SHA-1.
 pub(super) const HASH_LENGTH: usize = 20;
 
+/// How the pieces of a live stream are signed: ECDSA over P-256 with SHA-256.
+pub(super) const LIVE_METHOD: &str = "ECDSA-P256";
+
 /// The `info` dictionary: what is shared, and what it must hash to. BEP 3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
@@ -29,6 +32,8 @@ pub(super) enum Hashes {
     Pieces(Bytes),
     /// The root of a tree over them. BEP 30.
     Root([u8; HASH_LENGTH]),
+    /// None: the key that the pieces of a live stream are signed with. NextShare.
+    Source(Box<PublicKey>),
 }
 
 /// A file of the content.
@@ -92,7 +97,7 @@ impl Info {
     }
 
     /// SHA-1 that the bytes of `piece` must have; `None` if there is only a
-    /// [`root_hash`](Info::root_hash).
+    /// [`root_hash`](Info::root_hash), or a [`live_key`](Info::live_key).
     ///
     /// # Panics
     /// If there is no such piece.
@@ -109,7 +114,17 @@ impl Info {
     pub fn root_hash(&self) -> Option<[u8; 20]> {
         match self.hashes {
             Hashes::Root(root) => Some(root),
-            Hashes::Pieces(_) => None,
+            Hashes::Pieces(_) | Hashes::Source(_) => None,
+        }
+    }
+
+    /// The key that the pieces of a [live stream](crate::live) are signed with, if that
+    /// is the content. It has as many bytes a piece as it has, and at least
+    /// [`Ring::PIECES_MIN`](crate::live::Ring::PIECES_MIN) pieces.
+    pub fn live_key(&self) -> Option<PublicKey> {
+        match &self.hashes {
+            Hashes::Source(key) => Some(**key),
+            Hashes::Pieces(_) | Hashes::Root(_) => None,
         }
     }
 

@@ -4,12 +4,13 @@ use sha1::{Digest, Sha1};
 
 use super::{
     Content, Info, Metainfo, MetainfoError,
-    info::{HASH_LENGTH, Hashes, arrange},
+    info::{HASH_LENGTH, Hashes, LIVE_METHOD, arrange},
 };
 use crate::{
     HashTree, InfoHash, Layout,
     bencode::{self, BencodeError, each_item, each_pair, read_dict},
     extension::closed_swarm::{PublicKey, TORRENT_KEYS_MAX},
+    live::{Ring, SEAL_LENGTH},
 };
 
 impl Metainfo {
@@ -60,6 +61,7 @@ impl Info {
         let mut piece_length = None;
         let mut hashes = None;
         let mut root = None;
+        let mut source = None;
         let mut private = false;
         let mut torrent_keys = Vec::new();
         let mut length = None;
@@ -69,6 +71,7 @@ impl Info {
                 b"cs_keys" => torrent_keys = keys(value)?,
                 b"files" => files = Some(folder(value)?),
                 b"length" => length = Some(bencode::unsigned("info.length", value)?),
+                b"live" => source = Some(live_key(value)?),
                 b"name" => name = Some(bencode::text("info.name", value)?),
                 b"piece length" => {
                     piece_length = Some(bencode::unsigned("info.piece length", value)?);
@@ -94,11 +97,19 @@ impl Info {
         let name = required("info.name", name)?;
         let piece_length = required("info.piece length", piece_length)?;
         let (files, layout) = arrange(name, piece_length, content)?;
-        let hashes = match (hashes, root) {
-            (Some(hashes), None) => Hashes::Pieces(raw.slice_ref(piece_hashes(hashes, layout)?)),
-            (None, Some(root)) => Hashes::Root(root_hash(root, layout)?),
-            (None, None) => required::<Hashes>("info.pieces or info.root hash", None)?,
-            (Some(_), Some(_)) => Err(BencodeError::unexpected(
+        let hashes = match (hashes, root, source) {
+            (None, None, Some(source)) => Hashes::Source(Box::new(goes_round(source, layout)?)),
+            (_, _, Some(_)) => Err(BencodeError::unexpected(
+                "info.live",
+                "there beside `info.pieces` or `info.root hash`",
+                "only one of them",
+            ))?,
+            (Some(hashes), None, None) => {
+                Hashes::Pieces(raw.slice_ref(piece_hashes(hashes, layout)?))
+            }
+            (None, Some(root), None) => Hashes::Root(root_hash(root, layout)?),
+            (None, None, None) => required::<Hashes>("info.pieces or info.root hash", None)?,
+            (Some(_), Some(_), None) => Err(BencodeError::unexpected(
                 "info.root hash",
                 "there beside `info.pieces`",
                 "only one of the two",
@@ -131,6 +142,46 @@ fn root_hash(root: &[u8], layout: Layout) -> Result<[u8; HASH_LENGTH], MetainfoE
         return Err(MetainfoError::TooManyPieces { pieces: layout.pieces() });
     }
     root.try_into().map_err(|_| MetainfoError::RootHash { got: root.len() })
+}
+
+/// The key of a live stream's source. NextShare: `authmethod` and `pubkey`.
+fn live_key(value: Object<'_, '_>) -> Result<PublicKey, BencodeError> {
+    let mut key = None;
+    each_pair(bencode::dict("info.live", value)?, |name, value| {
+        match name {
+            b"authmethod" => {
+                let method = bencode::text("info.live.authmethod", value)?;
+                if method != LIVE_METHOD {
+                    let field = "info.live.authmethod";
+                    return Err(BencodeError::unexpected(field, method.to_owned(), LIVE_METHOD));
+                }
+            }
+            b"pubkey" => {
+                let field = "info.live.pubkey";
+                let read = PublicKey::from_der(bencode::bytes(field, value)?);
+                let bad = |error| BencodeError::unexpected(field, error, "a public key");
+                key = Some(read.map_err(bad)?);
+            }
+            _ => {}
+        }
+        Ok::<_, BencodeError>(())
+    })?;
+    required("info.live.pubkey", key)
+}
+
+/// Holds a live torrent to a grid that a stream can go round: enough pieces, all of one
+/// length, with room for more than a seal.
+fn goes_round(key: PublicKey, layout: Layout) -> Result<PublicKey, BencodeError> {
+    let piece_length = u64::from(layout.piece_length());
+    let whole = layout.total_length() == piece_length * u64::from(layout.pieces());
+    match whole && layout.pieces() >= Ring::PIECES_MIN && piece_length > SEAL_LENGTH as u64 {
+        true => Ok(key),
+        false => Err(BencodeError::unexpected(
+            "info.live",
+            format!("{} bytes in pieces of {piece_length}", layout.total_length()),
+            "at least 32 pieces of one length, of more than 72 bytes",
+        )),
+    }
 }
 
 fn required<T>(field: &'static str, value: Option<T>) -> Result<T, BencodeError> {

@@ -1,8 +1,10 @@
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use sha1::{Digest, Sha1};
 
 use super::*;
-use crate::BencodeError;
+use crate::{BencodeError, extension::closed_swarm::PrivateKey};
 
 /// A .torrent file of one file of `length` bytes, with `edit` made to its text.
 /// `HASHES` stands for two hashes.
@@ -32,6 +34,7 @@ fn draft(piece_length: u32, lengths: &[u64]) -> Draft {
         piece_length,
         private: false,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: None,
         content: Content::Folder(
@@ -221,6 +224,7 @@ fn a_new_torrent_has_the_bytes_that_bep_3_says() {
         piece_length: 2,
         private: true,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: Some("http://t/".into()),
         content: Content::File { length: 3 },
@@ -244,6 +248,7 @@ fn a_merkle_torrent_has_the_root_in_place_of_the_pieces() {
         piece_length: 1,
         private: true,
         merkle: true,
+        live: None,
         torrent_keys: Vec::new(),
         announce: None,
         content: Content::File { length: 3 },
@@ -364,4 +369,46 @@ proptest! {
         let _ = Metainfo::from_bytes(&bytes);
         prop_assert!(Metainfo::from_bytes(&bytes[..cut.index(bytes.len())]).is_err());
     }
+}
+
+/// A live torrent of so many bytes in pieces of so many, as its .torrent file.
+fn live(piece_length: u32, length: u64) -> Result<(Metainfo, Vec<u8>), CreateError> {
+    let source = PrivateKey::generate(&mut ChaCha8Rng::seed_from_u64(1)).public();
+    let content = Content::File { length };
+    let draft = Draft { live: Some(source), content, ..draft(piece_length, &[]) };
+    Metainfo::create(&draft, std::io::empty())
+}
+
+#[test]
+fn a_live_torrent_has_its_sources_key_in_place_of_the_pieces() {
+    let (metainfo, bytes) = live(100, 3_200).unwrap();
+    let info = &metainfo.info;
+    let source = PrivateKey::generate(&mut ChaCha8Rng::seed_from_u64(1)).public();
+    assert_eq!(
+        (info.live_key(), info.piece_hash(31), info.root_hash()),
+        (Some(source), None, None)
+    );
+    assert_eq!(Metainfo::from_bytes(&bytes).unwrap(), metainfo);
+    let text = bytes.escape_ascii().to_string();
+    assert!(
+        text.contains("4:lived10:authmethod10:ECDSA-P2566:pubkey91:") && !text.contains("6:pieces")
+    );
+}
+
+#[test]
+fn a_stream_goes_round_a_grid_of_many_whole_pieces() {
+    for (piece_length, length) in [(100, 3_100), (100, 3_250), (72, 72 * 32)] {
+        let error = live(piece_length, length).unwrap_err().to_string();
+        assert!(error.contains("expected at least 32 pieces of one length"), "{error}");
+    }
+    assert!(live(73, 73 * 32).is_ok());
+}
+
+#[test]
+fn pieces_of_a_stream_that_are_signed_in_another_way_are_not_taken() {
+    let (_, bytes) = live(100, 3_200).unwrap();
+    let at = bytes.windows(10).position(|found| found == b"ECDSA-P256").unwrap();
+    let other = [&bytes[..at], b"RSA-SHA256", &bytes[at + 10..]].concat();
+    let error = Metainfo::from_bytes(&other).unwrap_err().to_string();
+    assert!(error.contains("info.live.authmethod") && error.contains("RSA-SHA256"), "{error}");
 }

@@ -55,11 +55,14 @@ pub struct PickerOptions {
     pub random_first: u32,
     /// Whether it is remembered who sent which block, to find out who lies.
     pub remembers_senders: bool,
+    /// Whether at the end blocks are asked of several. Not in a live stream, which
+    /// has no end.
+    pub endgame: bool,
 }
 
 impl Default for PickerOptions {
     fn default() -> PickerOptions {
-        PickerOptions { random_first: 4, remembers_senders: true }
+        PickerOptions { random_first: 4, remembers_senders: true, endgame: true }
     }
 }
 
@@ -148,6 +151,54 @@ impl Picker {
     /// The same, and the verified pieces.
     pub fn streaming_and_have(&mut self) -> Option<(&mut Streaming, &Bitfield)> {
         Some((self.streaming.as_mut()?, &self.have))
+    }
+
+    /// For a live stream: nothing is here, and nothing wanted yet. Pieces are wanted
+    /// as they come into the window ([`Picker::set_wanted`]), the rarest first, and
+    /// forgotten as they leave it ([`Picker::forget`]).
+    pub fn live(layout: Layout, options: PickerOptions) -> Picker {
+        let options = PickerOptions { random_first: 0, endgame: false, ..options };
+        let mut picker = Picker::new(layout, &Bitfield::empty(layout.pieces()), options);
+        for piece in 0..layout.pieces() {
+            let _ = picker.set_wanted(piece, false);
+        }
+        picker
+    }
+
+    /// An unwanted piece was made here: it is verified.
+    ///
+    /// # Panics
+    /// If it is wanted.
+    pub fn made(&mut self, piece: u32) {
+        assert!(!self.wanted.contains(piece), "piece {piece} is made here, and wanted");
+        if self.have.insert(piece) {
+            self.left -= u64::from(self.layout.length_of(piece));
+        }
+    }
+
+    /// An unwanted piece is not here any more, if it was.
+    ///
+    /// # Panics
+    /// If it is wanted.
+    pub fn forget(&mut self, piece: u32) {
+        assert!(!self.wanted.contains(piece), "piece {piece} is forgotten, and wanted");
+        self.suspects.remove(&piece);
+        if self.have.remove(piece) {
+            self.left += u64::from(self.layout.length_of(piece));
+        }
+    }
+
+    /// A connected peer has one piece less.
+    ///
+    /// # Panics
+    /// If no peer was said to have it.
+    pub fn peer_lost(&mut self, piece: u32) {
+        let turn = self.turn_in_open(piece);
+        self.rarity.decrement(piece);
+        if let Some(turn) = turn {
+            self.open.remove(&turn);
+            self.open.extend(self.turn_in_open(piece));
+        }
     }
 
     /// A connected peer has one piece more. Call it only if the piece is new to
@@ -319,6 +370,11 @@ impl Picker {
         self.rarity.availability()
     }
 
+    /// Whether `piece` is to be had, or was.
+    pub fn is_wanted(&self, piece: u32) -> bool {
+        self.wanted.contains(piece)
+    }
+
     /// Where `block` stands.
     ///
     /// # Panics
@@ -415,7 +471,7 @@ impl Picker {
             _ => 0,
         };
         let kept: u32 = self.suspects.iter().map(kept).sum();
-        self.in_flight > 0 && self.free == u64::from(kept)
+        self.options.endgame && self.in_flight > 0 && self.free == u64::from(kept)
     }
 
     /// Changes the blocks of one piece, and brings up to date all that follows

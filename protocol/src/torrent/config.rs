@@ -40,6 +40,8 @@ pub struct Config {
     pub request_queue_max: u32,
     /// Play this while it comes in, and use give-to-get with those who do so too.
     pub stream: Option<Video>,
+    /// Our part in a live stream, if that is the content.
+    pub live: Option<LiveOptions>,
     /// Put out every frame as [`Output::Spoken`](super::Output::Spoken), for tests
     /// and simulations.
     pub transcript: bool,
@@ -64,6 +66,15 @@ pub struct Config {
     pub defects: Defects,
 }
 
+/// A peer's part in a live stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveOptions {
+    /// How long a piece plays.
+    pub piece_time: Duration,
+    /// Whether the stream is made here.
+    pub source: bool,
+}
+
 impl Config {
     /// The defaults, for a peer that is `peer_id` and listens on `port`.
     pub fn new(peer_id: PeerId, port: u16) -> Config {
@@ -82,6 +93,7 @@ impl Config {
             half_open_max: 8,
             request_queue_max: 500,
             stream: None,
+            live: None,
             transcript: false,
             dial_timeout: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),

@@ -41,6 +41,7 @@ impl Torrent {
             }
             Extension::GiveToGet => self.config.stream.is_some(),
             Extension::Metadata => self.metadata.is_some(),
+            Extension::Live => self.is_live(),
         };
         Extension::ALL.iter().copied().filter(offers).collect()
     }
@@ -117,7 +118,7 @@ impl Torrent {
             },
             Some(Extension::Metadata) => self.metadata_message(id, payload, now),
             // BEP 10: an id that we never offered is to be ignored.
-            None => Ok(()),
+            Some(Extension::Live) | None => Ok(()),
         }
     }
 

@@ -15,11 +15,15 @@ impl Torrent {
     pub(super) fn pieces(
         &mut self,
         id: ConnectionId,
-        pieces: Bitfield,
+        mut pieces: Bitfield,
         first: bool,
         now: Time,
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
+        if self.live.is_some() {
+            let gone: Vec<u32> = pieces.iter().filter(|piece| !self.believes(*piece)).collect();
+            gone.into_iter().for_each(|piece| _ = pieces.remove(piece));
+        }
         if !first {
             let known =
                 &mut self.connections.get_mut(&id).expect("the caller has it").remote_pieces;
@@ -47,6 +51,9 @@ impl Torrent {
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
         self.check_piece(piece)?;
+        if !self.believes(piece) {
+            return Ok(());
+        }
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         if !connection.remote_pieces.insert(piece) {
             return Ok(());
@@ -55,6 +62,7 @@ impl Torrent {
         if self.config.defects.has(Defect::HaveCountedTwice) {
             self.picker.peer_has(piece);
         }
+        self.hold_back(piece, now);
         self.update_interest(id, now);
         self.request_more(id, now, rng);
         self.check_purpose(id)
@@ -84,9 +92,13 @@ impl Torrent {
     }
 
     /// Tells the remote whether it has something that we want, if that changed.
-    fn update_interest(&mut self, id: ConnectionId, now: Time) {
+    pub(super) fn update_interest(&mut self, id: ConnectionId, now: Time) {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
-        let interested = self.picker.wants(&connection.remote_pieces);
+        let interested = match &self.live {
+            None => self.picker.wants(&connection.remote_pieces),
+            // Who has something of the stream will soon have more of it.
+            Some(live) => live.is_viewer() && !connection.remote_pieces.is_empty(),
+        };
         if interested != connection.am_interested {
             connection.am_interested = interested;
             let message = if interested { Message::Interested } else { Message::NotInterested };
@@ -204,6 +216,10 @@ impl Torrent {
         connection.download.add(length, now);
         if !connection.take_request(block) {
             self.redundant += length;
+            if connection.forgiven > 0 {
+                connection.forgiven -= 1;
+                return Ok(());
+            }
             connection.unrequested += 1;
             return match connection.unrequested > Connection::UNREQUESTED_MAX {
                 true => Err(violation("blocks that nobody requested")),
@@ -257,6 +273,10 @@ impl Torrent {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         let is_live = connection.requested().any(|requested| requested == block);
         if !connection.take_request(block) {
+            if connection.forgiven > 0 {
+                connection.forgiven -= 1;
+                return Ok(());
+            }
             return Err(violation(format!("a reject of {block:?}, which nobody requested")));
         }
         // It may be the answer to a CANCEL of ours. BEP 6.
@@ -266,7 +286,12 @@ impl Torrent {
         connection.rejections += u32::from(!connection.peer_choking);
         // Not to be had fast after all.
         connection.allowed_fast.remove(&block.piece);
+        let choked = connection.peer_choking;
         self.picker.release(id, block);
+        if self.live.is_some() && !choked {
+            // It has gone by for the remote.
+            self.disclaim(id, block.piece);
+        }
         self.refill = true;
         self.request_more(id, now, rng);
         Ok(())

@@ -8,6 +8,7 @@ use super::CheckFailed;
 use crate::{
     Block, ConnectionId, Delivery, PeerId,
     extension::closed_swarm::PublicKey,
+    live::Notice,
     tracker::{AnnounceRequest, AnnounceResponse},
     wire::{Handshake, Message},
 };
@@ -57,6 +58,20 @@ pub enum Input {
         piece: u32,
         /// Whether its hash is right.
         valid: bool,
+    },
+    /// The answer to [`Output::CheckPiece`] where the content is a live stream.
+    PieceOpened {
+        /// Which piece.
+        piece: u32,
+        /// The sequence number that its seal bears, if the source sealed it.
+        sequence: Option<u64>,
+    },
+    /// The answer to [`Output::MakePiece`].
+    PieceMade {
+        /// Its sequence number.
+        sequence: u64,
+        /// Whether it is on the disk now; otherwise the stream has ended.
+        made: bool,
     },
     /// The answer to [`Output::Announce`].
     Announced {
@@ -135,7 +150,7 @@ pub enum Output {
         data: Bytes,
     },
     /// Hash a piece whose blocks were all written; answer with
-    /// [`Input::PieceChecked`].
+    /// [`Input::PieceChecked`], or with [`Input::PieceOpened`] if it is of a live stream.
     CheckPiece {
         /// Which.
         piece: u32,
@@ -149,6 +164,24 @@ pub enum Output {
         stream: u64,
         /// What.
         delivery: Delivery,
+    },
+    /// Make the next piece of the live stream, and put it at its place; answer with
+    /// [`Input::PieceMade`].
+    MakePiece {
+        /// Its sequence number.
+        sequence: u64,
+    },
+    /// Hand the player this piece of the live stream.
+    Play {
+        /// Its sequence number.
+        sequence: u64,
+        /// Where it is.
+        piece: u32,
+    },
+    /// Forget what was received of a piece that is no longer wanted.
+    ForgetPiece {
+        /// Which.
+        piece: u32,
     },
     /// Tell the tracker; answer with [`Input::Announced`].
     Announce(AnnounceRequest),
@@ -269,6 +302,8 @@ pub enum Event {
         /// The remote's address.
         addr: SocketAddr,
     },
+    /// A viewer of a live stream got on.
+    Live(Notice),
     /// A message of a remote makes no sense, and was passed over.
     Ignored {
         /// Our number for the connection.

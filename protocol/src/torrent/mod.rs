@@ -11,6 +11,7 @@
 //! - `access`: who may have content of a closed swarm
 //! - `play`: what is played while it comes in, and the check that it comes in time
 //! - `forward`: give-to-get
+//! - `live`: pieces that are made, played and forgotten in their time
 //! - `exchange`: extension handshakes, peer exchange, tracker
 //! - `metadata`: the metadata, for who has only its hash
 //! - `timers`: what is due when
@@ -42,6 +43,7 @@ mod exchange;
 mod fetch;
 mod forward;
 mod io;
+mod live;
 mod metadata;
 mod play;
 mod serve;
@@ -51,7 +53,7 @@ mod turns;
 use turns::Turns;
 
 pub(crate) use access::Access;
-pub use config::Config;
+pub use config::{Config, LiveOptions};
 pub use establish::Refused;
 pub use io::{CloseReason, Event, Frame, Input, Output, Speaker, Spoken};
 pub use play::CheckFailed;
@@ -77,6 +79,8 @@ pub struct Torrent {
     picker: Picker,
     choker: Choker,
     turns: Turns,
+    /// Our part in a live stream, if that is the content.
+    live: Option<live::Live>,
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     peers: PeerTable,
@@ -135,10 +139,14 @@ impl Torrent {
     /// A torrent with no connection yet. Everything follows from
     /// [`Torrent::handle`]; the first [`Torrent::poll_timeout`] is at once.
     pub fn new(config: Config, start: Start, now: Time, rng: &mut impl Rng) -> Torrent {
+        let live = config.live.map(|it| live::Live::new(it, start.layout.pieces(), now));
         let picker = {
             let remembers_senders = !config.defects.has(Defect::HashFailureBlamesNobody);
             let options = PickerOptions { remembers_senders, ..PickerOptions::default() };
-            Picker::new(start.layout, &start.have, options)
+            match live {
+                Some(_) => Picker::live(start.layout, options),
+                None => Picker::new(start.layout, &start.have, options),
+            }
         };
         let choking = ChokerOptions {
             slots: config.upload_slots,
@@ -163,6 +171,7 @@ impl Torrent {
             picker,
             choker,
             turns: Turns::default(),
+            live,
             config,
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -205,6 +214,8 @@ impl Torrent {
                 self.block_read(connection, block, data, now);
             }
             Input::PieceChecked { piece, valid } => self.piece_checked(piece, valid, now),
+            Input::PieceOpened { piece, sequence } => self.piece_opened(piece, sequence, now),
+            Input::PieceMade { sequence, made } => self.piece_made(sequence, made, now),
             Input::Announced { result } => self.announced(result, now, rng),
             Input::AddPeers { addrs } => {
                 for addr in addrs {
@@ -320,9 +331,9 @@ impl Torrent {
         self.picker.is_complete()
     }
 
-    /// Whether we give without getting: all that there is to get is here.
+    /// Whether we give without getting: all that there is to get is here, or made here.
     pub fn is_seeding(&self) -> bool {
-        self.is_complete()
+        self.is_complete() || self.broadcast().is_some()
     }
 
     /// What a change makes necessary elsewhere: after every input, once.

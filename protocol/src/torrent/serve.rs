@@ -98,7 +98,8 @@ impl Torrent {
             }
             return Ok(());
         }
-        if !have && !connection.fast {
+        // What has gone by in a live stream was there when the remote asked.
+        if !have && !connection.fast && self.live.is_none() {
             return Err(violation(format!("a request for piece {}, not ours", block.piece)));
         }
         let allowed = !connection.am_choking || connection.granted_fast.contains(&block.piece);

@@ -30,6 +30,7 @@ impl Torrent {
         }
         self.exchange_peers(now);
         self.report_forwarded(now);
+        self.go_live(now);
         self.announce(now);
         self.dial(now, rng);
     }

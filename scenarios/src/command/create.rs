@@ -48,6 +48,7 @@ pub fn create(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
         piece_length: args.piece_length.unwrap_or_else(|| piece_length(length)),
         private: args.private,
         merkle: false,
+        live: None,
         torrent_keys: Vec::new(),
         announce: args.tracker.clone(),
         content: found.content(),

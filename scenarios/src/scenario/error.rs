@@ -128,6 +128,14 @@ pub enum Problem {
     /// Something is to be played, and nothing says how fast.
     #[error("only what has a bitrate can be streamed, expected a `bitrate` in [torrent]")]
     NoBitrate,
+    /// A live stream that cannot be.
+    #[error("{what}, expected {expected}")]
+    Live {
+        /// What is wrong with it.
+        what: String,
+        /// What could be.
+        expected: &'static str,
+    },
     /// A queue at a link that is never busy.
     #[error("a queue needs a `bandwidth`: a link without one is never busy")]
     QueueWithoutBandwidth,

@@ -140,6 +140,7 @@ pub(super) fn plan(
                 roster,
                 pieces: layout(torrent).pieces(),
                 video: torrent.video(),
+                is_live: torrent.live.is_some(),
                 has_tracker,
                 dice: dice.of(&subject),
                 place: Place::root().field("peers").index(index),
@@ -179,6 +180,7 @@ struct Drafting<'a> {
     roster: &'a Roster<'a>,
     pieces: u32,
     video: Option<Video>,
+    is_live: bool,
     has_tracker: bool,
     dice: Dice<'a>,
     place: Place,
@@ -197,6 +199,7 @@ impl Drafting<'_> {
         let stream = dice.flag(peer.stream, &at("stream"));
         let player = match (stream, self.video) {
             (false, _) => None,
+            (true, None) if self.is_live => player::live(&peer.player, dice, &at("player"))?,
             (true, Some(video)) => player::plan(&peer.player, &video, dice, &at("player"))?,
             (true, None) => return Err(at("stream").problem(Problem::NoBitrate)),
         };

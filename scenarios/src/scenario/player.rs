@@ -41,6 +41,18 @@ impl Default for Player {
     }
 }
 
+/// Who watches a live stream, if somebody does: from its edge on, without a pause.
+pub(super) fn live(
+    player: &Player,
+    dice: Dice<'_>,
+    place: &Place,
+) -> Result<Option<PlayerPlan>, ScenarioError> {
+    let at = |field| place.clone().field(field);
+    let start_ms = dice.millis(player.start_s, at("start_s"))?;
+    let plan = PlayerPlan { start_ms, from: 0, acts: Vec::new() };
+    Ok(dice.flag(player.watches, &at("watches")).then_some(plan))
+}
+
 const ANYWHERE: Draw<f64> = Draw::Range { from: 0.0, to: 1.0 };
 
 /// Who watches `video`, if somebody does.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use reseed_protocol::HashTree;
+use reseed_protocol::{
+    HashTree,
+    live::{Ring, SEAL_LENGTH},
+};
 use reseed_sim::plan::{FilePlan, TorrentPlan};
 
 use super::{
@@ -15,6 +18,8 @@ const LENGTH_MAX: u64 = 1 << 32;
 /// Pieces (count): every peer has a bit for each, and one for each of everybody
 /// that it knows.
 const PIECES_MAX: u64 = 1 << 20;
+/// Pieces that a live stream makes (count): each costs a signature, and memory.
+const LIVE_MAX: u64 = 1 << 16;
 const _: () = assert!(PIECES_MAX <= HashTree::PIECES_MAX as u64, "each may be a Merkle torrent");
 
 impl From<TorrentPlan> for Torrent {
@@ -27,6 +32,7 @@ impl From<TorrentPlan> for Torrent {
             private: Flag::Fixed(torrent.private),
             merkle: Flag::Fixed(torrent.merkle),
             bitrate: torrent.bitrate.map(Draw::Fixed),
+            live: torrent.live.map(Draw::Fixed),
             closed: Flag::Fixed(torrent.closed),
             length: None,
             files: Some(torrent.files.into_iter().map(file).collect()),
@@ -62,15 +68,43 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
     let private = dice.flag(torrent.private, &at("private"));
     let merkle = dice.flag(torrent.merkle, &at("merkle"));
     let bitrate = dice.some_if(torrent.bitrate, "bytes a second", at("bitrate"))?;
-    Ok(TorrentPlan {
+    let live = dice.some_if(torrent.live, "pieces that are made", at("live"))?;
+    let torrent = TorrentPlan {
         name: torrent.name.clone(),
         piece_length,
         private,
         merkle,
         bitrate,
+        live,
         closed,
         files,
-    })
+    };
+    check_live(&torrent, at("live"))?;
+    Ok(torrent)
+}
+
+/// Holds a live stream to what can be shared.
+fn check_live(torrent: &TorrentPlan, place: Place) -> Result<(), ScenarioError> {
+    let Some(made) = torrent.live else { return Ok(()) };
+    at_most(made as f64, LIVE_MAX as f64, "pieces that are made", place.clone())?;
+    let wrong =
+        |what: String, expected| Err(place.clone().problem(Problem::Live { what, expected }));
+    let length: u64 = torrent.files.iter().map(|file| file.length).sum();
+    let piece_length = u64::from(torrent.piece_length);
+    if torrent.merkle || torrent.files.len() > 1 {
+        let what = "a live stream in a Merkle torrent or a folder".to_owned();
+        return wrong(what, "a single file in an ordinary torrent");
+    }
+    if torrent.bitrate.is_none() {
+        return wrong("a live stream without a `bitrate`".to_owned(), "how fast it plays");
+    }
+    let pieces = length / piece_length;
+    let goes_round = length.is_multiple_of(piece_length) && pieces >= Ring::PIECES_MIN.into();
+    if !goes_round || piece_length <= SEAL_LENGTH as u64 {
+        let what = format!("a live stream that goes round {length} bytes, {piece_length} a piece");
+        return wrong(what, "at least 32 pieces of one length, of more than 72 bytes");
+    }
+    Ok(())
 }
 
 fn plan_files(

@@ -70,7 +70,7 @@ impl Oracle for Ban {
         };
         let Some((block, data)) = brought(message) else { return Ok(()) };
         self.checks += 1;
-        if !self.content.layout().contains(block) || self.content.block(block) == data {
+        if !self.content.layout().contains(block) || self.content.is_true(block, &data) {
             return Ok(());
         }
         let got = &mut self.got[scene.peer];

@@ -1,7 +1,7 @@
 //! I-HAVE: only pieces that are verified on the local store are announced, and
 //! the bytes served are the true ones.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use reseed_protocol::{
     Bitfield, Block, Torrent,
@@ -19,6 +19,8 @@ pub(super) struct Have {
     found: Vec<Bitfield>,
     /// Peers that are meant to lie: what they serve is I-BAN's affair.
     liars: Vec<bool>,
+    /// Which piece of a live stream each peer had at a place when it last claimed that.
+    made: BTreeMap<(usize, u32), u64>,
     checks: u64,
 }
 
@@ -26,11 +28,14 @@ impl Have {
     pub(super) fn new(plan: &Plan, content: Rc<Content>) -> Have {
         let none = Bitfield::empty(content.layout().pieces());
         let liars: Vec<bool> = plan.peers.iter().map(|peer| peer.lies.is_some()).collect();
-        Have { content, found: vec![none; liars.len()], liars, checks: 0 }
+        Have { content, found: vec![none; liars.len()], liars, made: BTreeMap::new(), checks: 0 }
     }
 
     fn claims(&mut self, scene: Scene<'_>, piece: u32) -> Finding {
         self.checks += 1;
+        if self.content.broadcast().is_some() {
+            return self.claims_live(scene, piece);
+        }
         if self.found[scene.peer].contains(piece) {
             return Ok(());
         }
@@ -41,9 +46,21 @@ impl Have {
         Ok(())
     }
 
+    /// What lies at a place of a live stream changes, and only for a later piece.
+    fn claims_live(&mut self, scene: Scene<'_>, place: u32) -> Finding {
+        let Some(made) = self.content.made_on(scene.disk, place) else {
+            return Err(format!("it claims piece {place}, and no true one is on its disk"));
+        };
+        let before = self.made.insert((scene.peer, place), made);
+        match before.is_none_or(|before| before <= made) {
+            true => Ok(()),
+            false => Err(format!("it claims piece {place}, where an earlier one is by now")),
+        }
+    }
+
     fn serves(&mut self, block: Block, data: &[u8]) -> Finding {
         self.checks += 1;
-        match self.content.layout().contains(block) && self.content.block(block) == data {
+        match self.content.is_true(block, data) {
             true => Ok(()),
             false => Err(format!("it serves {block:?} with other bytes than the true ones")),
         }
@@ -61,6 +78,7 @@ impl Oracle for Have {
 
     fn started(&mut self, peer: usize) {
         self.found[peer] = Bitfield::empty(self.content.layout().pieces());
+        self.made.retain(|(whose, _), _| *whose != peer);
     }
 
     fn spoke(&mut self, scene: Scene<'_>, _: &Torrent, spoken: &Spoken) -> Finding {
@@ -97,7 +115,13 @@ mod tests {
         let (content, disk) = (stage::content(), SimDisk::new());
         content.put(&Has::Pieces(vec![0, 1]), &disk).expect("there is room");
         finding_of(
-            Have { content, found: vec![Bitfield::empty(3)], liars: vec![false], checks: 0 },
+            Have {
+                content,
+                found: vec![Bitfield::empty(3)],
+                liars: vec![false],
+                made: BTreeMap::new(),
+                checks: 0,
+            },
             &disk,
             message,
         )

@@ -29,6 +29,7 @@ mod fair;
 mod give;
 mod have;
 mod init;
+mod live;
 mod lives;
 mod memory;
 mod one;
@@ -203,6 +204,11 @@ pub(crate) trait Oracle {
         Ok(())
     }
 
+    /// A player was given these bytes of a live stream, from byte `at` on.
+    fn watched(&mut self, _scene: Scene<'_>, _at: u64, _bytes: &[u8]) -> Finding {
+        Ok(())
+    }
+
     /// A peer did something around its torrents.
     fn observed(&mut self, _scene: Scene<'_>, _activity: &Activity<'_>) -> Finding {
         Ok(())
@@ -251,11 +257,14 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         oracles.push(Box::new(streaming::Stream::new(plan)));
         oracles.push(Box::new(give::Give::new(plan, content.layout())));
     }
+    if content.broadcast().is_some() {
+        oracles.push(Box::new(live::Live::new(plan, content.clone())));
+    }
     if let Some(tracker) = plan.tracker.as_ref().filter(|_| plan.announces()) {
         oracles.push(Box::new(tracker::Tracker::new(plan, tracker, content)));
     }
     if plan.peers.iter().any(|peer| peer.reports.is_some()) {
-        oracles.push(Box::new(reports::Reports::new(plan)));
+        oracles.push(Box::new(reports::Reports::new(plan, content)));
     }
     if plan.torrent.closed {
         oracles.push(Box::new(access::Access::new(plan)));
@@ -304,6 +313,7 @@ mod stage {
             private: true,
             merkle: false,
             bitrate: None,
+            live: None,
             closed: false,
             files: vec![file],
         };

@@ -6,7 +6,10 @@ use reseed_client::{Activity, Report, ReportError, monitor::schema};
 use reseed_protocol::Time;
 
 use super::{Code, Finding, Oracle, Scene};
-use crate::plan::{Plan, ReportsPlan};
+use crate::{
+    Content,
+    plan::{Plan, ReportsPlan},
+};
 
 /// What a report may be late by, besides what the server takes: the agenda's
 /// grain, and other callbacks before it.
@@ -27,6 +30,8 @@ pub(super) struct Reports {
     names: Vec<String>,
     plans: Vec<Option<ReportsPlan>>,
     watched: Vec<Option<Watched>>,
+    /// Pieces of a live stream that a peer may have at a time (count), if one is shared.
+    window: Option<u64>,
     /// What was wrong with each peer's reports first, in the order of time.
     noted: Vec<(usize, Vec<String>)>,
 }
@@ -51,8 +56,9 @@ struct Heard {
 }
 
 impl Reports {
-    pub(super) fn new(plan: &Plan) -> Reports {
+    pub(super) fn new(plan: &Plan, content: &Content) -> Reports {
         Reports {
+            window: content.broadcast().map(|made| 2 * u64::from(made.ring().delta())),
             checks: 0,
             names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
             plans: plan.peers.iter().map(|peer| peer.reports).collect(),
@@ -99,6 +105,9 @@ impl Reports {
                 "at {now} s {reporter} is given a report of another form: {departs}"
             ));
         }
+        if let Err(departs) = self.holds_of_live(report) {
+            wrong.push(format!("at {now} s {reporter} is told of {departs}"));
+        }
         if let Err(error @ ReportError::Missing { .. }) = result {
             wrong.push(format!("{reporter} fails: {error}"));
         }
@@ -111,6 +120,23 @@ impl Reports {
             Err(ReportError::Missing { .. }) => {}
             // That is the receiver's affair, if it leads to nothing.
             Err(error) => watched.story = vec![format!("at {now} s {reporter} fails: {error}")],
+        }
+    }
+
+    /// What a report says of the video is that of a live stream exactly where there is
+    /// one, and no more of it is valid than a window.
+    fn holds_of_live(&self, report: &Report) -> Finding {
+        let live = report.attribute("video/live").map(|flag| flag.as_bool());
+        let range = report.attribute("video/valid_range");
+        let (Ok(Some(live)), Ok(range)) = (live, range) else { return Ok(()) };
+        let [first, end] = [&range[0], &range[1]].map(|number| number.as_u64().unwrap_or(0));
+        match self.window {
+            None if live => Err("a live stream, and there is none".to_owned()),
+            Some(_) if !live => Err("no live stream, and there is one".to_owned()),
+            Some(window) if end > first + window => {
+                Err(format!("pieces {first} to {end}, where {window} may be valid"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -170,7 +170,8 @@ impl<S: Stage> Run<'_, S> {
     /// What a peer that has exited should have saved and has not, in words.
     fn unsaved(&self, peer: usize) -> Option<String> {
         let state = self.lab.peer(peer);
-        if !self.plan.peers[peer].app.checkpoint || !state.ran {
+        let is_kept = self.content.broadcast().is_none();
+        if !is_kept || !self.plan.peers[peer].app.checkpoint || !state.ran {
             return None;
         }
         let verified = &state.verified;

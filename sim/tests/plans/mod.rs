@@ -35,6 +35,7 @@ pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
             private: false,
             merkle: false,
             bitrate: None,
+            live: None,
             closed: false,
             files: vec![FilePlan { path: "content".to_owned(), length }],
         },

@@ -4,12 +4,15 @@ use std::fmt;
 
 use p256::{
     ecdsa::{
-        DerSignature, SigningKey, VerifyingKey,
+        DerSignature, Signature, SigningKey, VerifyingKey,
         signature::{Signer, Verifier},
     },
     pkcs8::{DecodePublicKey, EncodePublicKey},
 };
 use rand::Rng;
+
+/// Bytes of a signature that is two numbers of 32 bytes.
+pub const FLAT_LENGTH: usize = 64;
 
 /// A public key: of a torrent, or of a member of its swarm. On the wire and in a
 /// torrent it is DER (SubjectPublicKeyInfo, RFC 5480).
@@ -53,6 +56,12 @@ impl PrivateKey {
         let signature: DerSignature = self.0.sign(bytes);
         signature.as_bytes().to_vec()
     }
+
+    /// The same where its length must be known: as two numbers of 32 bytes.
+    pub fn sign_flat(&self, bytes: &[u8]) -> [u8; FLAT_LENGTH] {
+        let signature: Signature = self.0.sign(bytes);
+        signature.to_bytes().into()
+    }
 }
 
 impl PublicKey {
@@ -71,6 +80,12 @@ impl PublicKey {
     /// Whether `signature` (DER) over `bytes` was made with the private key to this one.
     pub fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
         DerSignature::from_bytes(signature)
+            .is_ok_and(|signature| self.0.verify(bytes, &signature).is_ok())
+    }
+
+    /// The same for a signature of [`PrivateKey::sign_flat`].
+    pub fn verifies_flat(&self, bytes: &[u8], signature: &[u8; FLAT_LENGTH]) -> bool {
+        Signature::from_slice(signature)
             .is_ok_and(|signature| self.0.verify(bytes, &signature).is_ok())
     }
 }
@@ -111,6 +126,9 @@ mod tests {
         let signature = key(1).sign(b"text");
         assert!(key(1).public().verifies(b"text", &signature));
         assert!(!key(2).public().verifies(b"text", &signature), "another key");
+        let flat = key(1).sign_flat(b"text");
+        assert!(key(1).public().verifies_flat(b"text", &flat));
+        assert!(!key(1).public().verifies_flat(b"tex", &flat), "another text");
         assert!(!key(1).public().verifies(b"test", &signature), "another text");
         assert!(!key(1).public().verifies(b"text", &signature[1..]), "no signature");
         assert!(!key(1).public().verifies(b"text", b""), "nothing");

@@ -38,7 +38,7 @@ mod message;
 
 pub use certificate::{Certificate, Membership};
 pub use exchange::{Exchange, ProofError, Role, Step, Swarm};
-pub use key::{KeyError, PrivateKey, PublicKey};
+pub use key::{FLAT_LENGTH, KeyError, PrivateKey, PublicKey};
 pub use message::{Nonce, ProofMessage};
 
 /// Keys that a torrent may name (count). More are a mistake, or an attack.
