@@ -5,15 +5,18 @@ pub mod create;
 pub mod explain;
 mod folder;
 pub mod get;
+mod interrupt;
 pub mod list;
 mod outcome;
 mod packets;
 mod peer;
 mod prepare;
 pub mod replay;
+mod repro;
 pub mod run;
 pub mod seed;
 mod seeds;
+pub mod shrink;
 
 use std::{io, process::ExitCode};
 

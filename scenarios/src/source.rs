@@ -1,8 +1,9 @@
-//! The text of a scenario, and how it is misread.
+//! The text of a scenario or a plan, and how it is misread.
 
 use std::ops::Range;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use reseed_sim::{Plan, plan::PlanError};
 use toml::de::{DeTable, DeValue};
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     scenario::{Place, Scenario, ScenarioError, Step},
 };
 
-/// A scenario's TOML text.
+/// A scenario's TOML text, or a plan's.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// Where it is from: a file's path.
@@ -37,6 +38,20 @@ impl Source {
     /// The scenario.
     pub fn read(&self) -> Result<Scenario, Box<Misread>> {
         toml::from_str(&self.text).map_err(|error| self.misread(&error))
+    }
+
+    /// Whether it is a plan, in which nothing is left to be drawn.
+    pub fn is_plan(&self) -> bool {
+        DeTable::parse(&self.text).is_ok_and(|table| table.get_ref().contains_key("seed"))
+    }
+
+    /// The plan.
+    pub fn read_plan(&self) -> Result<Plan, Box<Misread>> {
+        let plan: Plan = toml::from_str(&self.text).map_err(|error| self.misread(&error))?;
+        let wrong =
+            |error: PlanError| self.report(error.to_string(), "here".to_owned(), None, 0..0);
+        plan.check().map_err(wrong)?;
+        Ok(plan)
     }
 
     /// Shows where in the text `error`, which came of planning this scenario, is.

@@ -13,6 +13,7 @@
 
 mod broadcast;
 mod capture;
+mod cause;
 mod content;
 mod core;
 mod datagram;
@@ -40,6 +41,7 @@ mod random;
 mod report;
 mod run;
 mod segment;
+mod shrink;
 mod software;
 mod stage;
 mod stall;
@@ -55,6 +57,7 @@ mod wire;
 mod world;
 
 pub use capture::Capture;
+pub use cause::Cause;
 pub use content::{Content, ContentError};
 pub use datagram::SimDatagrams;
 pub use disk::{DiskStats, PAGE, SimDisk};
@@ -69,6 +72,7 @@ pub use plan::Plan;
 pub use random::Substreams;
 pub use report::{Digest, Engine, Failure, PeerReport, Report, Verdict};
 pub use run::{Progress, Watch, run};
+pub use shrink::{NotShrunk, Shrink, Smallest};
 pub use tap::{Direction, StreamId, Tap, Tapped};
 pub use wire::{Fate, Impairment, WireStats};
 pub use world::{Ended, HostPanic, Step, World};

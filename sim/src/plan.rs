@@ -5,6 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+mod check;
+
+pub use self::check::PlanError;
 pub use crate::feature::Feature;
 use reseed_protocol::{Defect, Video};
 use serde::{Deserialize, Serialize};
@@ -538,6 +541,11 @@ impl Plan {
     pub fn shares_host(&self, peer: usize) -> bool {
         let address = self.peers[peer].address;
         self.peers.iter().filter(|other| other.address == address).count() > 1
+    }
+
+    /// Hosts (count): one for each peer, and the tracker's.
+    pub fn hosts(&self) -> usize {
+        self.peers.len() + usize::from(self.tracker.is_some())
     }
 
     /// Whether somebody streams.

@@ -459,7 +459,8 @@ impl<'a, S: Stage> Run<'a, S> {
         checks.push((Code::Spin, self.stage.steps()));
         checks.push((Code::Stop, self.joined.iter().filter(|joined| **joined).count() as u64));
         checks.sort_unstable();
-        for (code, _) in checks.iter().filter(|(_, count)| *count == 0) {
+        let unchecked = checks.iter().filter(|(_, count)| *count == 0 && failure.is_none());
+        for (code, _) in unchecked {
             self.doubts.push(format!("{code} had nothing to check"));
         }
         let verdict = match (&failure, self.doubts.is_empty()) {
@@ -486,7 +487,7 @@ impl<'a, S: Stage> Run<'a, S> {
             digest,
             events,
             ended: self.stage.now(),
-            hosts: self.plan.peers.len() + usize::from(self.plan.tracker.is_some()),
+            hosts: self.plan.hosts(),
             useful_bytes,
             checks,
             peers,

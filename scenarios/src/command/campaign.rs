@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
 use indicatif::{ProgressBar, ProgressStyle};
+use miette::miette;
 use reseed::plain_table;
 use reseed_sim::{Content, Verdict};
 
@@ -47,7 +48,11 @@ impl Campaign<'_> {
     pub fn run(&self, scenarios: &[String], real: Option<&Content>) -> Result<Status, Stop> {
         // What is wrong with a scenario is said before the first one runs.
         for scenario in scenarios {
-            Prepared::new(scenario, *self.seeds.0.start(), self.world, real)?;
+            let prepared = Prepared::new(scenario, *self.seeds.0.start(), self.world, real)?;
+            if prepared.is_plan {
+                let help = "leave out --seeds";
+                return Err(miette!(help = help, "{scenario} is a plan, and has its seed").into());
+            }
         }
         let mut out = io::stdout().lock();
         let mut tallies = Vec::new();

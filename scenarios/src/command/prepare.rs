@@ -33,6 +33,8 @@ pub struct Prepared {
     pub about: String,
     /// What will happen.
     pub plan: Plan,
+    /// Whether that is what the file says, seed and all.
+    pub is_plan: bool,
 }
 
 impl World {
@@ -56,8 +58,10 @@ impl World {
 
     /// The command that does `prepared` again.
     pub fn replay_command(&self, prepared: &Prepared) -> String {
-        let mut command =
-            format!("reseed replay {} --seed {}", quoted(&prepared.argument), prepared.plan.seed);
+        let mut command = format!("reseed replay {}", quoted(&prepared.argument));
+        if !prepared.is_plan {
+            command += &format!(" --seed {}", prepared.plan.seed);
+        }
         for defect in &self.defects {
             command += &format!(" --defect {defect}");
         }
@@ -75,7 +79,7 @@ impl World {
 
 impl Prepared {
     /// The scenario that `argument` names, under `seed`, in `world`, with `content`
-    /// if there is some.
+    /// if there is some; or the plan that is in that file, which has a seed of its own.
     pub fn new(
         argument: &str,
         seed: u64,
@@ -83,13 +87,33 @@ impl Prepared {
         content: Option<&Content>,
     ) -> miette::Result<Prepared> {
         let source = source(argument)?;
+        if source.is_plan() {
+            return Prepared::planned(argument, &source, world, content);
+        }
         let mut scenario = source.read().map_err(|misread| Report::new(*misread))?;
         if let Some(content) = content {
             scenario.torrent = content.plan().into();
         }
         let plan = scenario.plan(seed).map_err(|error| Report::new(*source.explain(&error)))?;
         let plan = Plan { defects: world.defects.clone(), ..plan };
-        Ok(Prepared { argument: argument.to_owned(), about: scenario.about, plan })
+        Ok(Prepared { argument: argument.to_owned(), about: scenario.about, plan, is_plan: false })
+    }
+
+    fn planned(
+        argument: &str,
+        source: &Source,
+        world: &World,
+        content: Option<&Content>,
+    ) -> miette::Result<Prepared> {
+        let mut plan = source.read_plan().map_err(|misread| Report::new(*misread))?;
+        if content.is_some() {
+            return Err(miette!(
+                help = "--torrent and --content go with scenarios",
+                "{argument} is a plan, and says what is shared"
+            ));
+        }
+        plan.defects.extend(&world.defects);
+        Ok(Prepared { argument: argument.to_owned(), about: String::new(), plan, is_plan: true })
     }
 
     /// Made-up bytes in the shape that the plan says.
@@ -103,7 +127,8 @@ pub fn is_file(argument: &str) -> bool {
     argument.ends_with(".toml") || argument.contains('/')
 }
 
-fn source(argument: &str) -> miette::Result<Source> {
+/// The text that `argument` names.
+pub fn source(argument: &str) -> miette::Result<Source> {
     if !is_file(argument) {
         return find(argument).map(|entry| entry.source()).map_err(|error| {
             let names: Vec<&str> = catalogue().iter().map(|entry| entry.name).collect();

@@ -25,12 +25,12 @@ use super::{
 /// difference is a failure.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A name of the catalogue, or a scenario file
+    /// A name of the catalogue, a scenario file, or a plan
     #[arg(value_name = "NAME|FILE.toml")]
     scenario: String,
-    /// What all that is random in the run is drawn from
+    /// What all that is random in the run is drawn from; a plan has its own
     #[arg(long, value_name = "N")]
-    seed: u64,
+    seed: Option<u64>,
     #[command(flatten)]
     world: World,
     /// Write transcript.txt, plan.toml and report.json here
@@ -49,7 +49,15 @@ pub struct Args {
 pub fn replay(args: &Args) -> Result<Status, Stop> {
     let world = &args.world;
     let real = world.content()?;
-    let prepared = Prepared::new(&args.scenario, args.seed, world, real.as_ref())?;
+    let prepared =
+        Prepared::new(&args.scenario, args.seed.unwrap_or_default(), world, real.as_ref())?;
+    if prepared.is_plan == args.seed.is_some() {
+        let (what, help) = match prepared.is_plan {
+            true => ("is a plan, and has its seed", "leave out --seed"),
+            false => ("can run with any seed", "give one, as in --seed 1"),
+        };
+        return Err(miette!(help = help, "{} {what}", args.scenario).into());
+    }
     let content = match real {
         Some(content) => content,
         None => prepared.generate()?,

@@ -1,0 +1,118 @@
+//! What must hold of a plan before it can run.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use super::{Has, Lies, Plan, When};
+
+/// Pieces of a plan's torrent at most (count).
+const PIECES_MAX: u64 = 1 << 20;
+
+/// What is wrong with a plan: it speaks of what it does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct PlanError {
+    place: String,
+    what: String,
+}
+
+impl Plan {
+    /// Whether everything that the plan speaks of is there. Scenarios make plans that
+    /// are; one that was edited, or made simpler, may not be.
+    pub fn check(&self) -> Result<(), PlanError> {
+        self.check_torrent()?;
+        self.check_peers()?;
+        self.check_events()?;
+        let flipped = self.flip.iter().flat_map(|flip| &flip.peers);
+        for name in flipped {
+            self.named(name, "flip")?;
+        }
+        match (0.0..=1.0).contains(&self.perturbation) {
+            true => Ok(()),
+            false => Err(error("perturbation", format!("{} is no share", self.perturbation))),
+        }
+    }
+
+    /// Pieces of the torrent (count).
+    pub fn pieces(&self) -> u64 {
+        let length: u64 = self.torrent.files.iter().map(|file| file.length).sum();
+        length.div_ceil(u64::from(self.torrent.piece_length).max(1))
+    }
+
+    fn check_torrent(&self) -> Result<(), PlanError> {
+        let torrent = |what: String| Err(error("torrent", what));
+        if self.torrent.piece_length == 0 {
+            return torrent("a piece has no bytes".to_owned());
+        }
+        let lengths = self.torrent.files.iter().map(|file| file.length);
+        if lengths.fold(Some(0u64), |sum, length| sum?.checked_add(length)).is_none() {
+            return torrent("its files are longer than a number holds".to_owned());
+        }
+        match self.pieces() {
+            0 => torrent("there is nothing in it".to_owned()),
+            pieces if pieces > PIECES_MAX => torrent(format!("{pieces} pieces are too many")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_peers(&self) -> Result<(), PlanError> {
+        if self.peers.is_empty() {
+            return Err(error("peers", "there is none".to_owned()));
+        }
+        let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
+        for peer in &self.peers {
+            let wrong = |what: String| Err(error(&peer.name, what));
+            if !names.insert(&peer.name) {
+                return wrong("there are two of that name".to_owned());
+            }
+            let address = SocketAddr::new(peer.address, peer.port);
+            if !places.insert(address) {
+                return wrong(format!("somebody else is at {address}"));
+            }
+            if self.tracker.as_ref().is_some_and(|tracker| tracker.address == peer.address) {
+                return wrong(format!("the tracker is at {address}"));
+            }
+            for known in &peer.knows {
+                self.named(known, &peer.name)?;
+            }
+            let listed = match (&peer.has, &peer.lies) {
+                (Has::Pieces(has), Some(Lies::Pieces(lies))) => [&has[..], lies].concat(),
+                (Has::Pieces(pieces), _) | (_, Some(Lies::Pieces(pieces))) => pieces.clone(),
+                _ => Vec::new(),
+            };
+            if let Some(piece) = listed.iter().find(|piece| u64::from(**piece) >= self.pieces()) {
+                return wrong(format!("there is no piece {piece} of {}", self.pieces()));
+            }
+            if peer.player.is_some() && (!peer.stream || self.torrent.video().is_none()) {
+                return wrong("it plays what it does not stream".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_events(&self) -> Result<(), PlanError> {
+        for (index, event) in self.events.iter().enumerate() {
+            let place = format!("event {index}");
+            self.named(&event.peer, &place)?;
+            match &event.when {
+                When::At(_) => {}
+                When::Verified { peer, .. } | When::CopyWithout { peer } => {
+                    self.named(peer, &place)?;
+                }
+                When::After(other) if *other < self.events.len() && *other != index => {}
+                When::After(other) => {
+                    return Err(error(&place, format!("it waits for event {other}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self, name: &str, place: &str) -> Result<usize, PlanError> {
+        let no_such = || error(place, format!("there is no peer {name:?}"));
+        self.peer(name).ok_or_else(no_such)
+    }
+}
+
+fn error(place: &str, what: String) -> PlanError {
+    PlanError { place: place.to_owned(), what }
+}

@@ -1,0 +1,236 @@
+//! What can be simpler about a plan.
+
+use crate::plan::{
+    Action, AppPlan, CertificatePlan, EventPlan, Has, Lies, Locality, PeerPlan, Plan, When,
+};
+
+/// Proposes plans that are simpler in one respect, those that save the most first.
+pub(super) type Pass = fn(&Plan) -> Vec<Plan>;
+
+/// All of them, those that make runs shorter first.
+pub(super) const ALL: [Pass; 8] =
+    [no_twin, fewer_peers, fewer_events, less_content, plainer, plainer_peers, sooner, in_order];
+
+/// `plan` with `change` made.
+fn with(plan: &Plan, change: impl FnOnce(&mut Plan)) -> Plan {
+    let mut plan = plan.clone();
+    change(&mut plan);
+    plan
+}
+
+fn no_twin(plan: &Plan) -> Vec<Plan> {
+    plan.flip.iter().map(|_| with(plan, |plan| plan.flip = None)).collect()
+}
+
+fn fewer_peers(plan: &Plan) -> Vec<Plan> {
+    (0..plan.peers.len()).rev().map(|peer| without_peer(plan, peer)).collect()
+}
+
+/// Without a peer, what happens to it or by it, and whoever knows it.
+fn without_peer(plan: &Plan, peer: usize) -> Plan {
+    let name = &plan.peers[peer].name;
+    let speaks_of_it = |event: &EventPlan| match &event.when {
+        When::Verified { peer, .. } | When::CopyWithout { peer } => peer == name,
+        When::At(_) | When::After(_) => false,
+    };
+    let mut smaller = plan.clone();
+    while let Some(event) =
+        smaller.events.iter().position(|event| event.peer == *name || speaks_of_it(event))
+    {
+        smaller = without_event(&smaller, event);
+    }
+    smaller.peers.remove(peer);
+    for other in &mut smaller.peers {
+        other.knows.retain(|known| known != name);
+    }
+    if let Some(flip) = &mut smaller.flip {
+        flip.peers.retain(|flipped| flipped != name);
+    }
+    smaller
+}
+
+fn fewer_events(plan: &Plan) -> Vec<Plan> {
+    (0..plan.events.len()).rev().map(|event| without_event(plan, event)).collect()
+}
+
+/// Without an event and those that wait for it.
+fn without_event(plan: &Plan, gone: usize) -> Plan {
+    let mut smaller = plan.clone();
+    let mut all_gone = vec![gone];
+    while let Some(another) = (0..plan.events.len()).find(|index| {
+        let waits =
+            matches!(plan.events[*index].when, When::After(for_it) if all_gone.contains(&for_it));
+        waits && !all_gone.contains(index)
+    }) {
+        all_gone.push(another);
+    }
+    let stays = |index: usize| !all_gone.contains(&index);
+    let mut index = 0;
+    smaller.events.retain(|_| {
+        index += 1;
+        stays(index - 1)
+    });
+    for event in &mut smaller.events {
+        if let When::After(before) = &mut event.when {
+            *before -= all_gone.iter().filter(|gone| **gone < *before).count();
+        }
+    }
+    smaller
+}
+
+fn less_content(plan: &Plan) -> Vec<Plan> {
+    let mut simpler = Vec::new();
+    let files = &plan.torrent.files;
+    for file in (0..files.len()).filter(|_| files.len() > 1) {
+        simpler.push(with(plan, |plan| drop(plan.torrent.files.remove(file))));
+    }
+    let piece = u64::from(plan.torrent.piece_length);
+    for (file, planned) in files.iter().enumerate() {
+        let length = planned.length;
+        let whole = length / piece * piece;
+        for less in [length.min(piece), length / 2, length.saturating_sub(piece), whole] {
+            if less > 0 && less < length {
+                simpler.push(with(plan, |plan| plan.torrent.files[file].length = less));
+            }
+        }
+    }
+    simpler.into_iter().map(within_content).collect()
+}
+
+/// Speaks only of what is in its content.
+fn within_content(mut plan: Plan) -> Plan {
+    let pieces = plan.pieces();
+    let length = plan.torrent.video().map_or(0, |video| video.length);
+    for peer in &mut plan.peers {
+        if let Has::Pieces(has) = &mut peer.has {
+            has.retain(|piece| u64::from(*piece) < pieces);
+        }
+        if let Some(Lies::Pieces(lies)) = &mut peer.lies {
+            lies.retain(|piece| u64::from(*piece) < pieces);
+        }
+        if let Some(player) = &mut peer.player {
+            player.from = player.from.min(length.saturating_sub(1));
+            player.acts.clear();
+        }
+    }
+    for event in &mut plan.events {
+        if let When::Verified { pieces: verified, .. } = &mut event.when {
+            *verified = (*verified).min(u32::try_from(pieces).unwrap_or(u32::MAX));
+        }
+    }
+    plan
+}
+
+/// Options of the torrent and its tracker at rest.
+fn plainer(plan: &Plan) -> Vec<Plan> {
+    let all: [fn(&mut Plan); 7] = [
+        |plan| plan.tracker = None,
+        |plan| {
+            plan.torrent.bitrate = None;
+            for peer in &mut plan.peers {
+                (peer.stream, peer.player) = (false, None);
+            }
+        },
+        |plan| plan.torrent.merkle = false,
+        |plan| plan.torrent.closed = false,
+        |plan| plan.torrent.private = false,
+        |plan| {
+            if let Some(tracker) = &mut plan.tracker {
+                tracker.silent = false;
+            }
+        },
+        |plan| {
+            if let Some(tracker) = &mut plan.tracker {
+                tracker.interval_s = tracker.interval_s.max(60);
+            }
+        },
+    ];
+    changed(plan, all.map(|change| with(plan, change)))
+}
+
+/// Options of one peer as they are where nobody says anything.
+fn plainer_peers(plan: &Plan) -> Vec<Plan> {
+    let all: [fn(&mut PeerPlan); 17] = [
+        |peer| peer.app = AppPlan::default(),
+        |peer| peer.reports = None,
+        |peer| peer.player = None,
+        |peer| (peer.stream, peer.player) = (false, None),
+        |peer| peer.lies = None,
+        |peer| peer.certificate = CertificatePlan::Valid,
+        |peer| peer.locality = Locality::Anywhere,
+        |peer| peer.initiate_max = None,
+        |peer| peer.upload_limit = None,
+        |peer| peer.download_limit = None,
+        |peer| peer.link = PeerPlan::new("").link,
+        |peer| peer.choke_round_ms = PeerPlan::new("").choke_round_ms,
+        |peer| peer.upload_slots = PeerPlan::new("").upload_slots,
+        |peer| (peer.pex, peer.fast) = (true, true),
+        |peer| (peer.metadata, peer.magnet) = (false, false),
+        |peer| {
+            if let Has::Pieces(_) = &peer.has {
+                peer.has = Has::Nothing;
+            }
+        },
+        |peer| {
+            if let Some(player) = &mut peer.player {
+                (player.from, player.start_ms) = (0, 0);
+                player.acts.clear();
+            }
+        },
+    ];
+    let app: [fn(&mut AppPlan); 5] = [
+        |app| app.downloads = app.downloads.min(1),
+        |app| app.callback_ms = 0,
+        |app| app.poll_ms = AppPlan::default().poll_ms,
+        |app| app.grace_ms = AppPlan::default().grace_ms,
+        |app| app.checkpoint = true,
+    ];
+    let mut simpler = Vec::new();
+    for peer in 0..plan.peers.len() {
+        simpler.extend(all.map(|change| with(plan, |plan| change(&mut plan.peers[peer]))));
+        simpler.extend(app.map(|change| with(plan, |plan| change(&mut plan.peers[peer].app))));
+    }
+    changed(plan, simpler)
+}
+
+/// What happens at a round time, or earlier.
+fn sooner(plan: &Plan) -> Vec<Plan> {
+    let mut simpler = Vec::new();
+    for peer in 0..plan.peers.len() {
+        let times = earlier(plan.peers[peer].join_ms);
+        simpler.extend(times.map(|ms| with(plan, |plan| plan.peers[peer].join_ms = ms)));
+    }
+    for event in 0..plan.events.len() {
+        let times = earlier(plan.events[event].delay_ms);
+        simpler.extend(times.map(|ms| with(plan, |plan| plan.events[event].delay_ms = ms)));
+        if let When::At(at) = plan.events[event].when {
+            let times = earlier(at);
+            simpler
+                .extend(times.map(|ms| with(plan, |plan| plan.events[event].when = When::At(ms))));
+        }
+    }
+    simpler
+}
+
+/// Simpler times than `ms`, which are all earlier.
+fn earlier(ms: u64) -> impl Iterator<Item = u64> {
+    [0, ms / 2, ms / 1000 * 1000, ms / 100 * 100].into_iter().filter(move |less| *less < ms)
+}
+
+/// Tasks in turn, a small seed, a tidier order of what happens.
+fn in_order(plan: &Plan) -> Vec<Plan> {
+    let mut simpler = vec![with(plan, |plan| plan.perturbation = 0.0)];
+    simpler.extend((0..plan.seed.min(3)).map(|seed| with(plan, |plan| plan.seed = seed)));
+    for (index, event) in plan.events.iter().enumerate() {
+        if event.action == Action::Crash {
+            let leaves = |plan: &mut Plan| plan.events[index].action = Action::Leave;
+            simpler.push(with(plan, leaves));
+        }
+    }
+    changed(plan, simpler)
+}
+
+/// Those that differ from `plan`.
+fn changed(plan: &Plan, simpler: impl IntoIterator<Item = Plan>) -> Vec<Plan> {
+    simpler.into_iter().filter(|simpler| simpler != plan).collect()
+}
