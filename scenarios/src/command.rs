@@ -5,6 +5,7 @@ pub mod create;
 pub mod explain;
 mod folder;
 pub mod get;
+pub mod hunt;
 mod interrupt;
 pub mod list;
 mod outcome;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use command::{Status, Stop, create, explain, get, list, replay, run, seed, shrink};
+use command::{Status, Stop, create, explain, get, hunt, list, replay, run, seed, shrink};
 use indicatif::MultiProgress;
 use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
@@ -33,6 +33,7 @@ enum Command {
     Explain(explain::Args),
     Run(run::Args),
     Replay(replay::Args),
+    Hunt(hunt::Args),
     Shrink(shrink::Args),
     Create(create::Args),
     Get(get::Args),
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Explain(args)) => explain::explain(args),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::replay(args),
+        Some(Command::Hunt(args)) => hunt::hunt(args),
         Some(Command::Shrink(args)) => shrink::shrink(args),
         Some(Command::Create(args)) => create::create(args, &bars),
         Some(Command::Get(args)) => get::get(args, &bars),

@@ -20,11 +20,15 @@ const WORDS_MAX: usize = 160;
 impl Cause {
     /// That of `failure`, in a run of `plan`.
     pub fn of(failure: &Failure, plan: &Plan) -> Cause {
-        let first = failure.evidence.lines().next().unwrap_or_default();
+        Cause { oracle: failure.oracle, words: Cause::words_of(&failure.evidence, plan) }
+    }
+
+    /// The same of other words that are said of a run of `plan`.
+    pub fn words_of(text: &str, plan: &Plan) -> String {
+        let first = text.lines().next().unwrap_or_default();
         let first = first.split("; ").next().unwrap_or_default();
         let names = plan.peers.iter().map(|peer| peer.name.as_str());
-        let words = plain(first, &names.collect::<Vec<_>>());
-        Cause { oracle: failure.oracle, words: words.chars().take(WORDS_MAX).collect() }
+        plain(first, &names.collect::<Vec<_>>()).chars().take(WORDS_MAX).collect()
     }
 }
 

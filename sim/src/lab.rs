@@ -19,9 +19,10 @@ use reseed_protocol::{
 use turmoil_net::Packet;
 
 use crate::{
-    Capture, Content, Failure, Recorder, SimDisk, StreamId, Tap, members,
+    Capture, Content, Failure, Point, Recorder, SimDisk, StreamId, Tap, members,
     oracle::{self, Code, Finding, Oracle, Scene},
     plan::Plan,
+    points::Reached,
     tap::Direction,
     trace::Trace,
     transcript,
@@ -44,6 +45,7 @@ pub(crate) struct Lab {
 
 struct Inner {
     trace: Trace,
+    reached: Reached,
     oracles: Vec<Box<dyn Oracle>>,
     peers: Vec<Peer>,
     /// Who listens where.
@@ -187,6 +189,7 @@ impl Lab {
             waits: Rc::default(),
             inner: RefCell::new(Inner {
                 trace: Trace::new(),
+                reached: Reached::default(),
                 oracles: oracle::all(plan, content),
                 peers: plan.peers.iter().map(peer).collect(),
                 names,
@@ -246,6 +249,11 @@ impl Lab {
 
     pub(crate) fn take_capture(&self) -> Option<Capture> {
         self.inner.borrow_mut().capture.take()
+    }
+
+    /// Points that the run came to.
+    pub(crate) fn reached(&self) -> Vec<Point> {
+        self.inner.borrow().reached.points()
     }
 
     /// What was said so far, if that was to be recorded.
@@ -440,6 +448,7 @@ impl Lab {
         }
         let mut inner = self.inner.borrow_mut();
         inner.trace.spoken(now, peer, spoken);
+        inner.reached.spoke(torrent, spoken);
         inner.learn(peer, torrent, spoken);
         if let (Some(conversation), Speaker::Us) = (&mut inner.conversation, spoken.by) {
             conversation.say(now, peer, spoken.connection, &spoken.frame);
@@ -460,6 +469,7 @@ impl Lab {
         }
         let mut inner = self.inner.borrow_mut();
         inner.trace.torrent(now, peer, event);
+        inner.reached.happened(event);
         inner.check(now, peer, |oracle, scene| oracle.happened(scene, torrent, event));
         let state = &mut inner.peers[peer];
         match event {
@@ -500,6 +510,7 @@ impl Lab {
 
     fn observed(&self, now: Time, peer: usize, activity: &Activity<'_>) {
         let mut inner = self.inner.borrow_mut();
+        inner.reached.observed(activity);
         inner.check(now, peer, |oracle, scene| oracle.observed(scene, activity));
         if let Some(words) = transcript::activity(activity) {
             let words = format!("{} {words}", inner.peers[peer].name);

@@ -431,7 +431,7 @@ pub struct EventPlan {
 }
 
 /// What can be done to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Its user shuts it down, and everything else waits until it has.
@@ -446,6 +446,23 @@ pub enum Action {
     Start,
     /// Its disk is emptied.
     Wipe,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: &[Action] =
+        &[Action::Leave, Action::Interrupt, Action::Crash, Action::Start, Action::Wipe];
+
+    /// Its name in plans and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Leave => "leave",
+            Action::Interrupt => "interrupt",
+            Action::Crash => "crash",
+            Action::Start => "start",
+            Action::Wipe => "wipe",
+        }
+    }
 }
 
 /// What an event waits for.

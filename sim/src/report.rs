@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use reseed_protocol::Time;
 use serde::Serialize;
 
-use crate::oracle::Code;
+use crate::{Point, oracle::Code, plan::Action};
 
 /// Which simulated network a run is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,6 +58,10 @@ pub struct Report {
     pub useful_bytes: u64,
     /// How often each oracle checked something.
     pub checks: Vec<(Code, u64)>,
+    /// How often each kind of event was carried out.
+    pub fired: Vec<(Action, u64)>,
+    /// Points that it came to.
+    pub reached: Vec<Point>,
     /// What each peer came to.
     pub peers: Vec<PeerReport>,
 }

@@ -5,7 +5,7 @@ mod events;
 mod exits;
 mod stop;
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
 use reseed_client::Env;
 use reseed_protocol::{Time, Video};
@@ -18,7 +18,7 @@ use crate::{
     lab::{self, Lab, Probed},
     members,
     oracle::Code,
-    plan::{FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan, When},
+    plan::{Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan, When},
     player::Player,
     software::{self, Setup},
     stage::{Paused, Place, Stage},
@@ -165,6 +165,8 @@ struct Run<'a, S> {
     /// By when each peer has to exit, once it is clear that it does.
     exits: Vec<Option<exits::Due>>,
     doubts: Vec<String>,
+    /// How often each kind of event was carried out.
+    fired: BTreeMap<Action, u64>,
 }
 
 impl<'a, S: Stage> Run<'a, S> {
@@ -188,6 +190,7 @@ impl<'a, S: Stage> Run<'a, S> {
             interrupts: vec![None; plan.peers.len()],
             exits: vec![None; plan.peers.len()],
             doubts: Vec::new(),
+            fired: BTreeMap::new(),
         }
     }
 
@@ -490,6 +493,8 @@ impl<'a, S: Stage> Run<'a, S> {
             hosts: self.plan.hosts(),
             useful_bytes,
             checks,
+            fired: self.fired.into_iter().collect(),
+            reached: self.lab.reached(),
             peers,
         }
     }

@@ -87,13 +87,15 @@ pub fn shrink(args: &Args) -> Result<Status, Stop> {
 
 /// How large a plan is, in words.
 pub fn size(plan: &Plan) -> String {
-    let (hosts, events) = (plan.hosts(), plan.events.len());
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let pieces = plan.pieces() as usize;
-    format!(
-        "{hosts} host{}, {events} event{}, {pieces} piece{}",
-        plural(hosts),
-        plural(events),
-        plural(pieces)
-    )
+    let pieces = usize::try_from(plan.pieces()).unwrap_or(usize::MAX);
+    size_of([plan.hosts(), plan.events.len(), pieces])
+}
+
+/// The same of these counts: hosts, events, pieces.
+pub fn size_of(size: [usize; 3]) -> String {
+    let words = size.into_iter().zip(["host", "event", "piece"]).map(|(count, what)| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {what}{plural}")
+    });
+    words.collect::<Vec<String>>().join(", ")
 }

@@ -43,8 +43,8 @@ impl Plan {
         if self.torrent.piece_length == 0 {
             return torrent("a piece has no bytes".to_owned());
         }
-        let lengths = self.torrent.files.iter().map(|file| file.length);
-        if lengths.fold(Some(0u64), |sum, length| sum?.checked_add(length)).is_none() {
+        let mut lengths = self.torrent.files.iter().map(|file| file.length);
+        if lengths.try_fold(0u64, |sum, length| sum.checked_add(length)).is_none() {
             return torrent("its files are longer than a number holds".to_owned());
         }
         match self.pieces() {

@@ -30,6 +30,9 @@ impl<S: Stage> Run<'_, S> {
         let event = &self.plan.events[index];
         let peer = self.plan.peer(&event.peer).expect("a plan's events name its peers");
         let acted = self.act(peer, event.action);
+        if acted {
+            *self.fired.entry(event.action).or_default() += 1;
+        }
         if !acted && !event.if_possible {
             let (action, peer) = (event.action, &event.peer);
             self.doubts.push(format!("{action:?} of {peer} came when it could do nothing"));

@@ -1,0 +1,124 @@
+//! Points that a healthy campaign of runs reaches sometimes.
+//!
+//! A search that never comes to a rejected request, or to a banned peer, does not
+//! test what happens then, whatever its oracles say. So each run tells which of these
+//! it came to, and a campaign lists those that none did.
+
+use std::{collections::BTreeSet, fmt};
+
+use reseed_client::Activity;
+use reseed_protocol::{
+    Torrent,
+    extension::{Extension, pex::PexMessage},
+    torrent::{CloseReason, Event, Frame, Speaker, Spoken},
+    wire::Message,
+};
+
+macro_rules! points {
+    ($($variant:ident, $name:literal;)*) => {
+        /// A state that runs should come to now and then.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Point {
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
+        }
+
+        impl Point {
+            /// All of them.
+            pub const ALL: &[Point] = &[$(Point::$variant,)*];
+
+            /// What it is called in reports.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Point::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+points! {
+    AccessExpired, "a certificate ended";
+    AccessProven, "access to a closed swarm was proven";
+    AccessRefused, "access to a closed swarm was refused";
+    AnnounceFailed, "an announce failed";
+    Banned, "a peer was banned";
+    BlockWhileChoked, "a block was served to whom we choke";
+    CallbacksDropped, "callbacks were cut off by the end of the grace period";
+    Cancelled, "a request was cancelled";
+    Completed, "a download was completed";
+    DialTimedOut, "a dial timed out";
+    Duplicate, "one of two connections to the same peer was closed";
+    Ignored, "a message was passed over";
+    Lost, "a connection was lost";
+    PeersExchanged, "a peer was told of by peer exchange";
+    PieceFailed, "a piece failed its hash";
+    Rejected, "a request was rejected";
+    ReportFailed, "a reporter failed";
+    SelfConnection, "a peer dialled itself";
+    Sought, "a player went elsewhere";
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Points that a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Reached(BTreeSet<Point>);
+
+impl Reached {
+    pub(crate) fn points(&self) -> Vec<Point> {
+        self.0.iter().copied().collect()
+    }
+
+    pub(crate) fn happened(&mut self, event: &Event) {
+        self.0.extend(match event {
+            Event::AccessExpired { .. } => Some(Point::AccessExpired),
+            Event::AccessProven { .. } => Some(Point::AccessProven),
+            Event::AccessRefused { .. } => Some(Point::AccessRefused),
+            Event::AnnounceFailed { .. } => Some(Point::AnnounceFailed),
+            Event::Banned { .. } => Some(Point::Banned),
+            Event::Completed => Some(Point::Completed),
+            Event::Disconnected { reason, .. } => match reason {
+                CloseReason::DialTimeout => Some(Point::DialTimedOut),
+                CloseReason::Duplicate { .. } => Some(Point::Duplicate),
+                CloseReason::Lost => Some(Point::Lost),
+                CloseReason::SelfConnection => Some(Point::SelfConnection),
+                _ => None,
+            },
+            Event::Ignored { .. } => Some(Point::Ignored),
+            Event::PieceFailed { .. } => Some(Point::PieceFailed),
+            Event::Sought { .. } => Some(Point::Sought),
+            _ => None,
+        });
+    }
+
+    pub(crate) fn observed(&mut self, activity: &Activity<'_>) {
+        self.0.extend(match activity {
+            Activity::CallbacksDropped => Some(Point::CallbacksDropped),
+            Activity::Reported { result: Err(_), .. } => Some(Point::ReportFailed),
+            _ => None,
+        });
+    }
+
+    pub(crate) fn spoke(&mut self, torrent: &Torrent, spoken: &Spoken) {
+        let (Speaker::Us, Frame::Message(message)) = (spoken.by, &spoken.frame) else { return };
+        let chokes = || {
+            let connection = torrent.connection(spoken.connection);
+            connection.is_some_and(|connection| connection.is_choking())
+        };
+        self.0.extend(match message {
+            Message::Cancel(_) => Some(Point::Cancelled),
+            Message::Reject(_) => Some(Point::Rejected),
+            Message::Piece { .. } if chokes() => Some(Point::BlockWhileChoked),
+            Message::Extended { id, payload } if *id == Extension::Pex.local_id() => {
+                let told = PexMessage::decode(payload).is_ok_and(|pex| !pex.added.is_empty());
+                told.then_some(Point::PeersExchanged)
+            }
+            _ => None,
+        });
+    }
+}
