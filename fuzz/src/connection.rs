@@ -54,6 +54,9 @@ const PEER_MAX: usize = 4 * 1024 * 1024;
 /// case: some rounds of request time-outs.
 const FINISH_WITHIN: Duration = Duration::from_secs(1200);
 
+/// Two pieces of metadata are given away, where any is (bytes).
+const METADATA_LENGTH: usize = 20_000;
+
 const INFO_HASH: InfoHash = InfoHash([7; 20]);
 const OURS: PeerId = PeerId([1; 20]);
 const HONEST: PeerId = PeerId([2; 20]);
@@ -195,7 +198,10 @@ impl Play {
             totals: (0, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
+        let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
+        if shape & 1 << 7 != 0 {
+            torrent = torrent.with_metadata(Bytes::from_static(&[7; METADATA_LENGTH]));
+        }
         Play {
             torrent,
             rng,
@@ -222,8 +228,8 @@ impl Play {
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for options in [0b0000_0011, 0, 0b0100_0111, 0b0001_0011, 0b0000_1011, 0b1010_0011] {
-        for shape in [0b0000_1110, 0b0010_0111, 0b0111_0101, 0b0011_0100] {
-            let steps: [&[u8]; 12] = [
+        for shape in [0b1000_1110, 0b0010_0111, 0b0111_0101, 0b1011_0100] {
+            let steps: [&[u8]; 15] = [
                 // Two come, and have something.
                 &[17, 3, 0x23, 0xff],
                 &[17, 4, 0x22, 0xa0],
@@ -231,6 +237,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
                 &[3, 0, 0, 24],
                 b"d1:md6:ut_pexi3ee1:pi7ee",
                 &[6, 200, 15],
+                // Another wants the metadata.
+                &[3, 1, 0, 24],
+                b"d1:md11:ut_metadatai9eee",
+                b"\x03\x01\x02\x19d8:msg_typei0e5:piecei1ee",
                 // Blocks come, true and not, and are asked for.
                 &[2, 0, 0, 0, 0, 2, 0, 1, 0, 1, 2, 1, 0, 0, 1],
                 &[1, 0, 6, 0, 0, 4, 1, 1, 6, 0, 0, 4, 10, 1, 1, 0, 8, 0, 0, 4],
