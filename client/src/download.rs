@@ -3,7 +3,10 @@
 
 mod magnet;
 
-use std::{future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    future::pending, io, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
@@ -52,6 +55,10 @@ pub struct DownloadOptions {
     pub announce: bool,
     /// Give the metadata to whom asks for it. BEP 9; never of a private torrent (BEP 27).
     pub metadata: bool,
+    /// Get these files only, by their index in the metainfo; empty is all of them. BEP 53.
+    pub select: Vec<RangeInclusive<u32>>,
+    /// Say that nothing more is wanted, once that is so. BEP 21.
+    pub upload_only: bool,
     /// Only share what is here: if that is not all of the content, end with an error,
     /// rather than write into a folder that was given to read from.
     pub seed_only: bool,
@@ -87,6 +94,8 @@ impl Default for DownloadOptions {
             membership: None,
             announce: true,
             metadata: false,
+            select: Vec::new(),
+            upload_only: false,
             seed_only: false,
             peers: Vec::new(),
             upload_slots: 8,
@@ -373,6 +382,15 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         if self.options.metadata {
             torrent = torrent.with_metadata(metainfo.info.raw().clone());
         }
+        if !self.options.select.is_empty() {
+            let wanted = metainfo.info.pieces_of(&self.options.select);
+            if wanted.is_empty() {
+                let message =
+                    format!("none of the {} files is selected", metainfo.info.files().len());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            torrent = torrent.wanting(&wanted);
+        }
         if let Some(before) = before {
             torrent = torrent.after(before);
         }
@@ -408,6 +426,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         Config {
             pex: self.options.pex,
             fast: self.options.fast,
+            upload_only: self.options.upload_only,
             membership: self.options.membership.clone(),
             unix_epoch_s: self.env.unix_epoch().as_secs(),
             upload_slots: self.options.upload_slots,

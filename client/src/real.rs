@@ -116,7 +116,8 @@ impl Listener for TokioListener {
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, remote) = self.0.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((stream, remote))
+        // Who listens at every address of both versions sees IPv4 ones as IPv6.
+        Ok((stream, SocketAddr::new(remote.ip().to_canonical(), remote.port())))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -73,6 +73,8 @@ pub struct Connection {
     pub(crate) extended: bool,
     pub(crate) registry: Registry,
     pub(crate) remote_reqq: u32,
+    /// The remote wants nothing more. BEP 21.
+    pub(crate) remote_upload_only: bool,
     /// What the remote has proven, in a closed swarm.
     pub(crate) closed_swarm: Option<Access>,
     /// Where the remote listens, once we know.
@@ -169,6 +171,7 @@ impl Connection {
             extended: false,
             registry,
             remote_reqq: Self::REQQ_DEFAULT,
+            remote_upload_only: false,
             closed_swarm: None,
             listen_addr: (direction == Direction::Outbound).then_some(addr),
             remote_pieces: Bitfield::empty(pieces),

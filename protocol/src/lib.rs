@@ -67,7 +67,7 @@ pub use hash_tree::{HashTree, HashTreeError};
 pub use id::{ConnectionId, InfoHash, PeerId};
 pub use layout::{BLOCK_LENGTH, Block, Layout};
 pub use locality::{Locality, Prefix};
-pub use magnet::{Magnet, MagnetError};
+pub use magnet::{Magnet, MagnetError, read_selection};
 pub use metadata_fetch::MetadataFetch;
 pub use metainfo::{Info, Metainfo, MetainfoError};
 pub use peer_table::{PeerTable, Source, is_dialable};

@@ -97,7 +97,8 @@ fn read_info_hash(text: &str) -> Result<InfoHash, MagnetError> {
     hash.ok_or_else(|| MagnetError::InfoHash { got: text.to_owned() })
 }
 
-fn read_selection(text: &str) -> Result<Vec<RangeInclusive<u32>>, MagnetError> {
+/// Reads numbers of files and ranges of them, as in `0,2,4-6`. BEP 53.
+pub fn read_selection(text: &str) -> Result<Vec<RangeInclusive<u32>>, MagnetError> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (first.parse().ok()?, last.parse().ok()?);

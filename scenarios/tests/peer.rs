@@ -66,15 +66,20 @@ impl Shared {
 
     /// Shares it, and waits until that has begun.
     fn seed(&self) -> Seed {
+        self.seed_at("127.0.0.1:0")
+    }
+
+    fn seed_at(&self, listen: &str) -> Seed {
         let (torrent, from) = (self.torrent(), self.text("source"));
-        let args = ["seed", &torrent, "--from", &from, "--listen", "127.0.0.1:0"];
+        let args = ["seed", &torrent, "--from", &from, "--listen", listen];
         let piped = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = piped.unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let at = line.trim().rsplit(' ').next().unwrap().to_owned();
-        assert!(line.starts_with("seeding music, 2.93 MiB, at 127.0.0.1:"), "{line}");
+        let ip = listen.strip_suffix('0').unwrap();
+        assert!(line.starts_with(&format!("seeding music, 2.93 MiB, at {ip}")), "{line}");
         Seed { child, out, at }
     }
 
@@ -163,6 +168,34 @@ fn a_magnet_link_with_a_peer_in_it_is_all_that_is_needed() {
 
     let again = reseed(&["get", &link, "--to", &to, "--listen", "127.0.0.1:0"]);
     assert!(stdout(&again).contains("were here already"), "with nobody to ask: {again:?}");
+}
+
+#[test]
+fn of_files_that_are_selected_and_no_others_the_pieces_come() {
+    let shared = Shared::new(&[]);
+    let seed = shared.seed();
+    let output = shared.get(&seed, &["--select", "1-2"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // `more/b.bin` ends in the last piece and begins in the one before.
+    assert!(stdout(&output).contains("2 of 47 pieces came"), "{output:?}");
+    let read = |folder: &str| fs::read(shared.path(folder).join("more/b.bin")).unwrap();
+    assert!(read("source/music") == read("copy/music"));
+
+    let rest = shared.get(&seed, &[]).output().unwrap();
+    assert!(stdout(&rest).contains("45 of 47 pieces came"), "{rest:?}");
+    shared.assert_copied();
+    let none = shared.get(&seed, &["--select", "3"]).output().unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(str::from_utf8(&none.stderr).unwrap().contains("none of the 3 files is selected"));
+}
+
+#[test]
+fn peers_meet_over_ipv6() {
+    let shared = Shared::new(&[]);
+    let seed = shared.seed_at("[::1]:0");
+    let output = shared.get(&seed, &["--listen", "[::]:0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    shared.assert_copied();
 }
 
 #[cfg(unix)]

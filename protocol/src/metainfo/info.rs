@@ -1,10 +1,12 @@
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use super::{
     Content, MetainfoError,
     path::{check_collisions, check_name},
 };
-use crate::{BencodeError, Layout, extension::closed_swarm::PublicKey};
+use crate::{BencodeError, Bitfield, Layout, extension::closed_swarm::PublicKey};
 
 /// Bytes of a SHA-1.
 pub(super) const HASH_LENGTH: usize = 20;
@@ -132,6 +134,19 @@ impl Info {
     /// what BEP 9 hands out.
     pub fn raw(&self) -> &Bytes {
         &self.raw
+    }
+
+    /// The pieces that hold bytes of the files with these indices. There may be none.
+    pub fn pieces_of(&self, files: &[RangeInclusive<u32>]) -> Bitfield {
+        let mut pieces = Bitfield::empty(self.layout.pieces());
+        let piece_length = u64::from(self.layout.piece_length());
+        for (index, file) in (0..).zip(&self.files) {
+            if file.length > 0 && files.iter().any(|range| range.contains(&index)) {
+                let (first, last) = (file.offset / piece_length, (file.end() - 1) / piece_length);
+                (first..=last).for_each(|piece| _ = pieces.insert(piece as u32));
+            }
+        }
+        pieces
     }
 
     /// Where the `length` bytes from `begin` of `piece` lie, in order. Empty files

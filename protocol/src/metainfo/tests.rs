@@ -412,3 +412,28 @@ fn pieces_of_a_stream_that_are_signed_in_another_way_are_not_taken() {
     let error = Metainfo::from_bytes(&other).unwrap_err().to_string();
     assert!(error.contains("info.live.authmethod") && error.contains("RSA-SHA256"), "{error}");
 }
+
+#[test]
+fn the_pieces_of_files_are_all_that_hold_a_byte_of_them() {
+    let lengths = [5u64, 0, 11, 4, 12];
+    let files = lengths.iter().enumerate().map(|(at, length)| (vec![at.to_string()], *length));
+    let draft = Draft {
+        name: "t".to_owned(),
+        piece_length: 8,
+        private: false,
+        merkle: false,
+        torrent_keys: Vec::new(),
+        live: None,
+        announce: None,
+        content: Content::Folder(files.collect()),
+    };
+    let metainfo = Metainfo::create(&draft, &[7; 32][..]).unwrap().0;
+    let pieces = |files: &[std::ops::RangeInclusive<u32>]| -> Vec<u32> {
+        metainfo.info.pieces_of(files).iter().collect()
+    };
+    assert_eq!(pieces(&[0..=0]), [0]);
+    assert_eq!(pieces(&[1..=1]), [], "an empty file");
+    assert_eq!(pieces(&[2..=2]), [0, 1], "5 to 15");
+    assert_eq!(pieces(&[3..=3]), [2], "16 to 19");
+    assert_eq!(pieces(&[0..=1, 4..=9]), [0, 2, 3]);
+}

@@ -16,6 +16,8 @@ pub struct Config {
     pub pex: bool,
     /// Speak the fast extension. BEP 6.
     pub fast: bool,
+    /// Say that we want nothing more, once we do not. BEP 21.
+    pub upload_only: bool,
     /// What we prove ourselves with in a closed swarm, if we are in it.
     pub membership: Option<Membership>,
     /// Unix time (seconds) at [`Time::ZERO`], by which certificates end.
@@ -83,6 +85,7 @@ impl Config {
             port,
             pex: true,
             fast: true,
+            upload_only: false,
             membership: None,
             unix_epoch_s: 0,
             upload_slots: 8,

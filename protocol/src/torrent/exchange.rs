@@ -60,10 +60,22 @@ impl Torrent {
             port: Some(self.config.port),
             version: Some(ExtensionHandshake::VERSION.to_owned()),
             reqq: Some(self.config.request_queue_max),
+            upload_only: (self.config.upload_only && self.is_complete()).then_some(true),
             ..ExtensionHandshake::default()
         };
         let payload = handshake.encode();
         self.send(id, &Message::Extended { id: EXTENSION_HANDSHAKE, payload }, now);
+    }
+
+    /// Tells a remote that we want nothing more, where the first extension handshake
+    /// could not say so yet. BEP 21.
+    pub(super) fn send_upload_only(&mut self, id: ConnectionId, now: Time) {
+        if self.connections[&id].extended {
+            let news =
+                ExtensionHandshake { upload_only: Some(true), ..ExtensionHandshake::default() };
+            let payload = news.encode();
+            self.send(id, &Message::Extended { id: EXTENSION_HANDSHAKE, payload }, now);
+        }
     }
 
     pub(super) fn extended(
@@ -86,6 +98,8 @@ impl Torrent {
             if let Some(reqq) = handshake.reqq {
                 connection.remote_reqq = reqq.max(1);
             }
+            connection.remote_upload_only =
+                handshake.upload_only.unwrap_or(connection.remote_upload_only);
             let ip = connection.addr.ip();
             if let Some(port) = handshake.port {
                 let addr = SocketAddr::new(ip, port);
@@ -96,7 +110,10 @@ impl Torrent {
             }
             self.begin_proof(id, now, rng);
             self.wake_by(now);
-            return Ok(());
+            return match handshake.upload_only {
+                Some(true) => self.check_purpose(id),
+                _ => Ok(()),
+            };
         }
         match connection.registry.local(extension) {
             Some(Extension::Pex) => {
@@ -196,7 +213,7 @@ impl Torrent {
             .filter(|connection| local || !connection.addr.ip().is_loopback())
             .filter_map(|connection| {
                 let mut flags = PexFlags::default();
-                if connection.remote_pieces.is_full() {
+                if connection.remote_pieces.is_full() || connection.remote_upload_only {
                     flags = flags | PexFlags::UPLOAD_ONLY;
                 }
                 if connection.direction == Direction::Outbound {

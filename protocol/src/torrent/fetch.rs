@@ -68,16 +68,17 @@ impl Torrent {
         self.check_purpose(id)
     }
 
-    fn check_purpose(&self, id: ConnectionId) -> Result<(), CloseReason> {
+    pub(super) fn check_purpose(&self, id: ConnectionId) -> Result<(), CloseReason> {
         match self.is_pointless(&self.connections[&id]) {
             true => Err(CloseReason::BothComplete),
             false => Ok(()),
         }
     }
 
-    /// Two complete peers have nothing to say to each other.
+    /// Two peers of whom neither wants anything have nothing to say to each other: who
+    /// has everything, or says so (BEP 21).
     pub(super) fn is_pointless(&self, connection: &Connection) -> bool {
-        self.is_complete() && connection.remote_pieces.is_full()
+        self.is_complete() && (connection.remote_pieces.is_full() || connection.remote_upload_only)
     }
 
     /// Parts from those whom there is nothing left to say to. Who just became
@@ -353,7 +354,11 @@ impl Torrent {
 
     fn completed(&mut self, now: Time) {
         self.event(Event::Completed);
-        if let Some(announcer) = &mut self.announcer {
+        if self.config.upload_only {
+            self.established_ids().into_iter().for_each(|id| self.send_upload_only(id, now));
+        }
+        // Who has a part of it only is no seed to the tracker.
+        if let Some(announcer) = self.announcer.as_mut().filter(|_| self.picker.is_complete()) {
             announcer.download_completed(now);
             self.wake_by(now);
         }

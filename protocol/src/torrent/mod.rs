@@ -74,6 +74,8 @@ pub struct Torrent {
     torrent_keys: Vec<PublicKey>,
     /// The connection that was made last, for [`Defect::HandshakeReleasesLastPeer`].
     last_connected: Option<ConnectionId>,
+    /// Whether some pieces are not wanted.
+    selects: bool,
     /// The info dictionary, if it is given away. BEP 9.
     metadata: Option<Bytes>,
     picker: Picker,
@@ -162,6 +164,7 @@ impl Torrent {
             hashes: start.hashes,
             torrent_keys: start.torrent_keys,
             last_connected: None,
+            selects: false,
             metadata: None,
             announcer: start.announce.then(|| Announcer::new(now)),
             key: rng.next_u32(),
@@ -200,6 +203,17 @@ impl Torrent {
     pub fn after(self, before: Handover) -> Torrent {
         let Handover { next_connection, peers, announcer, key, tracker_id } = before;
         Torrent { next_connection, peers, announcer, key, tracker_id, ..self }
+    }
+
+    /// Gets the pieces in `wanted` only. BEP 21 calls who has these and no more a partial
+    /// seed. To be called before there are connections.
+    #[must_use]
+    pub fn wanting(mut self, wanted: &Bitfield) -> Torrent {
+        for piece in (0..self.layout.pieces()).filter(|piece| !wanted.contains(*piece)) {
+            self.picker.set_wanted(piece, false);
+            self.selects = true;
+        }
+        self
     }
 
     /// Takes in something that happened at `now`.
@@ -328,7 +342,7 @@ impl Torrent {
 
     /// Whether every wanted piece is here and verified.
     pub fn is_complete(&self) -> bool {
-        self.picker.is_complete()
+        self.picker.is_complete() || self.selects && self.picker.is_finished()
     }
 
     /// Whether we give without getting: all that there is to get is here, or made here.

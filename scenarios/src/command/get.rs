@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -9,6 +10,7 @@ use std::{
 use indicatif::{HumanBytes, MultiProgress};
 use miette::miette;
 use reseed_client::State;
+use reseed_protocol::{MagnetError, read_selection};
 
 use super::{
     Status, Stop,
@@ -33,6 +35,10 @@ pub struct Args {
     /// Where to listen for other peers; any port of every address if not given
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<Endpoint>,
+    /// Get these files only, by their number from 0, as in 0,2,4-6 (BEP 53); by default
+    /// those that the magnet link names, or all
+    #[arg(long, value_name = "FILES", value_parser = Selection::read)]
+    select: Option<Selection>,
     /// Share it for so many seconds after it is complete
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     stay: u64,
@@ -44,7 +50,11 @@ pub struct Args {
 pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
     let subject = Subject::read(&args.torrent)?;
     let (options, mut named) = (&args.options, args.options.peers.clone());
+    let mut select = args.select.clone().map(|selection| selection.0).unwrap_or_default();
     if let Subject::Magnet(magnet) = &subject {
+        if args.select.is_none() {
+            select.clone_from(&magnet.select_only);
+        }
         // One that makes no sense is the link's mistake, and not the user's.
         named.extend(magnet.peers.iter().filter_map(|peer| Endpoint::parse_peer(peer).ok()));
     }
@@ -64,14 +74,18 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
         has_room(metainfo, &args.to)?;
     }
     let role = Role::Leecher { stay: Duration::from_secs(args.stay) };
-    let peer = Peer { subject, folder: &args.to, listen, peers, options, role };
-    let status = peer.run(bars, |whole| tell(&whole))?;
+    let peer = Peer { subject, folder: &args.to, listen, peers, options, role, select };
+    let mut complete = false;
+    let status = peer.run(bars, |whole| {
+        complete = true;
+        tell(&whole)
+    })?;
     if let (State::Failed, Some(error)) = (status.state, &status.error) {
         eprintln!("reseed: the download failed: {error}");
         return Ok(Status::Fail);
     }
-    let (verified, pieces) = (status.verified, status.pieces);
-    if pieces == 0 || verified < pieces {
+    if !complete {
+        let (verified, pieces) = (status.verified, status.pieces);
         let mut out = io::stdout();
         writeln!(out, "interrupted with {verified} of {pieces} pieces; the same command goes on")?;
         return Ok(Status::Unknown);
@@ -80,15 +94,26 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
 }
 
 fn tell(whole: &Whole) -> io::Result<()> {
-    let (pieces, total) = (whole.status.pieces, whole.status.length);
-    let (all, came) = (HumanBytes(total), pieces - whole.found);
+    let reseed_client::Status { pieces, verified, length, .. } = whole.status;
+    let came = verified - whole.found;
+    let share = |count: u32| length as f64 * f64::from(count) / f64::from(pieces);
+    let all = HumanBytes(share(verified) as u64);
     let mut out = io::stdout().lock();
     if came == 0 {
         return writeln!(out, "complete: all {all} were here already");
     }
     let seconds = whole.took.as_secs_f64();
-    let rate = total as f64 * f64::from(came) / f64::from(pieces) / seconds;
-    let rate = HumanBytes(rate as u64);
+    let rate = HumanBytes((share(came) / seconds) as u64);
     writeln!(out, "complete: {all}; {came} of {pieces} pieces came in {seconds:.3} s, {rate}/s")?;
     out.flush()
+}
+
+/// Files to get.
+#[derive(Debug, Clone)]
+struct Selection(Vec<RangeInclusive<u32>>);
+
+impl Selection {
+    fn read(text: &str) -> Result<Selection, MagnetError> {
+        read_selection(text).map(Selection)
+    }
 }

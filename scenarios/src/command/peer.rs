@@ -8,6 +8,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     num::NonZeroU64,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -60,6 +61,8 @@ pub struct Peer<'a> {
     pub peers: Vec<SocketAddr>,
     pub options: &'a Options,
     pub role: Role,
+    /// The files to get; empty is all of them.
+    pub select: Vec<RangeInclusive<u32>>,
 }
 
 /// What is to be shared.
@@ -128,6 +131,8 @@ impl Peer<'_> {
             pex: !self.options.no_pex,
             announce: !self.options.no_tracker,
             metadata: true,
+            upload_only: true,
+            select: self.select,
             seed_only: self.role == Role::Seed,
             peers: self.peers,
             monitoring: Some(monitoring),

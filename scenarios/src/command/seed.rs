@@ -47,7 +47,15 @@ pub fn seed(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
     let listen = resolve(std::slice::from_ref(&args.listen))?[0];
     let subject = Subject::Torrent(metainfo);
     let name = subject.name();
-    let peer = Peer { subject, folder: &args.from, listen, peers, options, role: Role::Seed };
+    let peer = Peer {
+        subject,
+        folder: &args.from,
+        listen,
+        peers,
+        options,
+        role: Role::Seed,
+        select: Vec::new(),
+    };
     let status = peer.run(bars, |whole| {
         let mut out = io::stdout().lock();
         writeln!(out, "seeding {name}, {}, at {}", HumanBytes(whole.status.length), whole.at)?;
