@@ -70,7 +70,7 @@ fn usage_that_is_none_is_refused() {
     refuses(&["rum"], "unrecognized subcommand 'rum'");
     refuses(&["run", "--seed", "one"], "invalid value 'one'");
     refuses(&["run", "--engine", "steam"], "there is no engine \"steam\"");
-    refuses(&["replay", "swarm"], "--seed <N>");
+    refuses(&["replay", "swarm"], "give one, as in --seed 1");
 }
 
 #[test]

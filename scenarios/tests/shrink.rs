@@ -91,3 +91,12 @@ fn a_plan_that_speaks_of_what_it_does_not_have_is_refused() {
         assert!(refused.contains(message), "{refused}");
     }
 }
+
+#[test]
+fn every_plan_of_the_catalogue_is_one_that_a_file_may_hold() {
+    for entry in reseed::catalogue() {
+        let plan = entry.source().read().unwrap().plan(3).unwrap();
+        let source = Source { name: entry.name.to_owned(), text: toml::to_string(&plan).unwrap() };
+        assert_eq!(source.read_plan().unwrap(), plan, "{}", entry.name);
+    }
+}

@@ -47,6 +47,9 @@ impl Plan {
         if lengths.try_fold(0u64, |sum, length| sum.checked_add(length)).is_none() {
             return torrent("its files are longer than a number holds".to_owned());
         }
+        if self.torrent.live.is_some() && self.torrent.bitrate.is_none() {
+            return torrent("a live stream needs a bitrate".to_owned());
+        }
         match self.pieces() {
             0 => torrent("there is nothing in it".to_owned()),
             pieces if pieces > PIECES_MAX => torrent(format!("{pieces} pieces are too many")),
@@ -82,7 +85,8 @@ impl Plan {
             if let Some(piece) = listed.iter().find(|piece| u64::from(**piece) >= self.pieces()) {
                 return wrong(format!("there is no piece {piece} of {}", self.pieces()));
             }
-            if peer.player.is_some() && (!peer.stream || self.torrent.video().is_none()) {
+            let is_played = self.torrent.bitrate.is_some() && peer.stream;
+            if peer.player.is_some() && !is_played {
                 return wrong("it plays what it does not stream".to_owned());
             }
         }

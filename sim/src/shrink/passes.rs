@@ -126,7 +126,7 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
     let all: [fn(&mut Plan); 7] = [
         |plan| plan.tracker = None,
         |plan| {
-            plan.torrent.bitrate = None;
+            (plan.torrent.bitrate, plan.torrent.live) = (None, None);
             for peer in &mut plan.peers {
                 (peer.stream, peer.player) = (false, None);
             }
