@@ -206,7 +206,10 @@ fn a_download_that_is_interrupted_goes_on_from_what_it_had() {
     let mut slow = shared.get(&seed, &["--download-limit", "400000"]);
     let child = slow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let file = shared.path("copy/music/a.bin");
-    while fs::metadata(&file).map_or(0, |found| found.len()) < 200_000 {
+    let begun = || fs::metadata(&file).is_ok_and(|found| found.len() >= 200_000);
+    let mut looks = 0..6000;
+    while !begun() {
+        looks.next().expect("something comes within a minute");
         std::thread::sleep(Duration::from_millis(10));
     }
     interrupt(&child);
