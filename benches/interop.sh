@@ -61,21 +61,37 @@ ours_from_ours() {
         awk "{ print int($MIB * 1.048576 / \$1) }"
 }
 
+# A new one each time: it takes who has completed before for a seed, and parts.
+transmission_seeds() {
+    rm -rf transmission/config
+    transmission_start >&2
+    seeding=$!
+    transmission --add shared/album.torrent >/dev/null
+    until_true 120 transmission_is_complete
+    until_true 30 grep -q 'Announce response' transmission/log
+}
+
 ours_from_transmission() {
+    transmission_seeds
     rm -rf copy
     mkdir copy
     "$RESEED" get shared/album.torrent --to copy --no-tracker \
         --listen $LEECHER:$PEER_PORT --peer $TRANSMISSION:$PEER_PORT >get.out 2>>get.log &
     timed copy "$QUARTER"
     wait $!
+    kill "$seeding"
+    wait "$seeding" || true
 }
 
 aria_from_transmission() {
+    transmission_seeds
     rm -rf aria
     mkdir aria
     aria aria --seed-time=0 shared/album.torrent &
     timed aria "$QUARTER"
     wait $!
+    kill "$seeding"
+    wait "$seeding" || true
 }
 
 enter_network
@@ -93,10 +109,6 @@ made album $QUARTER
 opentracker_start
 mkdir -p transmission/files
 cp -r shared/source/album transmission/files/
-transmission_start
-transmission --add shared/album.torrent >/dev/null
-until_true 120 transmission_is_complete
-until_true 30 grep -q 'Announce response' transmission/log
 ours=$(best ours_from_transmission)
 theirs=$(best aria_from_transmission)
 printf '%-28s %5d MB/s\n' 'reseed from transmission' "$ours"
