@@ -10,6 +10,7 @@ use std::{fmt, net::SocketAddr, ops::Range, time::Duration};
 use crate::{
     Connection, Direction, InfoHash, PeerId, Time, Torrent,
     live::{Broadcast, ViewState, Viewer},
+    playback::PlayState,
 };
 
 /// Where a download stands.
@@ -299,8 +300,10 @@ impl Status {
             download_rate: peers.iter().map(|peer| peer.download_rate).sum(),
             upload_rate: peers.iter().map(|peer| peer.upload_rate).sum(),
             peers,
-            video: VideoInfo::of_live(torrent).unwrap_or(waiting.video),
-            playback: PlaybackStats::of_live(torrent).unwrap_or(waiting.playback),
+            video: VideoInfo::of(torrent).unwrap_or(waiting.video),
+            playback: PlaybackStats::of_live(torrent)
+                .or_else(|| PlaybackStats::of_video(torrent, now))
+                .unwrap_or(waiting.playback),
             ..waiting
         }
     }
@@ -320,8 +323,12 @@ impl Status {
 }
 
 impl VideoInfo {
-    /// What of a live stream may be asked for; `None` if that is not the content.
-    fn of_live(torrent: &Torrent) -> Option<VideoInfo> {
+    /// What of a live stream or a video may be asked for; `None` if nothing plays.
+    fn of(torrent: &Torrent) -> Option<VideoInfo> {
+        if let (Some(streaming), Some(_)) = (torrent.picker().streaming(), torrent.transporter()) {
+            let valid_range = streaming.position().into()..streaming.pieces().end.into();
+            return Some(VideoInfo { valid_range, live: false });
+        }
         let kept = torrent.broadcast().map(Broadcast::valid);
         let valid = |viewer: &Viewer| if viewer.is_numbered() { viewer.valid() } else { 0..0 };
         let valid_range = kept.or_else(|| torrent.viewer().map(valid))?;
@@ -330,6 +337,32 @@ impl VideoInfo {
 }
 
 impl PlaybackStats {
+    /// How a video plays; `None` if none is streamed.
+    fn of_video(torrent: &Torrent, now: Time) -> Option<PlaybackStats> {
+        let (transporter, streaming) = (torrent.transporter()?, torrent.picker().streaming()?);
+        let (figures, picked) = (transporter.figures(now), transporter.picked());
+        Some(PlaybackStats {
+            state: match transporter.state(streaming) {
+                PlayState::Prebuffering => PlaybackState::Prebuffering,
+                PlayState::Playing => PlaybackState::Playing,
+                PlayState::Stalled { .. } | PlayState::Paused => PlaybackState::Paused,
+                PlayState::Ended => PlaybackState::Ended,
+            },
+            played: figures.played + figures.late,
+            late: figures.late,
+            dropped: 0,
+            stalled: figures.stalled,
+            position: streaming.position(),
+            prebuffered: transporter.prebuffered(),
+            high: picked.high,
+            mid: picked.mid,
+            low: picked.low,
+            timeline: transporter.timeline().collect(),
+            first_piece: streaming.pieces().start,
+            pieces: streaming.pieces().len() as u32,
+        })
+    }
+
     /// How a live stream plays; `None` if none is viewed.
     fn of_live(torrent: &Torrent) -> Option<PlaybackStats> {
         let viewer = torrent.viewer()?;

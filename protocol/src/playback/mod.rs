@@ -7,6 +7,7 @@
 //! goes on when it can last.
 
 mod deadline;
+mod timeline;
 mod transporter;
 mod video;
 
@@ -15,5 +16,6 @@ mod tests;
 
 pub use deadline::Delays;
 pub(crate) use deadline::expected;
+pub use timeline::Picked;
 pub use transporter::{Delivery, Figures, PlayState, Transporter};
 pub use video::Video;

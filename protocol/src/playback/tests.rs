@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Bitfield, Defects, Layout, Streaming, Time};
+use crate::{Bitfield, Defects, Layout, PieceTimes, Streaming, Time};
 
 /// Bytes a piece.
 const PIECE: u64 = 64 * 1024;
@@ -111,7 +111,7 @@ fn no_more_is_handed_out_than_the_buffer_holds() {
     assert_eq!(play.transporter.buffer_max(), 5 * BITRATE);
     assert_eq!(play.pieces(Time::ZERO), (0..8).collect::<Vec<_>>());
     assert_eq!(play.pieces(Time::ZERO), []);
-    play.transporter.taken(PIECE);
+    play.transporter.taken(PIECE, Time::ZERO);
     assert_eq!(play.pieces(seconds(1.0)), [8]);
 }
 
@@ -122,7 +122,7 @@ fn it_runs_dry_and_goes_on_when_it_can_last() {
     play.seek(0, Time::ZERO);
     let _ = play.step(u64::MAX, Time::ZERO);
     for now in 1..30 {
-        play.transporter.taken(play.transporter.buffered());
+        play.transporter.taken(play.transporter.buffered(), Time::ZERO);
         let _ = play.step(0, seconds(f64::from(now)));
     }
     assert_eq!(play.streaming.position(), 31);
@@ -145,10 +145,10 @@ fn a_piece_that_comes_within_a_second_is_handed_out_at_once() {
     play.seek(0, Time::ZERO);
     let _ = play.step(u64::MAX, Time::ZERO);
     while play.streaming.position() < 31 {
-        play.transporter.taken(play.transporter.buffered());
+        play.transporter.taken(play.transporter.buffered(), Time::ZERO);
         let _ = play.step(0, seconds(1.0));
     }
-    play.transporter.taken(play.transporter.buffered());
+    play.transporter.taken(play.transporter.buffered(), Time::ZERO);
     assert_eq!(play.pieces(seconds(1.0)), []);
     play.get(31..32);
     assert_eq!(play.pieces(seconds(1.5)), [31]);
@@ -249,8 +249,52 @@ proptest! {
             let most = transporter.buffer_max() + u64::from(piece_length);
             prop_assert!(transporter.buffered() < most);
             let take = takes[step as usize % takes.len()].min(transporter.buffered());
-            transporter.taken(take);
+            transporter.taken(take, Time::ZERO);
         }
         prop_assert_eq!(at, offset + length);
     }
+}
+
+#[test]
+fn a_pieces_way_is_told_from_the_first_request_to_the_reader() {
+    let mut play = Play::new(500);
+    let at = seconds;
+    let Play { streaming, transporter, .. } = &mut play;
+    transporter.seek(streaming, 0, at(0.0));
+    for piece in [0, 1, 499] {
+        transporter.asked(streaming, piece, at(1.0));
+    }
+    transporter.asked(streaming, 0, at(2.0));
+    assert_eq!(transporter.picked(), Picked { high: 2, mid: 0, low: 1 });
+    transporter.completed(0, at(3.0));
+    play.have = Bitfield::full(500);
+    play.transporter.step(&mut play.streaming, &play.have, 0, at(4.0));
+    play.transporter.taken(PIECE - 1, at(5.0));
+    let first = play.transporter.timeline().next().unwrap();
+    let times = |known, complete, buffered, played| PieceTimes {
+        piece: 0,
+        known: Some(known),
+        complete: Some(complete),
+        buffered: Some(buffered),
+        played,
+    };
+    assert_eq!(first, times(at(1.0), at(3.0), at(4.0), None));
+    play.transporter.taken(1, at(6.0));
+    let first = play.transporter.timeline().next().unwrap();
+    assert_eq!(first, times(at(1.0), at(3.0), at(4.0), Some(at(6.0))));
+}
+
+#[test]
+fn of_what_was_handed_out_the_latest_is_told() {
+    let mut play = Play::new(200);
+    play.transporter.seek(&mut play.streaming, 0, seconds(0.0));
+    play.have = Bitfield::full(200);
+    for second in 0..100 {
+        let now = seconds(f64::from(second));
+        play.transporter.step(&mut play.streaming, &play.have, 0, now);
+        play.transporter.taken(play.transporter.buffered(), now);
+    }
+    let pieces: Vec<u32> = play.transporter.timeline().map(|times| times.piece).collect();
+    let latest = 200 - crate::PlaybackStats::TIMELINE_MAX as u32..200;
+    assert_eq!(pieces, latest.collect::<Vec<u32>>());
 }

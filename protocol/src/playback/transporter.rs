@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Delays, Video, deadline::expected};
-use crate::{Bitfield, Defect, Defects, Layout, Streaming, Time};
+use super::{Delays, Picked, Video, deadline::expected, timeline::Timeline};
+use crate::{Bitfield, Defect, Defects, Layout, PieceTimes, Streaming, Time};
 
 /// Playing time (seconds) that is gathered before it begins.
 const PREBUFFER_S: u32 = 10;
@@ -75,6 +75,7 @@ pub struct Transporter {
     began: Option<Time>,
     created: Time,
     figures: Figures,
+    timeline: Timeline,
     defects: Defects,
 }
 
@@ -117,6 +118,7 @@ impl Transporter {
             began: None,
             created: now,
             figures: Figures::default(),
+            timeline: Timeline::default(),
             defects,
         }
     }
@@ -132,15 +134,27 @@ impl Transporter {
         self.ended = false;
         self.start = at.min(self.video.length);
         self.buffered = 0;
+        self.timeline.sought();
     }
 
     /// The reader took `bytes` of what it was handed.
     ///
     /// # Panics
     /// If it was handed less.
-    pub fn taken(&mut self, bytes: u64) {
+    pub fn taken(&mut self, bytes: u64, now: Time) {
         assert!(bytes <= self.buffered, "{bytes} bytes taken, {} handed out", self.buffered);
         self.buffered -= bytes;
+        self.timeline.taken(bytes, now);
+    }
+
+    /// A block of `piece` is asked for.
+    pub fn asked(&mut self, streaming: &Streaming, piece: u32, now: Time) {
+        self.timeline.asked(streaming, piece, now);
+    }
+
+    /// `piece` is here, and verified.
+    pub fn completed(&mut self, piece: u32, now: Time) {
+        self.timeline.completed(piece, now);
     }
 
     /// The user pauses it, or lets it go on.
@@ -233,6 +247,21 @@ impl Transporter {
         }
     }
 
+    /// How long it gathered before it first began; `None` while it does.
+    pub fn prebuffered(&self) -> Option<Duration> {
+        self.began.map(|began| began - self.created)
+    }
+
+    /// From which ranges pieces were asked for.
+    pub fn picked(&self) -> Picked {
+        self.timeline.picked()
+    }
+
+    /// When the pieces that were handed out last came and went, oldest first.
+    pub fn timeline(&self) -> impl Iterator<Item = PieceTimes> {
+        self.timeline.pieces()
+    }
+
     /// Whether all of the high range is here, and the rest will have come before
     /// the reader comes to it.
     fn has_enough(&self, streaming: &Streaming, have: &Bitfield, rate: u64) -> bool {
@@ -279,6 +308,7 @@ impl Transporter {
             let waited = self.stop_waiting(now);
             self.figures.late += u32::from(waited);
             self.figures.played += u32::from(!waited);
+            self.timeline.handed_out(piece, length.into(), now);
             self.advance(streaming);
         }
     }

@@ -331,6 +331,9 @@ impl Torrent {
             return;
         }
         self.picker.verified(piece);
+        if let Some(transporter) = &mut self.transporter {
+            transporter.completed(piece, now);
+        }
         self.event(Event::PieceVerified { piece });
         for id in self.established_ids() {
             if self.connections[&id].may_have_content() {

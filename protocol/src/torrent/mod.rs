@@ -238,7 +238,7 @@ impl Torrent {
                 self.wake = Some(now);
             }
             Input::Seek { stream, at } => self.seek(stream, at, now),
-            Input::Taken { stream, bytes } => self.taken(stream, bytes),
+            Input::Taken { stream, bytes } => self.taken(stream, bytes, now),
             Input::Pause { paused } => self.pause_playing(paused, now),
             Input::Stop { grace } => self.stop(now, grace),
         }

@@ -54,11 +54,11 @@ impl Torrent {
         self.turn_to_what_is_next(now);
     }
 
-    pub(super) fn taken(&mut self, stream: u64, bytes: u64) {
+    pub(super) fn taken(&mut self, stream: u64, bytes: u64, now: Time) {
         if let Some(transporter) = &mut self.transporter
             && stream == self.stream
         {
-            transporter.taken(bytes);
+            transporter.taken(bytes, now);
         }
     }
 
@@ -165,6 +165,11 @@ impl Torrent {
             connection.last_block = now;
         }
         for block in blocks {
+            if let (Some(transporter), Some(streaming)) =
+                (&mut self.transporter, self.picker.streaming())
+            {
+                transporter.asked(streaming, block.piece, now);
+            }
             connection.requested.push_back(Request { block, sent: now });
             connection.send(&Message::Request(block), now);
         }
