@@ -22,6 +22,8 @@ use crate::{Activity, Callbacks, Env, Work, errands::Errands, race::timeout_at};
 mod report;
 mod reporters;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use report::{Report, ReportError};
 pub use reporters::{LogReporter, MonitoringServer, ServerReporter};

@@ -325,7 +325,8 @@ impl Status {
 impl VideoInfo {
     /// What of a live stream or a video may be asked for; `None` if nothing plays.
     fn of(torrent: &Torrent) -> Option<VideoInfo> {
-        if let (Some(streaming), Some(_)) = (torrent.picker().streaming(), torrent.transporter()) {
+        let plays = torrent.transporter().is_some() || torrent.played().is_some();
+        if let Some(streaming) = torrent.picker().streaming().filter(|_| plays) {
             let valid_range = streaming.position().into()..streaming.pieces().end.into();
             return Some(VideoInfo { valid_range, live: false });
         }
@@ -337,8 +338,12 @@ impl VideoInfo {
 }
 
 impl PlaybackStats {
-    /// How a video plays; `None` if none is streamed.
-    fn of_video(torrent: &Torrent, now: Time) -> Option<PlaybackStats> {
+    /// How a video plays, or did until the torrent was stopped; `None` if none is
+    /// streamed.
+    pub(crate) fn of_video(torrent: &Torrent, now: Time) -> Option<PlaybackStats> {
+        if let Some(played) = torrent.played() {
+            return Some(played.clone());
+        }
         let (transporter, streaming) = (torrent.transporter()?, torrent.picker().streaming()?);
         let (figures, picked) = (transporter.figures(now), transporter.picked());
         Some(PlaybackStats {

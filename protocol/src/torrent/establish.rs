@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{CloseReason, Event, Frame, Output, Speaker, Torrent, dispatch::violation};
 use crate::{
-    ALLOWED_FAST_PIECES, ConnectionId, Defect, PeerId, Time, allowed_fast_set,
+    ALLOWED_FAST_PIECES, ConnectionId, Defect, PeerId, PlaybackStats, Time, allowed_fast_set,
     connection::{Connection, Direction, Phase},
     extension::give_to_get::ForwardScore,
     wire::{Handshake, Message},
@@ -289,6 +289,7 @@ impl Torrent {
 
     pub(super) fn stop(&mut self, now: Time, grace: Duration) {
         self.stopping = true;
+        self.played = PlaybackStats::of_video(self, now);
         self.transporter = None;
         self.next_check = None;
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();

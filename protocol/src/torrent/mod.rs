@@ -27,7 +27,7 @@ use rand::Rng;
 
 use crate::{
     Bitfield, Choker, ChokerOptions, ConnectionId, Defect, HashTree, InfoHash, Layout, PeerTable,
-    Picker, PickerOptions, Source, Time, Transporter,
+    Picker, PickerOptions, PlaybackStats, Source, Time, Transporter,
     connection::{Connection, Direction, Phase},
     extension::{Registry, closed_swarm::PublicKey},
     metadata_fetch::Handover,
@@ -106,6 +106,8 @@ pub struct Torrent {
     rechoke: bool,
     /// What hands the pieces to the reader, if the download is streamed.
     transporter: Option<Transporter>,
+    /// What playing had come to when the torrent was stopped.
+    played: Option<PlaybackStats>,
     /// The number that the reader gave to what it reads now.
     stream: u64,
     /// When the one-second check is due, and when it was made last.
@@ -187,6 +189,7 @@ impl Torrent {
             endgame: false,
             rechoke: false,
             transporter: None,
+            played: None,
             stream: 0,
             next_check: None,
             checked: None,

@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{Event, Output, Torrent};
 use crate::{
-    Asker, Block, ConnectionId, Defect, NotWired, Span, Time, Transporter,
+    Asker, Block, ConnectionId, Defect, NotWired, PlaybackStats, Span, Time, Transporter,
     connection::{Connection, Request},
     playback::{Delays, expected},
     wire::Message,
@@ -270,6 +270,11 @@ impl Torrent {
     /// What moves the playback on, if the download is streamed.
     pub fn transporter(&self) -> Option<&Transporter> {
         self.transporter.as_ref()
+    }
+
+    /// What playing had come to when the torrent was stopped, if it was streamed.
+    pub fn played(&self) -> Option<&PlaybackStats> {
+        self.played.as_ref()
     }
 
     /// When the one-second check was made last.

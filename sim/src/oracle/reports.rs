@@ -29,6 +29,8 @@ pub(super) struct Reports {
     checks: u64,
     names: Vec<String>,
     plans: Vec<Option<ReportsPlan>>,
+    /// Who streams a video.
+    streams: Vec<bool>,
     watched: Vec<Option<Watched>>,
     /// Pieces of a live stream that a peer may have at a time (count), if one is shared.
     window: Option<u64>,
@@ -53,6 +55,8 @@ struct Heard {
     at: Time,
     number: Option<u64>,
     state: String,
+    /// Pieces that went to the player so far (count).
+    played: u64,
 }
 
 impl Reports {
@@ -62,6 +66,7 @@ impl Reports {
             checks: 0,
             names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
             plans: plan.peers.iter().map(|peer| peer.reports).collect(),
+            streams: plan.peers.iter().map(|peer| peer.stream && plan.streams()).collect(),
             watched: plan.peers.iter().map(|_| None).collect(),
             noted: Vec::new(),
         }
@@ -90,7 +95,8 @@ impl Reports {
         let heard = watched.heard.get_mut(reporter).expect("who watches is known");
         let number = report.number("number").ok();
         let state = report.text("state").unwrap_or("nothing").to_owned();
-        let told = Heard { at: now, number, state };
+        let played = report.number("playback/played").unwrap_or_default();
+        let told = Heard { at: now, number, state, played };
         let last = std::mem::replace(heard, told);
         let overdue = now - last.at;
         let mut wrong = Vec::new();
@@ -107,6 +113,13 @@ impl Reports {
         }
         if let Err(departs) = self.holds_of_live(report) {
             wrong.push(format!("at {now} s {reporter} is told of {departs}"));
+        }
+        let runs = matches!(report.text("state"), Ok("downloading" | "seeding"));
+        if self.streams[peer] && runs && report.text("playback/state") == Ok("idle") {
+            wrong.push(format!("at {now} s {reporter} is told that nothing plays"));
+        }
+        if played < last.played {
+            wrong.push(format!("at {now} s {played} pieces were played, after {}", last.played));
         }
         if let Err(error @ ReportError::Missing { .. }) = result {
             wrong.push(format!("{reporter} fails: {error}"));
@@ -178,7 +191,10 @@ impl Oracle for Reports {
         match activity {
             Activity::Watched { interval, reporters } => {
                 let heard = |name: &&str| {
-                    (name.to_string(), Heard { at: now, number: None, state: "nothing".to_owned() })
+                    (
+                        name.to_string(),
+                        Heard { at: now, number: None, state: "nothing".to_owned(), played: 0 },
+                    )
                 };
                 let heard = reporters.iter().map(heard).collect();
                 self.watched[peer] =
