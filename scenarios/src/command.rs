@@ -2,6 +2,7 @@
 
 mod campaign;
 pub mod create;
+pub mod diff;
 pub mod explain;
 mod folder;
 pub mod get;

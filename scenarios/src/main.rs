@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use command::{Status, Stop, create, explain, get, hunt, list, replay, run, seed, shrink};
+use command::{Status, Stop, create, diff, explain, get, hunt, list, replay, run, seed, shrink};
 use indicatif::MultiProgress;
 use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
@@ -35,6 +35,7 @@ enum Command {
     Replay(replay::Args),
     Hunt(hunt::Args),
     Shrink(shrink::Args),
+    Diff(diff::Args),
     Create(create::Args),
     Get(get::Args),
     Seed(seed::Args),
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Replay(args)) => replay::replay(args),
         Some(Command::Hunt(args)) => hunt::hunt(args),
+        Some(Command::Diff(args)) => diff::diff(args),
         Some(Command::Shrink(args)) => shrink::shrink(args),
         Some(Command::Create(args)) => create::create(args, &bars),
         Some(Command::Get(args)) => get::get(args, &bars),

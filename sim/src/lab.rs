@@ -261,6 +261,15 @@ impl Lab {
         self.inner.borrow_mut().conversation.take().unwrap_or_default()
     }
 
+    /// From now on, keeps all that is in the digest in words as well.
+    pub(crate) fn keep_words(&self) {
+        self.inner.borrow_mut().trace.keep_words();
+    }
+
+    pub(crate) fn take_words(&self) -> Vec<(Time, String)> {
+        self.inner.borrow_mut().trace.take_words()
+    }
+
     pub(crate) fn take_lines(&self) -> Vec<(Time, String)> {
         self.inner.borrow_mut().lines.as_mut().map(std::mem::take).unwrap_or_default()
     }

@@ -51,6 +51,14 @@ pub trait Watch {
     /// One line of the transcript.
     fn line(&mut self, _at: Time, _line: &str) {}
 
+    /// Whether [`Watch::event`] is to be called: all that is in the digest, in words.
+    fn wants_events(&self) -> bool {
+        false
+    }
+
+    /// One event of the trace, as many as the digest is over.
+    fn event(&mut self, _at: Time, _event: &str) {}
+
     /// Whether [`Watch::captured`] is to be called: packets take memory.
     fn wants_capture(&self) -> bool {
         false
@@ -113,6 +121,9 @@ fn observe(
 ) -> (Report, Conversation) {
     let content = Rc::new(content.clone());
     let lab = Lab::new(plan, &content, watch.wants_lines(), record);
+    if watch.wants_events() {
+        lab.keep_words();
+    }
     let limits = Limits {
         steps: plan.limits.steps,
         polls_at_instant: POLLS_AT_INSTANT_MAX,
@@ -444,6 +455,9 @@ impl<'a, S: Stage> Run<'a, S> {
     }
 
     fn pass_lines(&mut self) {
+        for (at, event) in self.lab.take_words() {
+            self.watch.event(at, &event);
+        }
         for (at, line) in self.lab.take_lines() {
             self.watch.line(at, &line);
         }

@@ -8,7 +8,7 @@ use reseed_protocol::{
 };
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Digest, Event, PacketSummary, StreamId};
+use crate::{Digest, Event, PacketSummary, StreamId, transcript};
 
 /// Takes in events, in order.
 pub(crate) struct Trace {
@@ -16,6 +16,8 @@ pub(crate) struct Trace {
     events: u64,
     /// One event, as bytes; kept to be used again.
     scratch: BytesMut,
+    /// The events in words, if somebody wants them.
+    words: Option<Vec<(Time, String)>>,
 }
 
 /// What kind of event follows, so that no two kinds look alike.
@@ -30,7 +32,17 @@ enum Kind {
 
 impl Trace {
     pub(crate) fn new() -> Trace {
-        Trace { hasher: Xxh3::new(), events: 0, scratch: BytesMut::new() }
+        Trace { hasher: Xxh3::new(), events: 0, scratch: BytesMut::new(), words: None }
+    }
+
+    /// From now on, keeps events in words.
+    pub(crate) fn keep_words(&mut self) {
+        self.words = Some(Vec::new());
+    }
+
+    /// What was kept since the last call.
+    pub(crate) fn take_words(&mut self) -> Vec<(Time, String)> {
+        self.words.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(crate) fn events(&self) -> u64 {
@@ -65,6 +77,7 @@ impl Trace {
             }
         }
         self.end();
+        self.say(at, || format!("{event:?}"));
     }
 
     /// A frame was said or heard. A block's bytes are not taken in: they are held
@@ -82,6 +95,11 @@ impl Trace {
             Frame::Message(message) => message.encode(&mut self.scratch),
         }
         self.end();
+        self.say(at, || {
+            let does = if spoken.by == Speaker::Us { "says" } else { "hears" };
+            let frame = transcript::frame(&spoken.frame);
+            format!("peer {peer} {does} on {}: {frame}", spoken.connection)
+        });
     }
 
     /// Something happened in a torrent.
@@ -90,6 +108,7 @@ impl Trace {
         self.number(peer as u64);
         self.text(&format!("{event:?}"));
         self.end();
+        self.say(at, || format!("peer {peer}: {event:?}"));
     }
 
     /// Bytes passed between an application and its stream.
@@ -98,6 +117,7 @@ impl Trace {
         self.number(stream.0 << 8 | u64::from(what));
         self.number(bytes as u64);
         self.end();
+        self.say(at, || format!("stream {} {} {bytes}", stream.0, char::from(what)));
     }
 
     /// Something that the run did, in words.
@@ -105,6 +125,13 @@ impl Trace {
         self.begin(Kind::Note, at);
         self.text(words);
         self.end();
+        self.say(at, || words.to_owned());
+    }
+
+    fn say(&mut self, at: Time, words: impl FnOnce() -> String) {
+        if let Some(kept) = &mut self.words {
+            kept.push((at, words()));
+        }
     }
 
     fn begin(&mut self, kind: Kind, at: Time) {

@@ -13,6 +13,7 @@ use reseed_sim::{Capture, Verdict, Watch};
 
 use super::{
     Status, Stop,
+    diff::{self, Events},
     folder::{Folder, cannot_write, written},
     outcome::{Outcome, print_plan},
     packets::Packets,
@@ -39,6 +40,9 @@ pub struct Args {
     /// Write the packets of the run here, as pcapng, for wireshark or tshark
     #[arg(long, value_name = "FILE.pcapng")]
     pcap: Option<PathBuf>,
+    /// Write every event of the run here, in words, for reseed diff
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Put the digest of this run into that file of recorded ones, instead of
     /// comparing it: snapshots/digests.toml in a checkout
     #[arg(long, value_name = "FILE", conflicts_with_all = ["torrent", "defects"])]
@@ -76,10 +80,16 @@ pub fn replay(args: &Args) -> Result<Status, Stop> {
 
     let mut out = io::stdout().lock();
     print_plan(&prepared, world, &mut out)?;
-    let mut transcript =
-        Transcript { out, folder, failed: None, wants_capture: pcap.is_some(), capture: None };
+    let mut transcript = Transcript {
+        out,
+        folder,
+        failed: None,
+        wants_capture: pcap.is_some(),
+        capture: None,
+        events: args.trace.is_some().then(Events::default),
+    };
     let outcome = Outcome::of(&prepared, world, &content, &mut transcript);
-    let Transcript { mut out, folder, failed, capture, .. } = transcript;
+    let Transcript { mut out, folder, failed, capture, events, .. } = transcript;
 
     let record = outcome.record(&prepared, world);
     if let Some(folder) = folder {
@@ -88,6 +98,10 @@ pub fn replay(args: &Args) -> Result<Status, Stop> {
     if let Some(packets) = pcap {
         let capture = capture.expect("this engine shows its packets");
         packets.finish(&capture, &prepared, world, &outcome)?;
+    }
+    if let Some((events, file)) = events.zip(args.trace.as_deref()) {
+        let title = format!("{}, seed {}", prepared.plan.scenario, prepared.plan.seed);
+        diff::save(file, &title, &events)?;
     }
     if let Some(error) = failed {
         return Err(error.into());
@@ -138,11 +152,22 @@ struct Transcript<W> {
     failed: Option<io::Error>,
     wants_capture: bool,
     capture: Option<Capture>,
+    events: Option<Events>,
 }
 
 impl<W: Write> Watch for Transcript<W> {
     fn wants_lines(&self) -> bool {
         true
+    }
+
+    fn wants_events(&self) -> bool {
+        self.events.is_some()
+    }
+
+    fn event(&mut self, at: Time, event: &str) {
+        if let Some(events) = &mut self.events {
+            events.event(at, event);
+        }
     }
 
     fn wants_capture(&self) -> bool {
