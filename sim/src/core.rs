@@ -4,8 +4,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::{Rc, Weak},
+    task::{Context, Waker},
 };
+
+use tokio::io::{AsyncWrite, ReadBuf};
+use turmoil_net::shim::tokio::net::TcpStream;
 
 use crate::{
     HostId, StreamId, Tap,
@@ -32,6 +37,9 @@ pub(crate) struct Core {
     pub(crate) aborts: RefCell<Vec<(SocketAddr, SocketAddr)>>,
     /// Connections that were given up while they were being opened.
     given_up: RefCell<Vec<(HostId, Connecting)>>,
+    /// A host's connections to itself whose application is gone and whose other end may
+    /// not know.
+    parting: RefCell<Vec<(HostId, TcpStream)>>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     next_stream: Cell<u64>,
 }
@@ -56,6 +64,7 @@ impl Core {
             orphans: RefCell::default(),
             aborts: RefCell::default(),
             given_up: RefCell::default(),
+            parting: RefCell::default(),
             scratch: RefCell::new(vec![0; RECEIVE_BUFFER].into_boxed_slice()),
             next_stream: Cell::new(0),
         }
@@ -91,6 +100,45 @@ impl Core {
             match self.enter(host) {
                 true => drop(connecting),
                 false => std::mem::forget(connecting),
+            }
+        }
+    }
+
+    /// Says goodbye on a connection of `host` to itself; the caller has entered it.
+    pub(crate) fn part(&self, host: HostId, mut socket: TcpStream) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        // Whether it works is nobody's business any more.
+        let _ = Pin::new(&mut socket).poll_shutdown(cx);
+        self.parting.borrow_mut().push((host, socket));
+        self.touch();
+    }
+
+    /// Closes those whose other end has said goodbye as well, or sends to nobody: that
+    /// is answered with a reset (RFC 1122 §4.2.2.13), or its writer would fill the
+    /// window and wait for ever.
+    pub(crate) fn see_who_has_parted(&self) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        for (host, socket) in self.parting.take() {
+            if !self.enter(host) {
+                std::mem::forget(socket);
+            } else if socket.poll_peek(cx, &mut ReadBuf::new(&mut [0])).is_pending() {
+                self.parting.borrow_mut().push((host, socket));
+            } else {
+                self.touch();
+                drop(socket);
+            }
+        }
+    }
+
+    /// Nobody on `host` says anything any more.
+    pub(crate) fn forget_parting(&self, host: HostId) {
+        let (gone, others) = self.parting.take().into_iter().partition(|(of, _)| *of == host);
+        self.parting.replace(others);
+        let gone: Vec<(HostId, TcpStream)> = gone;
+        for (_, socket) in gone {
+            match self.enter(host) {
+                true => drop(socket),
+                false => std::mem::forget(socket),
             }
         }
     }

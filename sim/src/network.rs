@@ -328,9 +328,14 @@ impl Drop for SimStream {
         if core.enter(self.network.host)
             && let (Ok(local), Ok(remote)) = (self.socket().local_addr(), self.socket().peer_addr())
         {
-            // Within a host the stack sees to its sockets itself.
+            // What a host sends to itself never leaves its stack.
             let local_only = remote.ip().is_loopback() || remote.ip() == local.ip();
             if local_only {
+                if !self.ended
+                    && let Some(socket) = self.socket.take()
+                {
+                    core.part(self.network.host, socket);
+                }
             } else if !self.unread.is_empty() {
                 // As a stack does that has unread bytes itself.
                 core.aborts.borrow_mut().push((local, remote));

@@ -26,6 +26,7 @@ impl World {
         // What sockets have to say when they are dropped never leaves the host.
         self.drop_processes(host);
         self.core.close_given_up();
+        self.core.forget_parting(host);
         self.core.aborts.take();
         self.reset_sockets(host);
         self.swallow(host);

@@ -452,6 +452,7 @@ impl World {
         self.wire.send(self.now(), &mut outgoing);
         self.outgoing = outgoing;
         self.core.close_given_up();
+        self.core.see_who_has_parted();
     }
 
     pub(crate) fn record(&self, event: &Event<'_>) {
@@ -470,6 +471,7 @@ impl Drop for World {
             self.drop_processes(host);
         }
         self.core.close_given_up();
+        self.hosts().for_each(|host| self.core.forget_parting(host));
         // Whoever still holds a socket finds no stack to drop it in.
         self.core.running.set(false);
     }

@@ -342,3 +342,36 @@ fn who_dials_itself_and_thinks_better_of_it_does_not_keep_the_port() {
     world.run_until(Time::from_secs(4)).unwrap();
     assert_eq!(*outcome.borrow(), None, "it is connected");
 }
+
+#[test]
+fn who_writes_to_itself_and_is_not_read_any_more_is_reset_and_does_not_keep_the_port() {
+    let (mut world, hosts) = world(exact(), 2, HostLink::with_latency(millis(10)));
+    let (env, network, outcome) = (hosts[1].env(), hosts[1].network(), slot());
+    let result = outcome.clone();
+    let clock = env.clone();
+    hosts[1].spawn("writer", async move {
+        let mut listener = network.listen(address(1)).await.unwrap();
+        let reader = network.clone();
+        env.spawn("reader", async move { drop(reader.connect(address(1)).await.unwrap()) });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let written = loop {
+            if let Err(error) = stream.write_all(&[1; 64 * 1024]).await {
+                break error.kind();
+            }
+        };
+        *result.borrow_mut() = Some((Err(written), clock.now()));
+        std::future::pending::<()>().await;
+    });
+    world.run_until(Time::from_secs(1)).unwrap();
+    let outcome: Option<(Result<usize, ErrorKind>, Time)> = outcome.take();
+    let (written, _) = outcome.expect("it does not wait for ever");
+    assert!(
+        matches!(written, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)),
+        "{written:?}"
+    );
+    world.kill(hosts[1].id());
+    spawn_sink(&world.host(hosts[1].id()), slot());
+    let connected = spawn_watcher(&hosts[0], None);
+    world.run_until(Time::from_secs(2)).unwrap();
+    assert_eq!(*connected.borrow(), None, "it listens again at once");
+}

@@ -113,6 +113,9 @@ impl Torrent {
             return Ok(());
         }
         self.give_up_what_is_late(now);
+        if self.waits_for_what_nobody_brings() {
+            self.turn_to_what_is_next(now);
+        }
         for id in self.best_first() {
             let connection = &self.connections[&id];
             if careless && !connection.peer_choking {
@@ -234,8 +237,20 @@ impl Torrent {
         !self.picker.is_suspect(block.piece) && self.connections.values().any(|it| sooner(&it))
     }
 
-    /// After a seek: takes back what was asked for elsewhere of those who have
-    /// something of what is next, so that they are asked for that at once.
+    /// Whether a block of the piece at the playhead is asked of nobody, though somebody
+    /// reads: whoever was to bring it is gone, or was given up.
+    fn waits_for_what_nobody_brings(&self) -> bool {
+        let reads = self.transporter.as_ref().is_some_and(Transporter::is_reading);
+        let Some(streaming) = self.picker.streaming().filter(|it| reads && !it.is_at_end()) else {
+            return false;
+        };
+        let piece = streaming.position();
+        !self.picker.have().contains(piece) && self.picker.free_in(piece) > 0
+    }
+
+    /// After a seek, or where nobody brings what is played next: takes back what was
+    /// asked for elsewhere of those who have something of what is next, so that they are
+    /// asked for that at once.
     fn turn_to_what_is_next(&mut self, now: Time) {
         let Some(streaming) = self.picker.streaming() else { return };
         let high = streaming.high();

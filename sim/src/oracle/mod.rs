@@ -250,7 +250,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         Box::new(memory::Memory::default()),
         Box::new(one::One::new(names)),
         Box::new(slots::Slots::default()),
-        Box::new(wire::Wire::new(peers)),
+        Box::new(wire::Wire::new(plan)),
     ];
     if plan.streams() {
         oracles.push(Box::new(init::Init::new(plan)));

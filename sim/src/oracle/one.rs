@@ -65,7 +65,8 @@ impl One {
         let (at_a, at_b) = (end(a)?, end(b)?);
         let connected = |ends: &Ends, to: PeerId| ends.remotes.values().any(|id| *id == to);
         let parted = |ends: &Ends, from: PeerId| {
-            ends.parted.get(&from).is_some_and(|at| *at >= settling.since)
+            // It may have parted before it heard of the duplicate.
+            ends.parted.get(&from).is_some_and(|at| *at + SETTLE >= settling.since)
         };
         let together = |ends: &Ends, other| {
             connected(ends, other) || parted(ends, other) || ends.banned.contains(&other)

@@ -18,7 +18,10 @@ use reseed_protocol::{
 };
 
 use super::{Code, Finding, Oracle, Scene, brought};
-use crate::StreamId;
+use crate::{
+    StreamId,
+    plan::{PeerPlan, Plan},
+};
 
 mod bencode;
 mod carried;
@@ -78,9 +81,11 @@ impl Side {
 }
 
 impl Wire {
-    pub(super) fn new(peers: usize) -> Wire {
-        let peers = (0..peers).map(|_| BTreeMap::new()).collect();
-        Wire { peers, carried: Carried::default(), checks: 0 }
+    pub(super) fn new(plan: &Plan) -> Wire {
+        let several = |(at, peer): (usize, &PeerPlan)| (peer.app.downloads > 1).then_some(at);
+        let carried = Carried::new(plan.peers.iter().enumerate().filter_map(several).collect());
+        let peers = plan.peers.iter().map(|_| BTreeMap::new()).collect();
+        Wire { peers, carried, checks: 0 }
     }
 }
 

@@ -6,7 +6,7 @@
 //! connection may end at any time.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Carried {
     streams: BTreeMap<StreamId, Stream>,
     /// The stream of each peer's connection; `None` if it was closed before a word.
     claimed: BTreeMap<(usize, ConnectionId), Option<StreamId>>,
+    /// Peers that have other torrents as well.
+    of_several: BTreeSet<usize>,
     compared: u64,
 }
 
@@ -59,6 +61,11 @@ struct Lane {
 }
 
 impl Carried {
+    /// Where these peers (by their numbers) have other torrents as well.
+    pub(super) fn new(of_several: BTreeSet<usize>) -> Carried {
+        Carried { of_several, ..Carried::default() }
+    }
+
     /// Frames that were compared (count).
     pub(super) fn compared(&self) -> u64 {
         self.compared
@@ -126,9 +133,9 @@ impl Carried {
     /// A peer of ours tells that something was said on one of its connections.
     pub(super) fn spoke(&mut self, peer: usize, spoken: &Spoken) -> Finding {
         let Spoken { connection, addr, by, frame } = spoken;
-        let id = self.claim(peer, *connection, *addr);
-        let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) else { return Ok(()) };
         let told = told(frame);
+        let id = self.claim(peer, *connection, *addr, told);
+        let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) else { return Ok(()) };
         if let Frame::Message(Message::Extended { id, payload }) = frame {
             if *by == Speaker::Us {
                 extension::agree(&stream.remote_takes, *id, payload)?;
@@ -165,14 +172,23 @@ impl Carried {
     }
 
     /// Stream `id`, which was taken for that of a connection, is that of another of its
-    /// peer's torrents, which has dialled the same address: returns the next that may be it, if there is one.
+    /// peer's torrents, which has dialled the same address: returns the next that may be
+    /// it, if there is one.
     fn mistook(&mut self, id: StreamId) -> Option<StreamId> {
         let wrong = self.streams.get(&id)?;
         let is_it = |stream: &Stream| {
             !stream.claimed && (stream.peer, stream.remote) == (wrong.peer, wrong.remote)
         };
-        let (right, _) = self.streams.iter().rev().find(|(_, stream)| is_it(stream))?;
-        let right = *right;
+        let other = self.streams.iter().rev().find(|(_, stream)| is_it(stream));
+        let Some(right) = other.map(|(right, _)| *right) else {
+            // It may have been closed before anything was said on it.
+            if self.of_several.contains(&wrong.peer) {
+                self.streams.remove(&id);
+                let of_it = self.claimed.values_mut().filter(|claimed| **claimed == Some(id));
+                of_it.for_each(|claimed| *claimed = None);
+            }
+            return None;
+        };
         let mut wrong = self.streams.remove(&id)?;
         let stream = self.streams.get_mut(&right)?;
         stream.claimed = true;
@@ -185,18 +201,25 @@ impl Carried {
         Some(right)
     }
 
-    /// The stream of a connection: as long as nothing was said on it, the newest one
-    /// to that address.
+    /// The stream of a connection of which `told` is the first that is told: the newest
+    /// one to that address on which nothing was said, and which does not begin with
+    /// another torrent's handshake.
     fn claim(
         &mut self,
         peer: usize,
         connection: ConnectionId,
         addr: SocketAddr,
+        told: Reading,
     ) -> Option<StreamId> {
         let streams = &mut self.streams;
+        let has_several = self.of_several.contains(&peer);
         *self.claimed.entry((peer, connection)).or_insert_with(|| {
-            let is_it =
-                |stream: &Stream| !stream.claimed && stream.peer == peer && stream.remote == addr;
+            let is_it = |stream: &Stream| {
+                let seen = stream.written.seen.front().copied();
+                let foreign = seen.is_some_and(|seen| of_two_torrents(seen, told));
+                let free = !stream.claimed && stream.peer == peer && stream.remote == addr;
+                free && !(has_several && foreign)
+            };
             let (id, stream) = streams.iter_mut().rev().find(|(_, stream)| is_it(stream))?;
             stream.claimed = true;
             Some(*id)
@@ -243,15 +266,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Whether what it is told to begin with and what it begins with are handshakes for
-    /// two torrents.
+    /// Whether it begins otherwise than it is told to, with another torrent's handshake.
     fn is_of_another_torrent(&self) -> bool {
-        let torrent = |reading: Option<&Reading>| match reading {
-            Some(Reading::Handshake { info_hash, .. }) => Some(*info_hash),
-            _ => None,
-        };
-        let (seen, told) = (torrent(self.seen.front()), torrent(self.told.front()));
-        seen.zip(told).is_some_and(|(seen, told)| seen != told)
+        let begins = self.seen.front().zip(self.told.front());
+        begins.is_some_and(|(seen, told)| of_two_torrents(*seen, *told))
     }
 
     fn readable(&self, remote: SocketAddr) -> Finding {
@@ -260,6 +278,15 @@ impl Lane {
             None => Ok(()),
         }
     }
+}
+
+/// Whether both are handshakes, and for two torrents.
+fn of_two_torrents(seen: Reading, told: Reading) -> bool {
+    let torrent = |reading| match reading {
+        Reading::Handshake { info_hash, .. } => Some(info_hash),
+        _ => None,
+    };
+    torrent(seen).zip(torrent(told)).is_some_and(|(seen, told)| seen != told)
 }
 
 /// Of a message that it does not know a peer tells the length alone.
