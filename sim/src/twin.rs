@@ -109,7 +109,8 @@ impl Conversation {
     }
 
     /// The kinds of messages by which anybody was brought a block, and the extensions
-    /// that were spoken.
+    /// that were spoken; but for give-to-get, which has something to say only where by
+    /// chance something was passed on.
     fn kinds(&self, feature: Feature) -> BTreeSet<&'static str> {
         let frames = self.said.iter().filter_map(|said| feature.strip(&said.frame));
         frames.filter_map(|frame| kind(&frame)).collect()
@@ -135,7 +136,9 @@ fn kind(frame: &Frame) -> Option<&'static str> {
     match frame {
         Frame::Message(Message::Extended { id, .. }) => {
             let known = Extension::ALL.iter().find(|extension| extension.local_id() == *id);
-            known.map(|extension| extension.name())
+            known
+                .filter(|extension| **extension != Extension::GiveToGet)
+                .map(|extension| extension.name())
         }
         Frame::Message(message) => brought(message).map(|_| "piece"),
         Frame::Handshake(_) => None,

@@ -8,7 +8,7 @@ use reseed_protocol::Time;
 use super::{Code, Finding, Oracle, Scene};
 use crate::{
     Content,
-    plan::{Plan, ReportsPlan},
+    plan::{PeerPlan, Plan, ReportsPlan},
 };
 
 /// What a report may be late by, besides what the server takes: the agenda's
@@ -34,6 +34,8 @@ pub(super) struct Reports {
     watched: Vec<Option<Watched>>,
     /// Pieces of a live stream that a peer may have at a time (count), if one is shared.
     window: Option<u64>,
+    /// Nobody who is watched is sure to stay.
+    may_rest: bool,
     /// What was wrong with each peer's reports first, in the order of time.
     noted: Vec<(usize, Vec<String>)>,
 }
@@ -61,6 +63,8 @@ struct Heard {
 
 impl Reports {
     pub(super) fn new(plan: &Plan, content: &Content) -> Reports {
+        let mut watched = plan.peers.iter().filter(|peer| peer.reports.is_some());
+        let stays = |peer: &PeerPlan| plan.events.iter().all(|event| event.peer != peer.name);
         Reports {
             window: content.broadcast().map(|made| 2 * u64::from(made.ring().delta())),
             checks: 0,
@@ -68,6 +72,7 @@ impl Reports {
             plans: plan.peers.iter().map(|peer| peer.reports).collect(),
             streams: plan.peers.iter().map(|peer| peer.stream && plan.streams()).collect(),
             watched: plan.peers.iter().map(|_| None).collect(),
+            may_rest: !watched.any(stays),
             noted: Vec::new(),
         }
     }
@@ -184,6 +189,10 @@ impl Oracle for Reports {
 
     fn checks(&self) -> u64 {
         self.checks
+    }
+
+    fn may_rest(&self) -> bool {
+        self.may_rest
     }
 
     fn observed(&mut self, scene: Scene<'_>, activity: &Activity<'_>) -> Finding {
