@@ -129,6 +129,31 @@ case_udp_tracker() {
     same aria
 }
 
+# Ours to theirs, and, told of by theirs, to ours: over IPv6 all the way.
+case_seed_over_ipv6() {
+    transmission_start
+    transmission --add "$SHARED/plain.torrent"
+    LISTEN="[$SEED6]:$PEER_PORT" \
+        reseed_seed "$SHARED/plain.torrent" --peer "[$TRANSMISSION6]:$PEER_PORT"
+    LISTEN="[$LEECHER6]:$PEER_PORT" \
+        reseed_get copy "$SHARED/plain.torrent" --peer "[$TRANSMISSION6]:$PEER_PORT"
+    same copy
+    until_true 60 transmission_is_complete
+    same transmission/files
+    transmission -t all -ip >peers
+    grep -q "^$SEED6 " peers || fail "it is not by IPv6 that transmission knows us: $(cat peers)"
+}
+
+case_leech_over_ipv6() {
+    transmission_start
+    cp -r "$SHARED/source/album" transmission/files/
+    transmission --add "$SHARED/plain.torrent"
+    until_true 60 transmission_is_complete
+    LISTEN="[$LEECHER6]:$PEER_PORT" \
+        reseed_get copy "$SHARED/plain.torrent" --peer "[$TRANSMISSION6]:$PEER_PORT"
+    same copy
+}
+
 # Neither side tries to reach anybody but who was named.
 case_nothing_leaves() {
     local before

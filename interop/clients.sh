@@ -8,6 +8,10 @@ ARIA=10.77.0.3
 SEED=10.77.0.4
 LEECHER=10.77.0.5
 
+TRANSMISSION6=fd77::2
+SEED6=fd77::4
+LEECHER6=fd77::5
+
 PEER_PORT=6881
 URL=http://$TRACKER:6969/announce
 
@@ -17,6 +21,9 @@ enter_network() {
     ip link set lo up
     for address in $TRACKER $TRANSMISSION $ARIA $SEED $LEECHER; do
         ip addr add "$address/24" dev lo
+    done
+    for address in $TRANSMISSION6 $SEED6 $LEECHER6; do
+        ip addr add "$address/64" dev lo
     done
 }
 
@@ -66,7 +73,8 @@ transmission_start() {
     cat >transmission/config/settings.json <<JSON
 {
     ${1:+$1,}
-    "bind-address-ipv4": "$TRANSMISSION", "peer-port": $PEER_PORT,
+    "bind-address-ipv4": "$TRANSMISSION", "bind-address-ipv6": "$TRANSMISSION6",
+    "peer-port": $PEER_PORT,
     "rpc-bind-address": "$TRANSMISSION", "rpc-whitelist-enabled": false,
     "rpc-host-whitelist-enabled": false, "rpc-authentication-required": false,
     "dht-enabled": false, "lpd-enabled": false, "utp-enabled": false,
@@ -103,7 +111,8 @@ magnet() {
 reseed_seed() {
     local torrent=$1
     shift
-    RUST_LOG=debug "$RESEED" seed "$torrent" --from "$SHARED/source" --listen $SEED:$PEER_PORT "$@" \
+    RUST_LOG=debug "$RESEED" seed "$torrent" --from "$SHARED/source" \
+        --listen "${LISTEN-$SEED:$PEER_PORT}" "$@" \
         >seed.out 2>seed.log &
     until_true 20 grep -q '^seeding' seed.out
 }
@@ -112,6 +121,7 @@ reseed_seed() {
 reseed_get() {
     local folder=$1 torrent=$2
     shift 2
-    RUST_LOG=debug "$RESEED" get "$torrent" --to "$folder" --listen $LEECHER:$PEER_PORT "$@" \
+    RUST_LOG=debug "$RESEED" get "$torrent" --to "$folder" \
+        --listen "${LISTEN-$LEECHER:$PEER_PORT}" "$@" \
         >get.out 2>>get.log
 }

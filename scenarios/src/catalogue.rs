@@ -36,6 +36,7 @@ pub fn catalogue() -> &'static [Entry] {
         "multi-file",
         "magnet",
         "udp-tracker",
+        "ipv6",
         "pex-off",
         "locality",
         "vod",

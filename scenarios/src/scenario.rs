@@ -65,6 +65,10 @@ pub struct Scenario {
     /// Where a run ends at the latest.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether everybody, the tracker too, has an IPv6 address instead of an IPv4 one.
+    /// BEP 7.
+    #[serde(default = "no")]
+    pub ipv6: Flag,
     /// What is shared.
     pub torrent: Torrent,
     /// The tracker. Without this table there is none.
@@ -207,7 +211,8 @@ pub struct Peers {
     /// Bytes a second that its client receives at most; without it no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download_limit: Option<Draw<u64>>,
-    /// In which subnet it is, 0 to 254: the second byte of its address.
+    /// In which subnet it is, 0 to 254: the second byte of its address, or the fourth
+    /// group of an IPv6 one.
     #[serde(default = "Draw::<u32>::zero")]
     pub subnet: Draw<u32>,
     /// Whom it prefers to upload to.

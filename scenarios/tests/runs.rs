@@ -111,6 +111,26 @@ fn udp_tracker_passes_at_several_seeds_on_both_engines() {
 }
 
 #[test]
+fn ipv6_passes_at_several_seeds_on_both_engines() {
+    passes("ipv6", 1..4);
+}
+
+/// BEP 7, BEP 11: `peers6` and `added6`.
+#[test]
+fn peers_at_ipv6_addresses_learn_of_each_other_by_the_tracker_and_by_peer_exchange() {
+    let plan = plan("ipv6", 1);
+    assert!(plan.peers.iter().all(|peer| peer.address.is_ipv6()));
+    let mut transcript = Transcript::default();
+    run_at("ipv6", 1, Engine::TurmoilNet, &mut transcript);
+    let of_each_other = |line: &str| line.contains("ut_pex +[fd00::");
+    assert!(transcript.0.lines().any(of_each_other), "peers tell of peers");
+    // Who comes first has nobody to be told by but the tracker.
+    let dials = "neighbour-2 is connected to seed";
+    let told_by_peer = transcript.0.find("→ neighbour-2  extended 1 ut_pex");
+    assert!(transcript.0.find(dials) < told_by_peer && transcript.0.contains(dials));
+}
+
+#[test]
 fn who_has_a_magnet_link_gets_both_pieces_of_the_metadata_of_who_gives_it() {
     let mut transcript = Transcript::default();
     run_at("magnet", 1, Engine::TurmoilNet, &mut transcript);

@@ -246,6 +246,7 @@ impl<'a, S: Stage> Run<'a, S> {
         let place = self.stage.add_host(TRACKER, plan.address, link(plan.link));
         let lab = self.lab.clone();
         let manner = tracker::Manner {
+            address: plan.address,
             interval: Duration::from_secs(plan.interval_s.into()),
             silent: plan.silent,
             udp: plan.udp,

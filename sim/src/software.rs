@@ -19,6 +19,7 @@ use crate::{
     members, monitor,
     plan::{self, AppPlan, Exit, Has, Lies, PeerPlan, Plan, ReportsPlan},
     player::Player,
+    stage::any_like,
 };
 
 /// What a peer's user set up.
@@ -47,7 +48,6 @@ impl Setup {
         knows: Vec<SocketAddr>,
         content: &Content,
     ) -> Setup {
-        let unspecified = IpAddr::from([0, 0, 0, 0]);
         let defects = Defects::from_iter(plan.defects.iter().copied());
         let defaults = DownloadOptions::default();
         let AppPlan { exit_when, poll_ms, checkpoint, grace_ms, callback_ms, .. } = peer.app;
@@ -55,7 +55,7 @@ impl Setup {
             torrents,
             app: AppOptions {
                 session: SessionOptions {
-                    listen: SocketAddr::new(unspecified, peer.port),
+                    listen: SocketAddr::new(any_like(peer.address), peer.port),
                     upload_limit: peer.upload_limit.and_then(NonZeroU64::new),
                     download_limit: peer.download_limit.and_then(NonZeroU64::new),
                     defects,
@@ -106,13 +106,18 @@ fn has_checked(status: &Status) -> bool {
     matches!(status.state, State::Downloading | State::Seeding)
 }
 
-/// Bits of an address that name a subnet in plans.
+/// Bits of an IPv4 address that name a subnet in plans.
 const SUBNET_BITS: u8 = 16;
+/// Bits of an IPv6 address that do.
+const SUBNET_BITS_IPV6: u8 = 64;
 
 fn locality(peer: &PeerPlan) -> Locality {
     match (peer.locality, peer.address) {
         (plan::Locality::Anywhere, _) => Locality::Anywhere,
-        (plan::Locality::Subnet, address) => Locality::Prefix(Prefix::new(address, SUBNET_BITS)),
+        (plan::Locality::Subnet, address) => {
+            let bits = if address.is_ipv4() { SUBNET_BITS } else { SUBNET_BITS_IPV6 };
+            Locality::Prefix(Prefix::new(address, bits))
+        }
         (plan::Locality::Parity, IpAddr::V4(address)) => {
             Locality::Parity { odd: address.octets()[3] % 2 == 1 }
         }

@@ -1,6 +1,11 @@
 //! What a run needs of an engine.
 
-use std::{future::Future, net::IpAddr, pin::Pin, rc::Rc};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    pin::Pin,
+    rc::Rc,
+};
 
 use reseed_client::{Env, Network};
 use reseed_protocol::Time;
@@ -10,6 +15,14 @@ use crate::{HostLink, SimDisk, Tap};
 /// A host on a stage, numbered from 0 in the order of [`Stage::add_host`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place(pub(crate) usize);
+
+/// Every address of the same version as `own`.
+pub(crate) fn any_like(own: IpAddr) -> IpAddr {
+    match own {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
 
 /// A process: what a host runs from its start to its end.
 pub(crate) type Process = Pin<Box<dyn Future<Output = ()>>>;

@@ -23,7 +23,7 @@ use reseed_protocol::{
     tracker::{AnnounceRequest, AnnounceResponse, Event, UdpRequest, UdpResponse},
 };
 
-use crate::plan::TrackerPlan;
+use crate::{plan::TrackerPlan, stage::any_like};
 
 /// Peers in an answer, if the peer does not say how many it wants (count).
 const PEERS_DEFAULT: u32 = 50;
@@ -34,6 +34,8 @@ const DATAGRAM_MAX: usize = 2048;
 /// How a tracker answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
+    /// Where it is.
+    pub(crate) address: IpAddr,
     /// What it tells peers to wait between announces.
     pub(crate) interval: Duration,
     /// It hears announces, and never answers.
@@ -64,9 +66,9 @@ pub(crate) async fn serve<N: Network, E: Env>(
     manner: Manner,
     announced: impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static,
 ) {
-    let at = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), TrackerPlan::PORT);
+    let at = SocketAddr::new(any_like(manner.address), TrackerPlan::PORT);
     let rng = env.rng("tracker");
-    let Manner { interval, silent, udp } = manner;
+    let Manner { interval, silent, udp, .. } = manner;
     let mut tracker =
         Tracker { interval, swarms: BTreeMap::new(), rng, transactions: BTreeMap::new() };
     if udp {

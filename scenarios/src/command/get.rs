@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
@@ -68,8 +69,10 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
         .into());
     }
     let peers = resolve(&named)?;
-    let any = "0.0.0.0:0".parse().expect("it is host and port");
-    let listen = resolve(&[args.listen.clone().unwrap_or(any)])?[0];
+    let listen = match &args.listen {
+        Some(listen) => resolve(std::slice::from_ref(listen))?[0],
+        None => any_address(),
+    };
     if let Subject::Torrent(metainfo) = &subject {
         has_room(metainfo, &args.to)?;
     }
@@ -91,6 +94,15 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
         return Ok(Status::Unknown);
     }
     Ok(Status::Pass)
+}
+
+/// Any port of every address, of both versions if the machine has both.
+fn any_address() -> SocketAddr {
+    let of_both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    match TcpListener::bind(of_both) {
+        Ok(_) => of_both,
+        Err(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+    }
 }
 
 fn tell(whole: &Whole) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use rand::{RngExt, seq::SliceRandom};
@@ -128,6 +128,7 @@ pub(super) fn plan(
     roster: &Roster<'_>,
     torrent: &TorrentPlan,
     has_tracker: bool,
+    ipv6: bool,
     dice: Dice<'_>,
 ) -> Result<Vec<PeerPlan>, ScenarioError> {
     let mut plans: Vec<PeerPlan> = Vec::new();
@@ -146,7 +147,7 @@ pub(super) fn plan(
                 place: Place::root().field("peers").index(index),
             };
             let subnet = drafting.subnet(group.peers)?;
-            plans.push(drafting.peer(group.peers, name, address(subnet, plans.len()))?);
+            plans.push(drafting.peer(group.peers, name, address(subnet, plans.len(), ipv6))?);
             together.push(dice.of(&subject).flag(group.peers.same_host, &drafting.at("same_host")));
             if dice.of(&subject).flag(group.peers.known_back, &drafting.at("known_back")) {
                 known_back.push(plans.len() - 1);
@@ -414,9 +415,15 @@ fn subject(name: &str) -> String {
     format!("peer {name}")
 }
 
-/// The address of the peer with this index in this subnet: 10.0.0.1 and up.
-fn address(subnet: u8, index: usize) -> IpAddr {
+/// The address of the peer with this index in this subnet: 10.0.0.1, or fd00::1, and up.
+fn address(subnet: u8, index: usize, ipv6: bool) -> IpAddr {
     let part = u8::try_from(index / HOSTS_A_SUBNET).expect("the roster has no more than fit");
     let host = (index % HOSTS_A_SUBNET) as u8 + 1;
-    Ipv4Addr::new(10, subnet, part, host).into()
+    match ipv6 {
+        false => Ipv4Addr::new(10, subnet, part, host).into(),
+        true => {
+            let host = u16::from_be_bytes([part, host]);
+            Ipv6Addr::new(0xfd00, 0, 0, subnet.into(), 0, 0, 0, host).into()
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! From a scenario and a seed to a plan.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Layout;
@@ -16,6 +16,8 @@ use super::{
 
 /// Where the tracker is.
 const TRACKER: Ipv4Addr = Ipv4Addr::new(10, 0, 255, 1);
+/// Where it is if all addresses are IPv6 ones: in a subnet of its own as well.
+const TRACKER_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0xff, 0, 0, 0, 1);
 /// A year: more than that is a mistake, and would not fit a timer.
 const SECONDS_MAX: f64 = 31_536_000.0;
 
@@ -32,8 +34,9 @@ impl Scenario {
         let tracker = self.tracker.as_ref().filter(|tracker| {
             dice.flag(tracker.present, &Place::root().field("tracker").field("present"))
         });
-        let tracker = tracker.map(|tracker| plan_tracker(tracker, dice)).transpose()?;
-        let peers = peers::plan(&roster, &torrent, tracker.is_some(), dice)?;
+        let ipv6 = dice.flag(self.ipv6, &Place::root().field("ipv6"));
+        let tracker = tracker.map(|tracker| plan_tracker(tracker, ipv6, dice)).transpose()?;
+        let peers = peers::plan(&roster, &torrent, tracker.is_some(), ipv6, dice)?;
         let plan = Plan {
             scenario: self.name.clone(),
             seed,
@@ -111,10 +114,15 @@ fn plan_limits(limits: &Limits, dice: Dice<'_>) -> Result<plan::Limits, Scenario
     })
 }
 
-fn plan_tracker(tracker: &Tracker, dice: Dice<'_>) -> Result<TrackerPlan, ScenarioError> {
+fn plan_tracker(
+    tracker: &Tracker,
+    ipv6: bool,
+    dice: Dice<'_>,
+) -> Result<TrackerPlan, ScenarioError> {
     let place = Place::root().field("tracker");
+    let address: IpAddr = if ipv6 { TRACKER_IPV6.into() } else { TRACKER.into() };
     Ok(TrackerPlan {
-        address: TRACKER.into(),
+        address,
         interval_s: dice.some(tracker.interval_s, "seconds", place.clone().field("interval_s"))?,
         silent: dice.flag(tracker.silent, &place.clone().field("silent")),
         udp: dice.flag(tracker.udp, &place.clone().field("udp")),

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     future::Future,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -18,7 +18,7 @@ use tokio::{
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::host::{Entry, Host, SharedStream, Socket};
-use crate::{Direction, Tapped, host::Incarnation};
+use crate::{Direction, Tapped, host::Incarnation, stage::any_like};
 
 /// Bytes that one write passes at most, as a socket's buffer would. To turmoil a
 /// write is a message, and what it counts is messages.
@@ -61,12 +61,8 @@ impl TickedNetwork {
     /// version, and panics at another version's.
     fn listening_at(&self, at: SocketAddr) -> io::Result<SocketAddr> {
         let own = self.host.address;
-        let any: IpAddr = match own {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
         let ip = match at.ip() {
-            ip if ip.is_unspecified() || ip == own => any,
+            ip if ip.is_unspecified() || ip == own => any_like(own),
             ip if ip.is_loopback() && ip.is_ipv4() == own.is_ipv4() => ip,
             ip => {
                 let message = format!("listening at {ip} on {}, which is {own}", self.host.name);
