@@ -154,6 +154,56 @@ case_leech_over_ipv6() {
     same copy
 }
 
+# Theirs is shown a piece after the other, and gets all of them.
+case_super_seed_to_transmission() {
+    transmission_start
+    transmission --add "$SHARED/plain.torrent"
+    reseed_seed "$SHARED/plain.torrent" --super-seed --peer $TRANSMISSION:$PEER_PORT
+    until_true 100 transmission_is_complete
+    same transmission/files
+}
+
+# Theirs and ours together get little more than one copy of our seed, and the rest of each
+# other.
+case_super_seed_to_a_swarm() {
+    local sent
+    opentracker_start
+    transmission_start
+    reseed_seed "$SHARED/tracked.torrent" --super-seed
+    transmission --add "$SHARED/tracked.torrent"
+    reseed_get copy "$SHARED/tracked.torrent" --stay 60 --peer $TRANSMISSION:$PEER_PORT &
+    until_true 120 transmission_is_complete
+    until_true 120 grep -q '^complete' get.out
+    same copy
+    same transmission/files
+    kill -INT "$(pgrep -f "$RESEED seed")"
+    until_true 10 grep -q '^stopped' seed.out
+    sent=$(sed -n 's/^stopped: \([0-9.]*\) MiB were sent$/\1/p' seed.out)
+    awk -v sent="$sent" 'BEGIN { exit !(sent >= 64 && sent < 96) }' ||
+        fail "of 64 MiB it sent $sent MiB: $(cat seed.out)"
+}
+
+# A real tracker tells how many take part, over HTTP and UDP, and who asks takes no part.
+case_scrape() {
+    local told
+    opentracker_start
+    "$RESEED" create "$SHARED/source/album" --tracker "udp://$TRACKER:6969/announce" \
+        --piece-length 262144 --out udp.torrent
+    reseed_seed "$SHARED/tracked.torrent"
+    for torrent in "$SHARED/tracked.torrent" udp.torrent; do
+        until_true 10 scrape_tells "$torrent" '1 seeds, 0 leechers, 0 downloads'
+    done
+    reseed_get copy "$SHARED/tracked.torrent"
+    for torrent in "$SHARED/tracked.torrent" udp.torrent; do
+        until_true 10 scrape_tells "$torrent" '1 seeds, 0 leechers, 1 downloads'
+    done
+    told=$("$RESEED" scrape "$SHARED/plain.torrent" 2>&1) && fail "it names no tracker: $told"
+    "$RESEED" scrape --json udp.torrent | grep -q '"seeds":1,"leechers":0,"downloads":1'
+}
+
+# scrape_tells TORRENT WORDS
+scrape_tells() { "$RESEED" scrape "$1" | tee -a scrape.log | grep -q ": $2\$"; }
+
 # Neither side tries to reach anybody but who was named.
 case_nothing_leaves() {
     local before

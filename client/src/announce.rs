@@ -1,5 +1,6 @@
-//! Asking a tracker: over HTTP here, over UDP in `udp`.
+//! Asking a tracker: over HTTP here, over UDP in `udp`; scrapes in `scrape`.
 
+mod scrape;
 mod udp;
 
 use std::{io, net::SocketAddr, pin::pin};
@@ -18,6 +19,7 @@ use url::{Host, Position, Url};
 
 use crate::Network;
 
+pub use scrape::{ScrapeError, scrape};
 pub(crate) use udp::announce_udp;
 
 /// Bytes an answer may have. The largest a tracker has reason to send, some

@@ -57,6 +57,14 @@ pub struct DownloadOptions {
     pub metadata: bool,
     /// Get these files only, by their index in the metainfo; empty is all of them. BEP 53.
     pub select: Vec<RangeInclusive<u32>>,
+    /// Prefer the connections of the greatest priority. BEP 40.
+    pub peer_priority: bool,
+    /// Say that a piece is here no more when it cannot be read, and take such word.
+    /// BEP 54.
+    pub dont_have: bool,
+    /// While all is here, show each peer a piece at a time, and the next one once others
+    /// have that. BEP 16.
+    pub super_seed: bool,
     /// Say that nothing more is wanted, once that is so. BEP 21.
     pub upload_only: bool,
     /// Only share what is here: if that is not all of the content, end with an error,
@@ -95,6 +103,9 @@ impl Default for DownloadOptions {
             announce: true,
             metadata: false,
             select: Vec::new(),
+            peer_priority: false,
+            dont_have: false,
+            super_seed: false,
             upload_only: false,
             seed_only: false,
             peers: Vec::new(),
@@ -426,6 +437,10 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         Config {
             pex: self.options.pex,
             fast: self.options.fast,
+            peer_priority: self.options.peer_priority,
+            dont_have: self.options.dont_have,
+            read_only: self.options.seed_only,
+            super_seed: self.options.super_seed,
             upload_only: self.options.upload_only,
             membership: self.options.membership.clone(),
             unix_epoch_s: self.env.unix_epoch().as_secs(),
@@ -805,7 +820,8 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             Event::Disconnected { connection, .. } => self.links.close(*connection),
             // What is here of a live stream is soon worth nothing.
             Event::PieceVerified { .. } if self.torrent.is_live() => {}
-            Event::PieceVerified { .. } => self.save_later(),
+            Event::PieceLost { .. } if self.driver.options.seed_only => {}
+            Event::PieceVerified { .. } | Event::PieceLost { .. } => self.save_later(),
             Event::AnnounceFailed { .. } => self.announce_failing = true,
             Event::Announced => self.announce_failing = false,
             _ => {}
@@ -827,6 +843,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             Event::ReadFailed { block, reason } => {
                 tracing::warn!(?block, %reason, "cannot read a block");
             }
+            Event::PieceLost { piece } => tracing::warn!(piece, "a piece is lost"),
             Event::Swallowed { doing, error } => {
                 tracing::error!(doing, error, "nobody could be told of an error");
             }

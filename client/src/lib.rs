@@ -45,7 +45,7 @@ mod uptime;
 mod waiting;
 
 pub use activity::Activity;
-pub use announce::{AnnounceError, announce};
+pub use announce::{AnnounceError, ScrapeError, announce, scrape};
 pub use app::{App, AppOptions};
 pub use callbacks::{CallbackPool, Callbacks, PoolClosed, WaitsForItself};
 pub use disk::{Disk, FileDisk, MemoryDisk};

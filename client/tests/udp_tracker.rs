@@ -1,20 +1,21 @@
 //! Announces to a UDP tracker on loopback. BEP 15, BEP 12.
 
-use std::{cell::RefCell, net::SocketAddr, path::Path, rc::Rc};
+use std::{cell::RefCell, net::SocketAddr, path::Path, rc::Rc, time::Duration};
 
 use futures_util::future::{Either, select};
 use reseed_client::{
     Disk, DownloadOptions, MemoryDisk, Session, SessionOptions, ShutdownOptions, State, TokioEnv,
-    TokioNetwork,
+    TokioNetwork, scrape,
 };
 use reseed_protocol::{
-    Defects,
+    Defects, InfoHash,
     metainfo::{Content, Draft, Metainfo},
-    tracker::{AnnounceRequest, AnnounceResponse, Event, UdpRequest, UdpResponse},
+    tracker::{AnnounceRequest, AnnounceResponse, Event, SwarmCounts, UdpRequest, UdpResponse},
 };
 use tokio::{net::UdpSocket, task::LocalSet};
 
 const CONTENT: &[u8] = &[7; 100_000];
+const COUNTS: SwarmCounts = SwarmCounts { complete: 3, downloaded: 20, incomplete: 4 };
 const CONNECTION: u64 = 0x0102_0304_0506_0708;
 
 /// A torrent with a tier of nobody before that of `tracker`.
@@ -52,6 +53,10 @@ async fn track(socket: &UdpSocket, peer: SocketAddr, heard: &RefCell<Vec<Announc
                     AnnounceResponse::from_bytes(b"d8:intervali60e5:peers0:e").unwrap();
                 response.peers.push(peer);
                 UdpResponse::Announce { transaction, response }
+            }
+            UdpRequest::Scrape { connection, transaction, swarms } => {
+                assert_eq!((connection, swarms.len()), (CONNECTION, 1));
+                UdpResponse::Scrape { transaction, swarms: vec![COUNTS] }
             }
         };
         socket.send_to(&answer.encode(), from).await.unwrap();
@@ -95,5 +100,23 @@ fn peers_come_from_a_udp_tracker_of_the_second_tier_which_hears_a_whole_life() {
         assert_eq!(heard.first(), Some(&(Some(Event::Started), length)));
         assert_eq!(heard.last(), Some(&(Some(Event::Stopped), 0)));
         seeder.shutdown(ShutdownOptions::default()).await.unwrap();
+    });
+}
+
+/// BEP 15, BEP 48.
+#[test]
+fn a_udp_tracker_tells_how_a_swarm_stands() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("udp://{}", socket.local_addr().unwrap());
+        let (network, env) = (TokioNetwork::new(), TokioEnv::with_seed(1));
+        let (swarm, patience) = (InfoHash([7; 20]), Duration::from_secs(10));
+        let asked = scrape(&network, &env, &url, swarm, patience);
+        let heard = RefCell::default();
+        let tracker = track(&socket, "127.0.0.1:1".parse().unwrap(), &heard);
+        let (asked, tracker) = (std::pin::pin!(asked), std::pin::pin!(tracker));
+        let Either::Left((answer, _)) = select(asked, tracker).await else { unreachable!() };
+        assert_eq!(answer.unwrap(), Some(COUNTS));
     });
 }

@@ -49,6 +49,7 @@ mod peer_table;
 mod picker;
 mod pipeline;
 pub mod playback;
+mod priority;
 mod rate;
 mod status;
 mod time;
@@ -77,6 +78,7 @@ pub use picker::{
 };
 pub use pipeline::Pipeline;
 pub use playback::{Delivery, Transporter, Video};
+pub use priority::peer_priority;
 pub use rate::Meter;
 pub use status::{PeerStatus, PieceTimes, PlaybackState, PlaybackStats, State, Status, VideoInfo};
 pub use time::Time;

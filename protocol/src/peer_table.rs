@@ -124,6 +124,22 @@ impl PeerTable {
             return None;
         }
         let addr = self.ready[rng.random_range(0..self.ready.len())];
+        self.take(addr)
+    }
+
+    /// As [`next_dial`](PeerTable::next_dial), but the one of the greatest `priority`.
+    /// BEP 40.
+    pub fn next_dial_by(
+        &mut self,
+        now: Time,
+        priority: impl Fn(SocketAddr) -> u32,
+    ) -> Option<SocketAddr> {
+        self.turn(now);
+        let first = self.ready.iter().max_by_key(|addr| (priority(**addr), **addr)).copied();
+        self.take(first?)
+    }
+
+    fn take(&mut self, addr: SocketAddr) -> Option<SocketAddr> {
         self.put(addr, Place::Nowhere);
         self.entry(addr).dialling = true;
         Some(addr)

@@ -37,6 +37,7 @@ pub fn catalogue() -> &'static [Entry] {
         "magnet",
         "udp-tracker",
         "ipv6",
+        "super-seeding",
         "pex-off",
         "locality",
         "vod",

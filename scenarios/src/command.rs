@@ -16,6 +16,7 @@ mod prepare;
 pub mod replay;
 mod repro;
 pub mod run;
+pub mod scrape;
 pub mod seed;
 mod seeds;
 pub mod shrink;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use command::{Status, Stop, create, diff, explain, get, hunt, list, replay, run, seed, shrink};
+use command::{
+    Status, Stop, create, diff, explain, get, hunt, list, replay, run, scrape, seed, shrink,
+};
 use indicatif::MultiProgress;
 use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
@@ -39,6 +41,7 @@ enum Command {
     Create(create::Args),
     Get(get::Args),
     Seed(seed::Args),
+    Scrape(scrape::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Some(Command::Create(args)) => create::create(args, &bars),
         Some(Command::Get(args)) => get::get(args, &bars),
         Some(Command::Seed(args)) => seed::seed(args, &bars),
+        Some(Command::Scrape(args)) => scrape::scrape_trackers(args),
     };
     match outcome {
         Ok(status) => status.into(),

@@ -236,6 +236,16 @@ pub struct Peers {
     /// Somebody must give the metadata.
     #[serde(default = "no")]
     pub magnet: Flag,
+    /// Prefer connections of a greater priority (BEP 40).
+    #[serde(default = "no")]
+    pub peer_priority: Flag,
+    /// Say that a piece is gone when it cannot be read, and take such word (BEP 54).
+    #[serde(default = "no")]
+    pub dont_have: Flag,
+    /// As a seed, show each peer a piece at a time, and another once others have that
+    /// (BEP 16).
+    #[serde(default = "no")]
+    pub super_seed: Flag,
     /// Connections at a time, beyond which it opens none itself (count); without it as
     /// many as it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]

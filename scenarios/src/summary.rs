@@ -153,6 +153,9 @@ fn options(peer: &PeerPlan, closed: bool) -> String {
     add(peer.fast, "fast");
     add(peer.metadata, "gives metadata");
     add(peer.magnet, "from a magnet link");
+    add(peer.peer_priority, "by priority");
+    add(peer.dont_have, "dont-have");
+    add(peer.super_seed, "super-seeds");
     add(peer.locality == Locality::Subnet, "prefers its subnet");
     add(peer.locality == Locality::Parity, "prefers its parity");
     let limits = [("up", peer.upload_limit), ("down", peer.download_limit)];

@@ -3,12 +3,16 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
+use reseed_protocol::{
+    Metainfo,
+    tracker::{ScrapeResponse, SwarmCounts, scrape_query},
+};
 use tempfile::TempDir;
 
 /// Several pieces of several files, one of them empty.
@@ -70,9 +74,16 @@ impl Shared {
     }
 
     fn seed_at(&self, listen: &str) -> Seed {
+        self.seed_with(listen, &[])
+    }
+
+    fn seed_with(&self, listen: &str, more: &[&str]) -> Seed {
         let (torrent, from) = (self.torrent(), self.text("source"));
         let args = ["seed", &torrent, "--from", &from, "--listen", listen];
-        let piped = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let piped = command(&[&args[..], more].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
         let mut child = piped.unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -198,6 +209,47 @@ fn peers_meet_over_ipv6() {
     shared.assert_copied();
 }
 
+#[test]
+fn a_seed_that_shows_its_pieces_one_at_a_time_gives_all_of_them() {
+    let shared = Shared::new(&[]);
+    let seed = shared.seed_with("127.0.0.1:0", &["--super-seed"]);
+    let output = shared.get(&seed, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    shared.assert_copied();
+}
+
+/// BEP 48.
+#[test]
+fn a_tracker_tells_how_a_swarm_stands_and_one_that_does_not_is_told_of() {
+    let tracker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/announce.php?key=1", tracker.local_addr().unwrap());
+    let shared = Shared::new(&["--tracker", &url]);
+    let torrent = shared.torrent();
+    let info_hash = Metainfo::from_bytes(&fs::read(&torrent).unwrap()).unwrap().info_hash;
+    let mut asking = command(&["scrape", &torrent]).stdout(Stdio::piped()).spawn().unwrap();
+    let (stream, _) = tracker.accept().unwrap();
+    let mut request = String::new();
+    let mut reader = BufReader::new(&stream);
+    while !request.ends_with("\r\n\r\n") {
+        reader.read_line(&mut request).unwrap();
+    }
+    let query = scrape_query(&[info_hash]);
+    assert!(request.starts_with(&format!("GET /scrape.php?key=1&{query} HTTP")), "{request}");
+    let counts = SwarmCounts { complete: 11, downloaded: 13_772, incomplete: 19 };
+    let body = ScrapeResponse { swarms: [(info_hash, counts)].into() }.to_bytes();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    (&stream).write_all(&[head.as_bytes(), &body].concat()).unwrap();
+    let mut told = String::new();
+    asking.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(told, format!("{url}: 11 seeds, 19 leechers, 13772 downloads\n"));
+    assert_eq!(asking.wait().unwrap().code(), Some(0));
+
+    drop(tracker);
+    let output = reseed(&["scrape", &torrent]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains("connecting to the tracker"), "{output:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_download_that_is_interrupted_goes_on_from_what_it_had() {
@@ -281,6 +333,7 @@ fn every_wrong_input_is_refused_with_what_is_wrong_and_touches_no_file() {
         (owned(&[&["get", &torrent, "--to", blocked][..], &peer].concat()), "not a regular file"),
         (owned(&[&seed[..], &["--listen", "nowhere"]].concat()), "expected HOST:PORT"),
         (owned(&["seed", &torrent, "--from", &missing, "--listen", "[::1]:0"]), "is no folder"),
+        (owned(&["scrape", &torrent]), "music names no tracker to ask"),
         (owned(&["create", &missing, "--out", &to]), "cannot read"),
         (owned(&["create", &source, "--out", &to, "--tracker", "ftp://x/"]), "expected http"),
         (owned(&["create", &source, "--out", &to, "--piece-length", "0"]), "0 is not in"),

@@ -131,6 +131,30 @@ fn peers_at_ipv6_addresses_learn_of_each_other_by_the_tracker_and_by_peer_exchan
 }
 
 #[test]
+fn super_seeding_passes_at_several_seeds_on_both_engines() {
+    passes("super-seeding", 1..4);
+}
+
+/// BEP 16.
+#[test]
+fn a_seed_that_shows_its_pieces_one_at_a_time_sends_little_more_than_one_copy() {
+    for seed in 1..4 {
+        let plan = plan("super-seeding", seed);
+        let content = Content::generate(&plan.torrent).unwrap();
+        let copies = |super_seed| {
+            let mut plan = plan.clone();
+            plan.peers[0].super_seed = super_seed;
+            let report = run(&plan, &content, Engine::TurmoilNet, &mut ());
+            assert_eq!(report.verdict, Verdict::Pass, "seed {seed}: {report:?}");
+            report.peers[0].uploaded as f64 / plan.torrent.files[0].length as f64
+        };
+        let (with, without) = (copies(true), copies(false));
+        assert!(with < 1.3, "seed {seed}: {with} copies");
+        assert!(without > 1.5 * with, "seed {seed}: {without} copies, {with} with it");
+    }
+}
+
+#[test]
 fn who_has_a_magnet_link_gets_both_pieces_of_the_metadata_of_who_gives_it() {
     let mut transcript = Transcript::default();
     run_at("magnet", 1, Engine::TurmoilNet, &mut transcript);

@@ -169,6 +169,15 @@ pub struct PeerPlan {
     /// It starts from a magnet link, with nothing but the torrent's hash and its tracker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub magnet: bool,
+    /// It prefers connections of a greater priority. BEP 40.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub peer_priority: bool,
+    /// It says that a piece is gone when it cannot read it, and takes such word. BEP 54.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dont_have: bool,
+    /// As a seed it shows each peer a piece at a time. BEP 16.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub super_seed: bool,
     /// Connections that it opens itself at most, those opened to it counted (count);
     /// none is as many as it may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -294,6 +303,9 @@ impl PeerPlan {
             player: None,
             metadata: false,
             magnet: false,
+            peer_priority: false,
+            dont_have: false,
+            super_seed: false,
             initiate_max: None,
             app: AppPlan::default(),
             reports: None,

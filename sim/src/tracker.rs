@@ -20,7 +20,10 @@ use rand_chacha::ChaCha8Rng;
 use reseed_client::{Datagrams, Env, Listener, Network};
 use reseed_protocol::{
     InfoHash, PeerId, Time,
-    tracker::{AnnounceRequest, AnnounceResponse, Event, UdpRequest, UdpResponse},
+    tracker::{
+        AnnounceRequest, AnnounceResponse, Event, ScrapeResponse, SwarmCounts, UdpRequest,
+        UdpResponse, read_scrape_query,
+    },
 };
 
 use crate::{plan::TrackerPlan, stage::any_like};
@@ -48,6 +51,8 @@ pub(crate) struct Manner {
 struct Tracker {
     interval: Duration,
     swarms: BTreeMap<InfoHash, BTreeMap<PeerId, Member>>,
+    /// How often each torrent was completed (count).
+    downloaded: BTreeMap<InfoHash, u32>,
     rng: ChaCha8Rng,
     /// The last transaction of each socket: asked again, it is one announce still.
     transactions: BTreeMap<SocketAddr, u32>,
@@ -69,8 +74,13 @@ pub(crate) async fn serve<N: Network, E: Env>(
     let at = SocketAddr::new(any_like(manner.address), TrackerPlan::PORT);
     let rng = env.rng("tracker");
     let Manner { interval, silent, udp, .. } = manner;
-    let mut tracker =
-        Tracker { interval, swarms: BTreeMap::new(), rng, transactions: BTreeMap::new() };
+    let mut tracker = Tracker {
+        interval,
+        swarms: BTreeMap::new(),
+        downloaded: BTreeMap::new(),
+        rng,
+        transactions: BTreeMap::new(),
+    };
     if udp {
         let socket = network.datagrams(at).await.expect("nobody else is bound on this host");
         let mut buffer = [0; DATAGRAM_MAX];
@@ -121,6 +131,13 @@ fn answer(
         *response.status_mut() = status;
         response
     };
+    if request.uri().path() == "/scrape" {
+        let body = match read_scrape_query(request.uri().query().unwrap_or_default()) {
+            Ok(swarms) => tracker.borrow_mut().scrape(&swarms, now).to_bytes(),
+            Err(error) => AnnounceResponse::failure(&error.to_string()),
+        };
+        return status(StatusCode::OK, body);
+    }
     if request.uri().path() != "/announce" {
         return status(StatusCode::NOT_FOUND, Vec::new());
     }
@@ -154,6 +171,11 @@ impl Tracker {
                 let response = self.announce(&announce, from.ip(), now);
                 UdpResponse::Announce { transaction, response }
             }
+            UdpRequest::Scrape { transaction, swarms, .. } => {
+                let known = self.scrape(&swarms, now).swarms;
+                let counts = |swarm| known.get(swarm).copied().unwrap_or_default();
+                UdpResponse::Scrape { transaction, swarms: swarms.iter().map(counts).collect() }
+            }
         })
     }
 
@@ -164,9 +186,10 @@ impl Tracker {
         now: Time,
     ) -> AnnounceResponse {
         let swarm = self.swarms.entry(announce.info_hash).or_default();
-        // Who has not been heard of for two intervals and a bit is gone.
-        let patience = self.interval * 5 / 2;
-        swarm.retain(|_, member| now - member.heard <= patience);
+        forget_the_silent(swarm, self.interval, now);
+        if announce.event == Some(Event::Completed) {
+            *self.downloaded.entry(announce.info_hash).or_default() += 1;
+        }
         if announce.event == Some(Event::Stopped) {
             swarm.remove(&announce.peer_id);
         } else {
@@ -190,5 +213,123 @@ impl Tracker {
             warning: None,
             tracker_id: None,
         }
+    }
+
+    /// How these swarms stand, as far as they are known. BEP 48.
+    fn scrape(&mut self, swarms: &[InfoHash], now: Time) -> ScrapeResponse {
+        let mut response = ScrapeResponse::default();
+        for info_hash in swarms {
+            let Some(swarm) = self.swarms.get_mut(info_hash) else { continue };
+            forget_the_silent(swarm, self.interval, now);
+            let complete = swarm.values().filter(|member| member.left == 0).count() as u32;
+            let downloaded = self.downloaded.get(info_hash).copied().unwrap_or_default();
+            let incomplete = swarm.len() as u32 - complete;
+            response.swarms.insert(*info_hash, SwarmCounts { complete, downloaded, incomplete });
+        }
+        response
+    }
+}
+
+/// Who has not been heard of for two intervals and a bit is gone.
+fn forget_the_silent(swarm: &mut BTreeMap<PeerId, Member>, interval: Duration, now: Time) {
+    let patience = interval * 5 / 2;
+    swarm.retain(|_, member| now - member.heard <= patience);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use reseed_client::scrape;
+
+    use super::*;
+    use crate::{HostLink, World, WorldOptions};
+
+    const SWARM: InfoHash = InfoHash([7; 20]);
+
+    fn announce(peer: u8, left: u64, event: Option<Event>) -> AnnounceRequest {
+        AnnounceRequest {
+            info_hash: SWARM,
+            peer_id: PeerId([peer; 20]),
+            port: 6881,
+            uploaded: 0,
+            downloaded: 0,
+            left,
+            event,
+            numwant: None,
+            compact: true,
+            key: 0,
+            tracker_id: None,
+        }
+    }
+
+    /// BEP 48, BEP 15: whoever asks a tracker of this world learns how a swarm stands.
+    #[test]
+    fn a_scrape_tells_who_takes_part_over_http_and_udp_and_over_both_versions_of_ip() {
+        for (address, udp) in
+            [("10.0.255.1", false), ("10.0.255.1", true), ("fd00::ff", false), ("fd00::ff", true)]
+        {
+            let address: IpAddr = address.parse().unwrap();
+            let mut world = World::new(WorldOptions::default());
+            let own = if address.is_ipv4() { "10.0.0.1" } else { "fd00::1" };
+            let tracker = world.add_host("tracker", [address], HostLink::default());
+            let user = world.add_host("user", [own.parse().unwrap()], HostLink::default());
+            let interval = Duration::from_secs(60);
+            let manner = Manner { address, interval, silent: false, udp };
+            let (network, env) = (tracker.network(), tracker.env());
+            tracker.spawn("tracker", serve(network, env, manner, |_, _: &AnnounceRequest| {}));
+            let answers = Rc::new(RefCell::new(Vec::new()));
+            let told = answers.clone();
+            let (network, env) = (user.network(), user.env());
+            let plan_url = format!(
+                "{}://{}/announce",
+                if udp { "udp" } else { "http" },
+                SocketAddr::new(address, TrackerPlan::PORT)
+            );
+            user.spawn("user", async move {
+                let ask = || scrape(&network, &env, &plan_url, SWARM, Duration::from_secs(20));
+                let before = ask().await.unwrap();
+                for (peer, left, event) in [
+                    (1, 0, Some(Event::Started)),
+                    (2, 9, Some(Event::Started)),
+                    (3, 9, Some(Event::Started)),
+                    (3, 0, Some(Event::Completed)),
+                    (4, 9, Some(Event::Started)),
+                    (4, 9, Some(Event::Stopped)),
+                ] {
+                    let request = announce(peer, left, event);
+                    announced_to(&network, &env, &plan_url, &request).await;
+                }
+                let after = ask().await.unwrap();
+                told.replace(vec![before, after]);
+            });
+            world.run_until(Time::from_secs(100)).unwrap();
+            assert_eq!(world.panics(), []);
+            let expected = SwarmCounts { complete: 2, downloaded: 1, incomplete: 1 };
+            let unknown = udp.then(SwarmCounts::default);
+            assert_eq!(answers.take(), [unknown, Some(expected)], "{address}, UDP: {udp}");
+        }
+    }
+
+    async fn announced_to<N: Network>(
+        network: &N,
+        env: &impl Env,
+        url: &str,
+        request: &AnnounceRequest,
+    ) {
+        if url.starts_with("http") {
+            reseed_client::announce(network, &request.url(url)).await.unwrap();
+            return;
+        }
+        let to: SocketAddr =
+            url.trim_start_matches("udp://").trim_end_matches("/announce").parse().unwrap();
+        let socket = network.datagrams(SocketAddr::new(any_like(to.ip()), 0)).await.unwrap();
+        let announce = request.clone();
+        let url_data = "/announce".to_owned();
+        let transaction =
+            env.now().since_epoch().as_nanos() as u32 | u32::from(request.peer_id.0[0]);
+        let request = UdpRequest::Announce { connection: 1, transaction, announce, url_data };
+        socket.send_to(&request.encode(), to).await.unwrap();
+        socket.receive_from(&mut [0; DATAGRAM_MAX]).await.unwrap();
     }
 }

@@ -6,8 +6,8 @@ use reseed_client::{Activity, Report};
 use reseed_protocol::{
     Connection, ConnectionId, Torrent,
     extension::{
-        Extension, ExtensionHandshake, HashPiece, MetadataMessage, give_to_get::ForwardReport,
-        pex::PexMessage,
+        DontHave, Extension, ExtensionHandshake, HashPiece, MetadataMessage,
+        give_to_get::ForwardReport, pex::PexMessage,
     },
     live::Notice,
     torrent::{Event, Frame},
@@ -51,6 +51,13 @@ pub(crate) fn frame(frame: &Frame) -> String {
                 _ => message.to_string(),
             }
         }
+        Frame::Message(message @ Message::Extended { id, payload })
+            if *id == Extension::DontHave.local_id() =>
+        {
+            let name = Extension::DontHave.name();
+            let told = DontHave::decode(payload);
+            told.map_or(message.to_string(), |it| format!("extended {id} {name} {}", it.piece))
+        }
         Frame::Message(message @ Message::Extended { id, payload }) => {
             match PexMessage::decode(payload) {
                 Ok(pex) => {
@@ -82,6 +89,9 @@ fn extension_handshake(payload: &[u8]) -> String {
     if let Some(reqq) = handshake.reqq {
         words += &format!(" reqq={reqq}");
     }
+    if let Some(ip) = handshake.yourip {
+        words += &format!(" yourip={ip}");
+    }
     if let Some(version) = handshake.version {
         words += &format!(" v={version:?}");
     }
@@ -101,6 +111,7 @@ pub(crate) fn event(
             format!("parts from {} on {connection}: {reason}", name(*connection, *addr))
         }
         Event::PieceVerified { piece } => format!("has verified piece {piece}"),
+        Event::PieceLost { piece } => format!("has lost piece {piece}"),
         Event::PieceFailed { piece, blamed: Some(blamed) } => {
             format!("finds piece {piece} corrupt, all of it from {blamed}")
         }

@@ -1,9 +1,12 @@
-//! Asking a tracker over UDP. BEP 15, BEP 41.
+//! Asking a tracker over UDP. BEP 15, BEP 41, BEP 48.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rand_chacha::ChaCha8Rng;
-use reseed_protocol::tracker::{AnnounceRequest, AnnounceResponse, UdpExchange};
+use reseed_protocol::{
+    InfoHash,
+    tracker::{AnnounceRequest, AnnounceResponse, SwarmCounts, UdpAnswer, UdpExchange},
+};
 use url::{Position, Url};
 
 use super::AnnounceError;
@@ -21,11 +24,43 @@ pub(crate) async fn announce_udp(
     request: &AnnounceRequest,
     rng: &mut ChaCha8Rng,
 ) -> Result<AnnounceResponse, AnnounceError> {
+    let exchange = |address: SocketAddr| {
+        let url_data = url[Position::BeforePath..Position::AfterQuery].to_owned();
+        UdpExchange::new(request.clone(), url_data, address.is_ipv6())
+    };
+    match ask(network, env, url, exchange, rng).await? {
+        UdpAnswer::Announced(response) => Ok(response),
+        UdpAnswer::Scraped(_) => unreachable!("the exchange takes no other answer"),
+    }
+}
+
+/// Scrapes `swarm` of the tracker at `url`, as often and as long as [`announce_udp`].
+/// BEP 15.
+pub(crate) async fn scrape_udp(
+    network: &impl Network,
+    env: &impl Env,
+    url: &Url,
+    swarm: InfoHash,
+    rng: &mut ChaCha8Rng,
+) -> Result<Option<SwarmCounts>, AnnounceError> {
+    let exchange = |_| UdpExchange::scrape(vec![swarm]);
+    match ask(network, env, url, exchange, rng).await? {
+        UdpAnswer::Scraped(swarms) => Ok(swarms.first().copied()),
+        UdpAnswer::Announced(_) => unreachable!("the exchange takes no other answer"),
+    }
+}
+
+/// Asks the first address that can be asked.
+async fn ask(
+    network: &impl Network,
+    env: &impl Env,
+    url: &Url,
+    exchange: impl Fn(SocketAddr) -> UdpExchange,
+    rng: &mut ChaCha8Rng,
+) -> Result<UdpAnswer, AnnounceError> {
     let mut failure = AnnounceError::Unsupported { url: url.clone() };
     for address in super::addresses(network, url).await? {
-        let url_data = url[Position::BeforePath..Position::AfterQuery].to_owned();
-        let exchange = UdpExchange::new(request.clone(), url_data, address.is_ipv6());
-        match exchange_with(network, env, address, exchange, rng).await {
+        match exchange_with(network, env, address, exchange(address), rng).await {
             Err(AnnounceError::Connect { address, source }) => {
                 failure = AnnounceError::Connect { address, source };
             }
@@ -41,7 +76,7 @@ async fn exchange_with(
     address: SocketAddr,
     mut exchange: UdpExchange,
     rng: &mut ChaCha8Rng,
-) -> Result<AnnounceResponse, AnnounceError> {
+) -> Result<UdpAnswer, AnnounceError> {
     let connect = |source| AnnounceError::Connect { address, source };
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -63,7 +98,7 @@ async fn exchange_with(
         }
         match exchange.receive(&buffer[..length], env.now()) {
             None => {}
-            Some(Ok(response)) => return Ok(response),
+            Some(Ok(answer)) => return Ok(answer),
             Some(Err(reason)) => return Err(AnnounceError::Refused { reason }),
         }
     }

@@ -7,6 +7,7 @@
 //! another.
 
 pub mod closed_swarm;
+mod dont_have;
 pub mod give_to_get;
 mod handshake;
 mod hash_piece;
@@ -16,6 +17,7 @@ mod registry;
 
 use bendy::decoding::{Decoder, DictDecoder};
 
+pub use dont_have::DontHave;
 pub use handshake::ExtensionHandshake;
 pub use hash_piece::HashPiece;
 pub use metadata::{METADATA_LENGTH_MAX, METADATA_PIECE_LENGTH, MetadataMessage, metadata_span};
@@ -81,6 +83,12 @@ pub enum ExtensionError {
         got: usize,
         /// Contacts that they are for (count).
         contacts: usize,
+    },
+    /// Word of a piece that is gone, in which there is no piece.
+    #[error("a lt_donthave of {got} bytes, where a piece takes 4")]
+    DontHaveLength {
+        /// Bytes received.
+        got: usize,
     },
     /// A block with hashes that ends before its hashes do.
     #[error("a block with hashes of {got} bytes, where its head and hashes take {expected}")]

@@ -24,6 +24,8 @@ pub enum Extension {
     /// Live streams, `Tr_LIVE_v1`: it has no messages, and says that the sender knows
     /// that pieces are forgotten and made anew. NextShare.
     Live,
+    /// Pieces that are gone, `lt_donthave`. BEP 54.
+    DontHave,
 }
 
 impl Extension {
@@ -35,6 +37,7 @@ impl Extension {
         Extension::GiveToGet,
         Extension::Metadata,
         Extension::Live,
+        Extension::DontHave,
     ];
 
     /// Its name in `m`.
@@ -46,6 +49,7 @@ impl Extension {
             Extension::GiveToGet => "Tr_G2G_v2",
             Extension::Metadata => "ut_metadata",
             Extension::Live => "Tr_LIVE_v1",
+            Extension::DontHave => "lt_donthave",
         }
     }
 
@@ -59,6 +63,7 @@ impl Extension {
             Extension::GiveToGet => 235,
             Extension::Metadata => 2,
             Extension::Live => 254,
+            Extension::DontHave => 3,
         }
     }
 }

@@ -55,6 +55,28 @@ fn each_address_is_dialled_once_in_an_order_that_the_seed_chooses() {
     assert_eq!(sorted, addrs);
 }
 
+/// BEP 40.
+#[test]
+fn the_greater_priority_is_dialled_first_and_what_has_to_wait_waits() {
+    let addrs: Vec<_> = (0..20).map(nth).collect();
+    let mut table = table_of(&addrs, Source::Tracker);
+    // Some order that is not that of the addresses.
+    let priority = |addr: SocketAddr| match addr {
+        SocketAddr::V4(addr) => addr.ip().to_bits().wrapping_mul(0x9e37_79b9),
+        SocketAddr::V6(_) => 0,
+    };
+    let mut expected = addrs.clone();
+    expected.sort_by_key(|addr| std::cmp::Reverse(priority(*addr)));
+    let next = |table: &mut PeerTable, now| table.next_dial_by(now, priority);
+    let order: Vec<_> = std::iter::from_fn(|| next(&mut table, at(0))).collect();
+    assert_eq!(order, expected);
+    table.failed(expected[0], at(0));
+    table.failed(expected[1], at(10));
+    assert_eq!(next(&mut table, at(59)), None);
+    assert_eq!(next(&mut table, at(60)), Some(expected[0]));
+    assert_eq!(next(&mut table, at(70)), Some(expected[1]));
+}
+
 #[test]
 fn an_address_that_is_known_is_not_new() {
     let mut table = table_of(&[addr("1.2.3.4:5")], Source::Tracker);

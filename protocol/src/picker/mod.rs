@@ -188,6 +188,19 @@ impl Picker {
         }
     }
 
+    /// A verified piece is not here any more, and to be got again if it is wanted;
+    /// whether it was here.
+    pub fn lose(&mut self, piece: u32) -> bool {
+        let had = self.have.remove(piece);
+        if had {
+            self.left += u64::from(self.layout.length_of(piece));
+            if self.wanted.contains(piece) {
+                self.make_idle(piece);
+            }
+        }
+        had
+    }
+
     /// A connected peer has one piece less.
     ///
     /// # Panics

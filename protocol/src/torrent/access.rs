@@ -145,7 +145,9 @@ impl Torrent {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(access) = &mut connection.closed_swarm else { return };
         access.released = true;
-        if access.is_proven() {
+        if access.is_proven() && self.super_seed.is_some() {
+            self.show_pieces(id, now);
+        } else if access.is_proven() {
             let have: Vec<u32> = self.picker.have().iter().collect();
             for piece in have {
                 self.send(id, &Message::Have { piece }, now);

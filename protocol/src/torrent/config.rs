@@ -18,6 +18,17 @@ pub struct Config {
     pub fast: bool,
     /// Say that we want nothing more, once we do not. BEP 21.
     pub upload_only: bool,
+    /// Prefer the connections of the greatest priority: dial them first, and let one
+    /// take the place of the least when there is no more room. BEP 40.
+    pub peer_priority: bool,
+    /// Say that a piece is here no more when it cannot be read, and take such word.
+    /// BEP 54.
+    pub dont_have: bool,
+    /// Get nothing: what is lost is not to be got again.
+    pub read_only: bool,
+    /// While all is here, show each remote a piece at a time, and the next one once
+    /// others have that. BEP 16.
+    pub super_seed: bool,
     /// What we prove ourselves with in a closed swarm, if we are in it.
     pub membership: Option<Membership>,
     /// Unix time (seconds) at [`Time::ZERO`], by which certificates end.
@@ -86,6 +97,10 @@ impl Config {
             pex: true,
             fast: true,
             upload_only: false,
+            peer_priority: false,
+            dont_have: false,
+            read_only: false,
+            super_seed: false,
             membership: None,
             unix_epoch_s: 0,
             upload_slots: 8,

@@ -35,7 +35,7 @@ impl Torrent {
         if self.stopping {
             return Err(Refused::Stopping);
         }
-        if self.connections.len() >= self.config.connections_max {
+        if self.connections.len() >= self.config.connections_max && !self.make_room(from, now) {
             return Err(Refused::Full { limit: self.config.connections_max });
         }
         let id = self.open(from, Direction::Inbound, now);
@@ -56,7 +56,7 @@ impl Torrent {
             .count();
         let most = self.config.initiate_max.min(self.config.connections_max);
         while half_open < self.config.half_open_max && self.connections.len() < most {
-            let Some(addr) = self.peers.next_dial(now, rng) else {
+            let Some(addr) = self.next_dial(now, rng) else {
                 if let Some(at) = self.peers.poll_timeout() {
                     self.wake_by(at);
                 }
@@ -178,6 +178,7 @@ impl Torrent {
         self.rechoke = true;
         self.send_pieces(id, now);
         self.send_extension_handshake(id, now);
+        self.show_pieces(id, now);
         self.wake_by(now + self.config.keepalive_interval);
         Ok(())
     }
@@ -211,7 +212,8 @@ impl Torrent {
     fn send_pieces(&mut self, id: ConnectionId, now: Time) {
         let have = self.picker.have();
         let fast = self.connections[&id].fast;
-        let nothing = have.is_empty() || !self.connections[&id].may_have_content();
+        let shows_all = self.connections[&id].may_have_content() && self.super_seed.is_none();
+        let nothing = have.is_empty() || !shows_all;
         let message = match (fast, nothing, have.is_full()) {
             (true, true, _) => Message::HaveNone,
             (false, true, _) => return,
@@ -226,7 +228,8 @@ impl Torrent {
         let connection = &self.connections[&id];
         let std::net::IpAddr::V4(ip) = connection.addr.ip() else { return };
         let newcomer = (connection.remote_pieces.count() as usize) < ALLOWED_FAST_PIECES;
-        if !connection.fast || !newcomer || !connection.may_have_content() {
+        let shows_all = connection.may_have_content() && self.super_seed.is_none();
+        if !connection.fast || !newcomer || !shows_all {
             return;
         }
         for piece in allowed_fast_set(ip, self.info_hash, self.layout.pieces(), ALLOWED_FAST_PIECES)
@@ -245,6 +248,7 @@ impl Torrent {
         let Some(connection) = self.connections.remove(&id) else { return };
         self.unsent.remove(&id);
         self.turns.leave(id);
+        self.own_address.forget(id);
         self.picker.release_all(id);
         self.picker.peer_gone(&connection.remote_pieces);
         self.refill |= !self.config.defects.has(Defect::DisconnectWakesNobody);
@@ -254,6 +258,7 @@ impl Torrent {
             self.outputs.push_back(Output::Close { connection: id });
         }
         self.event(Event::Disconnected { connection: id, addr: connection.addr, reason });
+        self.hidden_from(id, now);
         self.wake = Some(now);
     }
 

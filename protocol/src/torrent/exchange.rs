@@ -10,7 +10,7 @@ use crate::{
     ConnectionId, Defect, Source, Time,
     connection::{Connection, Direction},
     extension::{
-        Extension, ExtensionError, ExtensionHandshake, HashPiece,
+        DontHave, Extension, ExtensionError, ExtensionHandshake, HashPiece,
         pex::{PexFlags, PexMessage},
     },
     tracker::{AnnounceRequest, AnnounceResponse, Announcer},
@@ -42,6 +42,7 @@ impl Torrent {
             Extension::GiveToGet => self.config.stream.is_some(),
             Extension::Metadata => self.metadata.is_some(),
             Extension::Live => self.is_live(),
+            Extension::DontHave => self.config.dont_have && !self.is_live(),
         };
         Extension::ALL.iter().copied().filter(offers).collect()
     }
@@ -60,8 +61,8 @@ impl Torrent {
             port: Some(self.config.port),
             version: Some(ExtensionHandshake::VERSION.to_owned()),
             reqq: Some(self.config.request_queue_max),
-            upload_only: (self.config.upload_only && self.is_complete()).then_some(true),
-            ..ExtensionHandshake::default()
+            upload_only: self.says_upload_only().then_some(true),
+            yourip: self.config.peer_priority.then(|| connection.addr.ip().to_canonical()),
         };
         let payload = handshake.encode();
         self.send(id, &Message::Extended { id: EXTENSION_HANDSHAKE, payload }, now);
@@ -76,6 +77,12 @@ impl Torrent {
             let payload = news.encode();
             self.send(id, &Message::Extended { id: EXTENSION_HANDSHAKE, payload }, now);
         }
+    }
+
+    /// Whether we may say that we want nothing more. One who shows its pieces one at a
+    /// time would say that it has them all. BEP 16, BEP 21.
+    pub(super) fn says_upload_only(&self) -> bool {
+        self.config.upload_only && self.is_complete() && self.super_seed.is_none()
     }
 
     pub(super) fn extended(
@@ -101,6 +108,9 @@ impl Torrent {
             connection.remote_upload_only =
                 handshake.upload_only.unwrap_or(connection.remote_upload_only);
             let ip = connection.addr.ip();
+            if let Some(ours) = handshake.yourip {
+                self.own_address.seen(id, ours);
+            }
             if let Some(port) = handshake.port {
                 let addr = SocketAddr::new(ip, port);
                 if self.peers.is_banned(addr) {
@@ -131,6 +141,10 @@ impl Torrent {
             Some(Extension::ClosedSwarm) => self.proof_message(id, payload, now, rng),
             Some(Extension::GiveToGet) => match self.forward_report_came(id, payload, now) {
                 Ok(()) => Ok(()),
+                Err(error) => self.ignore(id, &error),
+            },
+            Some(Extension::DontHave) => match DontHave::decode(payload) {
+                Ok(DontHave { piece }) => self.piece_lost_by(id, piece, now, rng),
                 Err(error) => self.ignore(id, &error),
             },
             Some(Extension::Metadata) => self.metadata_message(id, payload, now),

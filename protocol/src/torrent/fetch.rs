@@ -32,6 +32,7 @@ impl Torrent {
                 false => pieces.iter().filter(|piece| known.insert(*piece)).collect(),
             };
             new.into_iter().for_each(|piece| self.picker.peer_has(piece));
+            self.seen_with(id, now);
             self.update_interest(id, now);
             self.request_more(id, now, rng);
             return self.check_purpose(id);
@@ -39,6 +40,7 @@ impl Torrent {
         self.picker.peer_has_all_of(&pieces);
         self.connections.get_mut(&id).expect("the caller has it").remote_pieces = pieces;
         self.grant_fast(id, now);
+        self.seen_with(id, now);
         self.update_interest(id, now);
         self.check_purpose(id)
     }
@@ -63,6 +65,7 @@ impl Torrent {
             self.picker.peer_has(piece);
         }
         self.hold_back(piece, now);
+        self.seen_with(id, now);
         self.update_interest(id, now);
         self.request_more(id, now, rng);
         self.check_purpose(id)
@@ -336,7 +339,7 @@ impl Torrent {
         }
         self.event(Event::PieceVerified { piece });
         for id in self.established_ids() {
-            if self.connections[&id].may_have_content() {
+            if self.connections[&id].may_have_content() && !self.is_super_seeding() {
                 self.send(id, &Message::Have { piece }, now);
             }
             self.update_interest(id, now);
@@ -357,7 +360,7 @@ impl Torrent {
 
     fn completed(&mut self, now: Time) {
         self.event(Event::Completed);
-        if self.config.upload_only {
+        if self.says_upload_only() {
             self.established_ids().into_iter().for_each(|id| self.send_upload_only(id, now));
         }
         // Who has a part of it only is no seed to the tracker.

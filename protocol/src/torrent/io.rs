@@ -318,6 +318,11 @@ pub enum Event {
         /// What the disk said.
         reason: String,
     },
+    /// A piece that was here cannot be read any more, and is to be got again.
+    PieceLost {
+        /// Which.
+        piece: u32,
+    },
     /// Something went wrong, was caught, and nobody is told but by this: a mistake
     /// of ours, always.
     Swallowed {
@@ -374,6 +379,9 @@ pub enum CloseReason {
         /// The one that stays.
         kept: ConnectionId,
     },
+    /// Another one, of a greater priority, takes its place. BEP 40.
+    #[error("outranked")]
+    Outranked,
     /// Neither side will ever want anything of the other.
     #[error("both complete")]
     BothComplete,

@@ -13,6 +13,9 @@
 //! - `forward`: give-to-get
 //! - `live`: pieces that are made, played and forgotten in their time
 //! - `exchange`: extension handshakes, peer exchange, tracker
+//! - `dont_have`: pieces that are gone
+//! - `priority`: which connections come first
+//! - `super_seed`: pieces that are shown one at a time
 //! - `metadata`: the metadata, for who has only its hash
 //! - `timers`: what is due when
 //! - `turns`: whose turn it is to be sent a block
@@ -31,6 +34,7 @@ use crate::{
     connection::{Connection, Direction, Phase},
     extension::{Registry, closed_swarm::PublicKey},
     metadata_fetch::Handover,
+    priority::OwnAddress,
     tracker::Announcer,
     wire::{self, Message},
 };
@@ -38,6 +42,7 @@ use crate::{
 mod access;
 mod config;
 mod dispatch;
+mod dont_have;
 mod establish;
 mod exchange;
 mod fetch;
@@ -46,10 +51,13 @@ mod io;
 mod live;
 mod metadata;
 mod play;
+mod priority;
 mod serve;
+mod super_seed;
 mod timers;
 mod turns;
 
+use super_seed::SuperSeed;
 use turns::Turns;
 
 pub(crate) use access::Access;
@@ -86,6 +94,10 @@ pub struct Torrent {
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     peers: PeerTable,
+    /// Where others see us.
+    own_address: OwnAddress,
+    /// Which pieces were shown to whom, if they are shown one at a time.
+    super_seed: Option<SuperSeed>,
     announcer: Option<Announcer>,
     /// Told to the tracker, so that it knows us behind a changed address. BEP 7.
     key: u32,
@@ -181,6 +193,8 @@ impl Torrent {
             connections: BTreeMap::new(),
             next_connection: 1,
             peers: PeerTable::new(),
+            own_address: OwnAddress::default(),
+            super_seed: None,
             redundant: 0,
             stopping: false,
             outputs: VecDeque::new(),
@@ -196,6 +210,7 @@ impl Torrent {
             wake: Some(now),
         };
         torrent.start_streaming(now);
+        torrent.start_super_seeding();
         torrent
     }
 

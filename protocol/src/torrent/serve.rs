@@ -89,7 +89,7 @@ impl Torrent {
         if !self.layout.contains(block) {
             return Err(violation(format!("a request for {block:?}, which is not in a piece")));
         }
-        let have = self.picker.have().contains(block.piece);
+        let have = self.picker.have().contains(block.piece) && self.has_shown(id, block.piece);
         let queue_max = self.config.request_queue_max as usize;
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         if !connection.may_have_content() {
@@ -98,8 +98,9 @@ impl Torrent {
             }
             return Ok(());
         }
-        // What has gone by in a live stream was there when the remote asked.
-        if !have && !connection.fast && self.live.is_none() {
+        // What has gone by in a live stream, or was lost, was there when the remote asked.
+        let may_go = self.live.is_some() || self.config.dont_have;
+        if !have && !connection.fast && !may_go {
             return Err(violation(format!("a request for piece {}, not ours", block.piece)));
         }
         let allowed = !connection.am_choking || connection.granted_fast.contains(&block.piece);
@@ -190,10 +191,12 @@ impl Torrent {
         let at = connection.reading.iter().position(|reading| *reading == block);
         let Some(at) = at else { return Ok(()) };
         connection.reading.remove(at);
+        let mut lost = None;
         let message = match data {
             Ok(data) => self.wrap(id, block, data)?,
             Err(reason) => {
                 self.event(Event::ReadFailed { block, reason });
+                lost = self.config.dont_have.then_some(block.piece);
                 None
             }
         };
@@ -208,6 +211,9 @@ impl Torrent {
             }
             None if connection.fast => self.send(id, &Message::Reject(block), now),
             None => {}
+        }
+        if let Some(piece) = lost {
+            self.lose_piece(piece, now);
         }
         Ok(())
     }

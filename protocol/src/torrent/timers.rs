@@ -31,6 +31,7 @@ impl Torrent {
         self.exchange_peers(now);
         self.report_forwarded(now);
         self.go_live(now);
+        self.show_overdue(now);
         self.announce(now);
         self.dial(now, rng);
     }

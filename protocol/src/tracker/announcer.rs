@@ -165,6 +165,13 @@ impl Announcer {
         }
     }
 
+    /// All of it has been here once: that it is so again is not announced.
+    pub fn completed_before(&mut self) {
+        if self.completed == Progress::No {
+            self.completed = Progress::Acknowledged;
+        }
+    }
+
     /// More peers are wanted: announce as soon as the tracker allows. Does nothing
     /// while an announce is in flight or a failure is waited out.
     pub fn want_peers(&mut self, now: Time) {

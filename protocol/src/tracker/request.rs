@@ -144,19 +144,19 @@ impl fmt::Display for Event {
 /// Everything but what RFC 3986 §2.3 leaves alone.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn encode(bytes: &[u8]) -> impl fmt::Display + '_ {
+pub(super) fn encode(bytes: &[u8]) -> impl fmt::Display + '_ {
     percent_encode(bytes, RESERVED)
 }
 
 /// The pairs of a query, each as it is on the wire.
-struct Pairs<'a>(Vec<(&'a str, &'a str)>);
+pub(super) struct Pairs<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Pairs<'a> {
     /// The keys of a query that are looked at; a query with more pairs than this is
     /// still read, but not to its end.
     const MAX: usize = 64;
 
-    fn new(query: &'a str) -> Pairs<'a> {
+    pub(super) fn new(query: &'a str) -> Pairs<'a> {
         let pairs = query.split('&').take(Self::MAX);
         Pairs(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect())
     }
@@ -180,6 +180,19 @@ impl<'a> Pairs<'a> {
 
     fn required_number<T: FromStr>(&self, key: &'static str) -> Result<T, RequestError> {
         self.number(key)?.ok_or(RequestError::Missing { key })
+    }
+
+    /// All values of `key`, each of 20 bytes; at least one.
+    pub(super) fn identities(&self, key: &'static str) -> Result<Vec<[u8; 20]>, RequestError> {
+        let values = self.0.iter().filter(|pair| pair.0 == key).map(|pair| decode(pair.1));
+        let each = |value: Cow<'_, [u8]>| {
+            value[..].try_into().map_err(|_| unexpected(key, &value, "20 bytes"))
+        };
+        let identities = values.map(each).collect::<Result<Vec<_>, _>>()?;
+        match identities.is_empty() {
+            true => Err(RequestError::Missing { key }),
+            false => Ok(identities),
+        }
     }
 
     fn identity(&self, key: &'static str) -> Result<[u8; 20], RequestError> {

@@ -186,12 +186,12 @@ fn seconds(field: &'static str, value: Object<'_, '_>) -> Result<Duration, Benco
     Ok(Duration::from_secs(seconds).clamp(min, max))
 }
 
-fn count(field: &'static str, value: Object<'_, '_>) -> Result<u32, BencodeError> {
+pub(super) fn count(field: &'static str, value: Object<'_, '_>) -> Result<u32, BencodeError> {
     let count = bencode::saturating(field, value)?;
     Ok(count.clamp(0, i64::from(u32::MAX)) as u32)
 }
 
-fn words(field: &'static str, value: Object<'_, '_>) -> Result<String, BencodeError> {
+pub(super) fn words(field: &'static str, value: Object<'_, '_>) -> Result<String, BencodeError> {
     let bytes = bencode::bytes(field, value)?;
     Ok(String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS_MAX)]).into_owned())
 }

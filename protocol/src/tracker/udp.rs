@@ -1,6 +1,6 @@
 //! The UDP tracker. BEP 15, BEP 41.
 //!
-//! A [`UdpExchange`] is one announce as the peer lives it: it connects, announces, and
+//! A [`UdpExchange`] is one announce or scrape as the peer lives it: it connects, asks, and
 //! asks again if no answer comes. [`UdpRequest`] and [`UdpResponse`] are the codec, for
 //! both ends.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rand::Rng;
 
-use super::{AnnounceRequest, AnnounceResponse, Event};
+use super::{AnnounceRequest, AnnounceResponse, Event, SwarmCounts};
 use crate::{InfoHash, PeerId, Time};
 
 /// What opens a connect request, so that it is not taken for something else.
@@ -17,10 +17,14 @@ const PROTOCOL_ID: u64 = 0x0417_2710_1980;
 
 const CONNECT: u32 = 0;
 const ANNOUNCE: u32 = 1;
+const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
 
 /// Bytes of an announce without options.
 const ANNOUNCE_LENGTH: usize = 98;
+
+/// Swarms that a scrape asks for at most (count). BEP 15.
+const SWARMS_MAX: usize = 74;
 
 /// Options that end the list of them, that fill it, and that give the URL. BEP 41.
 const END_OF_OPTIONS: u8 = 0;
@@ -49,6 +53,15 @@ pub enum UdpRequest {
         /// Path and query of the tracker's URL. BEP 41.
         url_data: String,
     },
+    /// A scrape.
+    Scrape {
+        /// The id that the tracker gave.
+        connection: u64,
+        /// To be repeated in the answer.
+        transaction: u32,
+        /// The swarms: 74 at most, of more the first ones.
+        swarms: Vec<InfoHash>,
+    },
 }
 
 /// What a tracker answers.
@@ -67,6 +80,13 @@ pub enum UdpResponse {
         transaction: u32,
         /// The answer.
         response: AnnounceResponse,
+    },
+    /// The answer to a scrape.
+    Scrape {
+        /// That of the request.
+        transaction: u32,
+        /// How each swarm stands, in the order of the request.
+        swarms: Vec<SwarmCounts>,
     },
     /// It refuses.
     Error {
@@ -114,6 +134,12 @@ impl UdpRequest {
                     bytes.put_slice(part);
                 }
             }
+            UdpRequest::Scrape { connection, transaction, swarms } => {
+                bytes.put_u64(*connection);
+                bytes.put_u32(SCRAPE);
+                bytes.put_u32(*transaction);
+                swarms.iter().take(SWARMS_MAX).for_each(|swarm| bytes.put_slice(&swarm.0));
+            }
         }
         bytes.freeze()
     }
@@ -154,6 +180,11 @@ impl UdpRequest {
                 };
                 let url_data = read_url_data(bytes)?;
                 Some(UdpRequest::Announce { connection, transaction, announce, url_data })
+            }
+            SCRAPE => {
+                let (swarms, _) = bytes.as_chunks::<20>();
+                let swarms = swarms.iter().take(SWARMS_MAX).copied().map(InfoHash).collect();
+                Some(UdpRequest::Scrape { connection, transaction, swarms })
             }
             _ => None,
         }
@@ -203,6 +234,15 @@ impl UdpResponse {
                     bytes.put_u16(peer.port());
                 }
             }
+            UdpResponse::Scrape { transaction, swarms } => {
+                bytes.put_u32(SCRAPE);
+                bytes.put_u32(*transaction);
+                for counts in swarms {
+                    bytes.put_u32(counts.complete);
+                    bytes.put_u32(counts.downloaded);
+                    bytes.put_u32(counts.incomplete);
+                }
+            }
             UdpResponse::Error { transaction, message } => {
                 bytes.put_u32(ERROR);
                 bytes.put_u32(*transaction);
@@ -228,6 +268,16 @@ impl UdpResponse {
                     AnnounceResponse::from_udp(interval, [complete, incomplete], bytes, ipv6);
                 Some(UdpResponse::Announce { transaction, response })
             }
+            SCRAPE => {
+                let number = |bytes: [u8; 4]| u32::from_be_bytes(bytes);
+                let swarms = bytes.as_chunks::<4>().0.as_chunks::<3>().0;
+                let swarms = swarms.iter().take(SWARMS_MAX).map(|&[a, b, c]| SwarmCounts {
+                    complete: number(a),
+                    downloaded: number(b),
+                    incomplete: number(c),
+                });
+                Some(UdpResponse::Scrape { transaction, swarms: swarms.collect() })
+            }
             ERROR => {
                 let message = &bytes[..bytes.len().min(MESSAGE_LENGTH_MAX)];
                 let message = String::from_utf8_lossy(message).into_owned();
@@ -241,20 +291,35 @@ impl UdpResponse {
         match self {
             UdpResponse::Connect { transaction, .. }
             | UdpResponse::Announce { transaction, .. }
+            | UdpResponse::Scrape { transaction, .. }
             | UdpResponse::Error { transaction, .. } => *transaction,
         }
     }
 }
 
-/// One announce to a UDP tracker, without a socket or a clock.
+/// What a tracker was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UdpAnswer {
+    /// To an announce.
+    Announced(AnnounceResponse),
+    /// To a scrape: how each swarm stands, in the order of the request.
+    Scraped(Vec<SwarmCounts>),
+}
+
+#[derive(Debug)]
+enum Question {
+    Announce { announce: Box<AnnounceRequest>, url_data: String },
+    Scrape { swarms: Vec<InfoHash> },
+}
+
+/// One announce or scrape to a UDP tracker, without a socket or a clock.
 ///
 /// Send what [`poll`](UdpExchange::poll) gives, hand what comes to
 /// [`receive`](UdpExchange::receive), and call `poll` again when
 /// [`poll_timeout`](UdpExchange::poll_timeout) says.
 #[derive(Debug)]
 pub struct UdpExchange {
-    announce: AnnounceRequest,
-    url_data: String,
+    question: Question,
     ipv6: bool,
     /// The connection id, once there is one, and when it came.
     connection: Option<(u64, Time)>,
@@ -278,7 +343,16 @@ impl UdpExchange {
     /// An announce that has not begun. `url_data` is the path and the query of the
     /// tracker's URL (BEP 41), `ipv6` whether its address is of that version.
     pub fn new(announce: AnnounceRequest, url_data: String, ipv6: bool) -> UdpExchange {
-        UdpExchange { announce, url_data, ipv6, connection: None, asked: None, silences: 0 }
+        UdpExchange::asking(Question::Announce { announce: Box::new(announce), url_data }, ipv6)
+    }
+
+    /// A scrape that has not begun, of these swarms (74 at most). BEP 15, BEP 48.
+    pub fn scrape(swarms: Vec<InfoHash>) -> UdpExchange {
+        UdpExchange::asking(Question::Scrape { swarms }, false)
+    }
+
+    fn asking(question: Question, ipv6: bool) -> UdpExchange {
+        UdpExchange { question, ipv6, connection: None, asked: None, silences: 0 }
     }
 
     /// The datagram to send now, if there is one.
@@ -297,14 +371,15 @@ impl UdpExchange {
         // Asked again it is the same request: an answer to the first one is as good.
         let transaction = asked.unwrap_or_else(|| rng.next_u32());
         self.asked = Some((transaction, now));
-        let request = match self.connection {
-            None => UdpRequest::Connect { transaction },
-            Some((connection, _)) => UdpRequest::Announce {
-                connection,
-                transaction,
-                announce: self.announce.clone(),
-                url_data: self.url_data.clone(),
-            },
+        let request = match (self.connection, &self.question) {
+            (None, _) => UdpRequest::Connect { transaction },
+            (Some((connection, _)), Question::Announce { announce, url_data }) => {
+                let (announce, url_data) = (AnnounceRequest::clone(announce), url_data.clone());
+                UdpRequest::Announce { connection, transaction, announce, url_data }
+            }
+            (Some((connection, _)), Question::Scrape { swarms }) => {
+                UdpRequest::Scrape { connection, transaction, swarms: swarms.clone() }
+            }
         };
         Some(request.encode())
     }
@@ -316,11 +391,7 @@ impl UdpExchange {
 
     /// A datagram came from the tracker's address. Returns the tracker's answer, or why
     /// it refuses; before that, and for what is no answer to what was asked, nothing.
-    pub fn receive(
-        &mut self,
-        datagram: &[u8],
-        now: Time,
-    ) -> Option<Result<AnnounceResponse, String>> {
+    pub fn receive(&mut self, datagram: &[u8], now: Time) -> Option<Result<UdpAnswer, String>> {
         let (asked, _) = self.asked?;
         let response = UdpResponse::decode(datagram, self.ipv6)
             .filter(|response| response.transaction() == asked)?;
@@ -331,7 +402,12 @@ impl UdpExchange {
                 None
             }
             UdpResponse::Announce { response, .. } if self.connection.is_some() => {
-                Some(Ok(response))
+                let asked = matches!(self.question, Question::Announce { .. });
+                asked.then_some(Ok(UdpAnswer::Announced(response)))
+            }
+            UdpResponse::Scrape { swarms, .. } if self.connection.is_some() => {
+                let asked = matches!(self.question, Question::Scrape { .. });
+                asked.then_some(Ok(UdpAnswer::Scraped(swarms)))
             }
             UdpResponse::Error { message, .. } => {
                 Some(Err(format!("the tracker refuses: {message}")))

@@ -1,6 +1,10 @@
 //! Torrents talking to each other in memory: what must hold between peers,
 //! whatever carries their bytes.
 
+mod dont_have;
+mod priority;
+mod super_seed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -29,6 +33,8 @@ struct Node {
     spoken: Vec<Spoken>,
     /// Blocks that come out of the disk spoilt.
     spoilt: BTreeSet<u32>,
+    /// Pieces that cannot be read.
+    unreadable: BTreeSet<u32>,
     received: BTreeMap<Block, Bytes>,
 }
 
@@ -83,6 +89,7 @@ impl Swarm {
             events: Vec::new(),
             spoken: Vec::new(),
             spoilt: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
             received: BTreeMap::new(),
         });
         node
@@ -181,7 +188,10 @@ impl Swarm {
                 let start = self.layout.offset_of(block.piece) + u64::from(block.begin);
                 let spoil = u8::from(it.spoilt.contains(&block.piece));
                 let data = (start..start + u64::from(block.length)).map(|at| byte(at) ^ spoil);
-                let data = Ok(data.collect());
+                let data = match it.unreadable.contains(&block.piece) {
+                    true => Err("a bad sector".to_owned()),
+                    false => Ok(data.collect()),
+                };
                 self.push(
                     now,
                     Happening::Input(node, Input::BlockRead { connection, block, data }),
@@ -191,6 +201,8 @@ impl Swarm {
                 it.received.insert(block, data);
             }
             Output::CheckPiece { piece, .. } => {
+                // What is written anew can be read.
+                it.unreadable.remove(&piece);
                 let start = self.layout.offset_of(piece);
                 let valid = self.layout.blocks(piece).all(|block| {
                     let begin = start + u64::from(block.begin);

@@ -77,7 +77,8 @@ pub fn get(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
         has_room(metainfo, &args.to)?;
     }
     let role = Role::Leecher { stay: Duration::from_secs(args.stay) };
-    let peer = Peer { subject, folder: &args.to, listen, peers, options, role, select };
+    let peer =
+        Peer { subject, folder: &args.to, listen, peers, options, role, select, super_seed: false };
     let mut complete = false;
     let status = peer.run(bars, |whole| {
         complete = true;

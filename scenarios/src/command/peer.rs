@@ -5,6 +5,7 @@ mod endpoint;
 mod interrupts;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::SocketAddr,
     num::NonZeroU64,
@@ -21,7 +22,7 @@ use reseed_client::{
     App, AppOptions, Disk, DownloadOptions, Env, ExitWhen, FileDisk, Monitoring, Network,
     SessionOptions, ShutdownOptions, State, Status, Tasks, TokioEnv, TokioNetwork,
 };
-use reseed_protocol::{Defects, Magnet, Metainfo};
+use reseed_protocol::{Defects, InfoHash, Magnet, Metainfo};
 use tokio::{sync::mpsc, task::LocalSet};
 
 use super::{Stop, folder::cannot_write};
@@ -63,6 +64,8 @@ pub struct Peer<'a> {
     pub role: Role,
     /// The files to get; empty is all of them.
     pub select: Vec<RangeInclusive<u32>>,
+    /// Whether each peer is shown a piece at a time. BEP 16.
+    pub super_seed: bool,
 }
 
 /// What is to be shared.
@@ -131,6 +134,9 @@ impl Peer<'_> {
             pex: !self.options.no_pex,
             announce: !self.options.no_tracker,
             metadata: true,
+            peer_priority: true,
+            dont_have: true,
+            super_seed: self.super_seed,
             upload_only: true,
             select: self.select,
             seed_only: self.role == Role::Seed,
@@ -211,6 +217,25 @@ impl Subject {
         }
     }
 
+    /// Which torrent it is.
+    pub fn info_hash(&self) -> InfoHash {
+        match self {
+            Subject::Torrent(metainfo) => metainfo.info_hash,
+            Subject::Magnet(magnet) => magnet.info_hash,
+        }
+    }
+
+    /// The announce URLs of its trackers, each once.
+    pub fn trackers(&self) -> Vec<String> {
+        let mut trackers = match self {
+            Subject::Torrent(metainfo) => metainfo.trackers().concat(),
+            Subject::Magnet(magnet) => magnet.trackers.clone(),
+        };
+        let mut seen = BTreeSet::new();
+        trackers.retain(|tracker| seen.insert(tracker.clone()));
+        trackers
+    }
+
     /// Whether it names a tracker.
     pub fn has_tracker(&self) -> bool {
         match self {
@@ -259,7 +284,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Runs a future on this machine.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Report> {
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| miette!("cannot use the network: {error}"))?;
     Ok(LocalSet::new().block_on(&runtime, future))

@@ -31,6 +31,10 @@ pub struct Args {
     /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "HOST:PORT")]
     listen: Endpoint,
+    /// Show each peer a piece at a time, and the next once others have that (BEP 16): for
+    /// the first seed of a torrent, which then sends about one copy
+    #[arg(long)]
+    super_seed: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -55,6 +59,7 @@ pub fn seed(args: &Args, bars: &MultiProgress) -> Result<Status, Stop> {
         options,
         role: Role::Seed,
         select: Vec::new(),
+        super_seed: args.super_seed,
     };
     let status = peer.run(bars, |whole| {
         let mut out = io::stdout().lock();

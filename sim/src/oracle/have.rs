@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use reseed_protocol::{
     Bitfield, Block, Torrent,
-    torrent::{Frame, Speaker, Spoken},
+    torrent::{Event, Frame, Speaker, Spoken},
     wire::Message,
 };
 
@@ -79,6 +79,13 @@ impl Oracle for Have {
     fn started(&mut self, peer: usize) {
         self.found[peer] = Bitfield::empty(self.content.layout().pieces());
         self.made.retain(|(whose, _), _| *whose != peer);
+    }
+
+    fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
+        if let Event::PieceLost { piece } = event {
+            self.found[scene.peer].remove(*piece);
+        }
+        Ok(())
     }
 
     fn spoke(&mut self, scene: Scene<'_>, _: &Torrent, spoken: &Spoken) -> Finding {

@@ -268,6 +268,21 @@ impl Dialogue {
                     speaker.extensions.retain(|_, id| *id != 0);
                 }
             }
+            Message::Extended { id, payload }
+                if other.extensions.get("lt_donthave") == Some(id) && payload.len() == 4 =>
+            {
+                let piece = payload.iter().fold(0, |piece, byte| piece << 8 | u32::from(*byte));
+                if let Some(pieces) = &mut speaker.pieces
+                    && piece < layout.pieces()
+                {
+                    pieces.remove(piece);
+                }
+                speaker.allowed_fast.remove(&piece);
+                // With the fast extension each request still gets its answer.
+                if !fast {
+                    speaker.requests.retain(|block| block.piece != piece);
+                }
+            }
             _ => {
                 if let Some((block, _)) = brought(message) {
                     speaker.requests.remove(&block);

@@ -150,7 +150,7 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
 
 /// Options of one peer as they are where nobody says anything.
 fn plainer_peers(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut PeerPlan); 17] = [
+    let all: [fn(&mut PeerPlan); 18] = [
         |peer| peer.app = AppPlan::default(),
         |peer| peer.reports = None,
         |peer| peer.player = None,
@@ -166,6 +166,7 @@ fn plainer_peers(plan: &Plan) -> Vec<Plan> {
         |peer| peer.upload_slots = PeerPlan::new("").upload_slots,
         |peer| (peer.pex, peer.fast) = (true, true),
         |peer| (peer.metadata, peer.magnet) = (false, false),
+        |peer| (peer.peer_priority, peer.dont_have, peer.super_seed) = (false, false, false),
         |peer| {
             if let Has::Pieces(_) = &peer.has {
                 peer.has = Has::Nothing;

@@ -74,6 +74,39 @@ fn an_answer_is_read_as_bep_15_has_it_and_of_a_peer_cut_short_nothing() {
 }
 
 #[test]
+fn a_scrape_and_its_answer_have_their_fields_where_bep_15_has_them() {
+    let (connection, transaction) = (0x1112_1314_1516_1718, 0x2122_2324);
+    let swarms = vec![InfoHash([0xaa; 20]), InfoHash([0xbb; 20])];
+    let bytes = UdpRequest::Scrape { connection, transaction, swarms }.encode();
+    let head = [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0, 0, 0, 2, 0x21, 0x22, 0x23, 0x24];
+    assert_eq!(bytes, [&head[..], &[0xaa; 20], &[0xbb; 20]].concat());
+
+    let answer = [0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 7, 0, 0, 1, 0, 0, 0, 0, 9, 1, 2];
+    let counts = SwarmCounts { complete: 7, downloaded: 256, incomplete: 9 };
+    let read = UdpResponse::decode(&answer, false);
+    assert_eq!(read, Some(UdpResponse::Scrape { transaction: 5, swarms: vec![counts] }));
+}
+
+#[test]
+fn a_scrape_connects_and_asks_and_an_announce_is_no_answer_to_it() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let swarms = vec![InfoHash([0xaa; 20])];
+    let mut exchange = UdpExchange::scrape(swarms.clone());
+    let connect = sent(&mut exchange, 0, &mut rng);
+    let id = UdpResponse::Connect { transaction: transaction(&connect), connection: 77 };
+    assert_eq!(exchange.receive(&id.encode(), at(1)), None);
+    let asked = sent(&mut exchange, 1, &mut rng);
+    let transaction = transaction(&asked);
+    assert_eq!(asked, Some(UdpRequest::Scrape { connection: 77, transaction, swarms }));
+    let announced = UdpResponse::Announce { transaction, response: answer(&[]) };
+    assert_eq!(exchange.receive(&announced.encode(), at(2)), None);
+    let swarms = vec![SwarmCounts { complete: 1, downloaded: 2, incomplete: 3 }];
+    let scraped = UdpResponse::Scrape { transaction, swarms: swarms.clone() };
+    let told = exchange.receive(&scraped.encode(), at(2));
+    assert_eq!(told, Some(Ok(UdpAnswer::Scraped(swarms))));
+}
+
+#[test]
 fn long_url_data_goes_out_in_parts_and_unknown_options_are_passed_over() {
     let url_data = format!("/{}", "x".repeat(600));
     let (connection, transaction) = (1, 2);
@@ -103,9 +136,11 @@ fn sent(exchange: &mut UdpExchange, now: u64, rng: &mut ChaCha8Rng) -> Option<Ud
 
 fn transaction(request: &Option<UdpRequest>) -> u32 {
     match request {
-        Some(UdpRequest::Connect { transaction } | UdpRequest::Announce { transaction, .. }) => {
-            *transaction
-        }
+        Some(
+            UdpRequest::Connect { transaction }
+            | UdpRequest::Announce { transaction, .. }
+            | UdpRequest::Scrape { transaction, .. },
+        ) => *transaction,
         None => panic!("nothing was sent"),
     }
 }
@@ -128,7 +163,10 @@ fn it_connects_then_announces_under_the_id_that_it_got() {
     let response = answer(&["192.0.2.1:6881"]);
     let answered =
         UdpResponse::Announce { transaction: transaction(&announced), response: response.clone() };
-    assert_eq!(exchange.receive(&answered.encode(), at(2)), Some(Ok(response)));
+    let scraped = UdpResponse::Scrape { transaction: transaction(&announced), swarms: vec![] };
+    assert_eq!(exchange.receive(&scraped.encode(), at(2)), None, "it did not ask for that");
+    let answer = UdpAnswer::Announced(response);
+    assert_eq!(exchange.receive(&answered.encode(), at(2)), Some(Ok(answer)));
 }
 
 #[test]
@@ -178,6 +216,7 @@ proptest! {
         for request in [
             UdpRequest::Connect { transaction },
             UdpRequest::Announce { connection, transaction, announce, url_data },
+            UdpRequest::Scrape { connection, transaction, swarms: vec![InfoHash([7; 20]); 3] },
         ] {
             prop_assert_eq!(UdpRequest::decode(&request.encode()), Some(request));
         }
@@ -185,6 +224,10 @@ proptest! {
         for response in [
             UdpResponse::Connect { transaction, connection },
             UdpResponse::Announce { transaction, response: answer(&peers) },
+            UdpResponse::Scrape {
+                transaction,
+                swarms: vec![SwarmCounts { complete: port.into(), downloaded: 1, incomplete: 2 }],
+            },
             UdpResponse::Error { transaction, message },
         ] {
             prop_assert_eq!(UdpResponse::decode(&response.encode(), ipv6), Some(response));

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use reseed_protocol::extension::{
-    ExtensionHandshake, HashPiece, MetadataMessage, closed_swarm::ProofMessage,
+    DontHave, ExtensionHandshake, HashPiece, MetadataMessage, closed_swarm::ProofMessage,
     give_to_get::ForwardReport, pex::PexMessage,
 };
 
@@ -52,6 +52,9 @@ pub(super) fn agree(takes: &Declared, id: u8, payload: &Bytes) -> Result<(), Str
         Some(b"ut_metadata") => compare("metadata message", payload, metadata, |payload| {
             let message = MetadataMessage::decode(payload).map_err(|error| error.to_string())?;
             message.ok_or_else(|| "it is of an unknown kind".to_owned())
+        }),
+        Some(b"lt_donthave") => compare("word of a lost piece", payload, lost, |payload| {
+            DontHave::decode(payload).map(|it| it.piece).map_err(|error| error.to_string())
         }),
         Some(b"NS_CS") => compare("proof of access", payload, proof, |payload| {
             ProofMessage::decode(payload).map(Proof::of).map_err(|error| error.to_string())
@@ -197,6 +200,12 @@ fn metadata(payload: &Bytes) -> Option<MetadataMessage> {
     }
 }
 
+/// The piece that is gone, and nothing else. BEP 54.
+fn lost(payload: &Bytes) -> Option<u32> {
+    let [a, b, c, d] = payload[..] else { return None };
+    Some(u32::from(a) << 24 | u32::from(b) << 16 | u32::from(c) << 8 | u32::from(d))
+}
+
 /// A message of the closed-swarm handshake: its number and its items, which are byte
 /// strings but for the time at which a certificate ends.
 #[derive(Debug, PartialEq)]
@@ -282,6 +291,9 @@ mod tests {
         ] {
             assert_eq!(agree(&taking("ut_metadata", 2), 2, &message.encode()), Ok(()));
         }
+
+        let gone = DontHave { piece: 0x0102_0304 };
+        assert_eq!(agree(&taking("lt_donthave", 3), 3, &gone.encode()), Ok(()));
 
         let piece = HashPiece { piece: 1, begin: 2, hashes: vec![(3, [4; 20])], data };
         assert_eq!(agree(&taking("Tr_hashpiece", 9), 9, &piece.encode()), Ok(()));

@@ -262,3 +262,26 @@ fn the_extension_handshake_needs_both_sides_consent() {
     let ours_alone = after(handshake().with_extensions(), handshake());
     ours_alone.forbids(declaring(1), "extensions were not agreed on");
 }
+
+/// BEP 54.
+#[test]
+fn a_piece_that_is_gone_is_not_requested() {
+    let ours = || handshake().with_extensions();
+    let m = BTreeMap::from([("lt_donthave".to_owned(), 7)]);
+    let payload = ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode();
+    let declared = Message::Extended { id: 0, payload };
+    let gone = |id, piece: u32| {
+        let payload = Bytes::copy_from_slice(&piece.to_be_bytes());
+        Message::Extended { id, payload }
+    };
+    let dialogue = || open(after(ours(), ours())).said(declared.clone());
+    dialogue().heard(gone(7, BLOCK.piece + 1)).allows(Message::Request(BLOCK));
+    dialogue().heard(gone(8, BLOCK.piece)).allows(Message::Request(BLOCK));
+    let forbidden = dialogue().heard(gone(7, BLOCK.piece));
+    assert_eq!(
+        forbidden.may_say(&Message::Request(BLOCK), layout()),
+        Err("the remote does not have the piece"),
+    );
+    let again = forbidden.heard(Message::Have { piece: BLOCK.piece });
+    again.allows(Message::Request(BLOCK));
+}
