@@ -4,8 +4,8 @@
 mod magnet;
 
 use std::{
-    future::pending, io, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc,
-    time::Duration,
+    collections::BTreeMap, future::pending, io, net::SocketAddr, ops::RangeInclusive,
+    path::PathBuf, rc::Rc, time::Duration,
 };
 
 use bytes::BytesMut;
@@ -37,6 +37,12 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How much of a live stream is kept for a reader that does not read. NextShare: 5 s.
 const LIVE_BUFFER: Duration = Duration::from_secs(5);
+
+/// How long a disk that failed is left alone before a download tries again to begin.
+const DISK_REST: Duration = Duration::from_secs(15);
+
+/// How often a piece is read, when the disk fails to, before it counts as missing.
+const READS_MAX: u32 = 3;
 
 /// How often resume data is saved while pieces come in, and with it their bytes
 /// are made safe from a loss of power: what that may cost of the download.
@@ -346,8 +352,13 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             tracing::error!(%error, "download ended");
         }
         self.buffer.stop();
-        let told = matches!(ended, Ok(End::TornDown));
-        let (at, error) = (self.env.now(), ended.err().map(|error| error.to_string()));
+        let told = matches!(ended, Ok(End::TornDown { .. }));
+        let error = match ended {
+            Ok(End::TornDown { unsaved }) => unsaved,
+            Ok(End::Early) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let at = self.env.now();
         self.status.send_modify(|status| *status = status.clone().ended(error, at));
         if !told {
             self.report();
@@ -425,11 +436,14 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             parting: false,
             torn_down: false,
             metainfo,
+            unwritten: BTreeMap::new(),
+            unsaved: None,
             driver: self,
         };
         let ended = running.run().await;
+        let unsaved = running.unsaved.take();
         running.links.shutdown().await;
-        ended.map(|()| End::TornDown)
+        ended.map(|()| End::TornDown { unsaved })
     }
 
     /// The settings of the torrent.
@@ -488,34 +502,47 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
                 ResumeData::new(info_hash, info.layout())
             }
         };
-        if !self.options.seed_only {
-            storage.prepare()?;
+        while !self.options.seed_only
+            && let Err(error) = storage.prepare()
+        {
+            tracing::warn!(%error, "cannot make files; trying on");
+            let trouble = Some(error.to_string());
+            self.status.send_modify(|status| *status = Status { trouble, ..status.clone() });
+            if self.is_stopped_within(DISK_REST).await {
+                return Ok(None);
+            }
         }
         if info.live_key().is_some() {
             return Ok(Some((storage, ResumeData::new(info_hash, info.layout()), None)));
         }
-        let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk)?);
+        let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk));
         // Of a piece that was verified the hash may be lost since. BEP 30.
         found.verified = search.provable(&found.verified);
         for piece in 0..info.layout().pieces() {
             if found.verified.contains(piece) {
                 continue;
             }
-            if search.look(piece, &storage)? {
-                found.verified.insert(piece);
+            let mut looked = search.look(piece, &storage);
+            for _ in 1..READS_MAX {
+                if looked.is_err() {
+                    looked = search.look(piece, &storage);
+                }
             }
-            let (at, verified) = (self.env.now(), found.verified.count());
-            self.status.send_modify(|status| *status = Status { at, verified, ..status.clone() });
+            match looked {
+                Ok(true) => _ = found.verified.insert(piece),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(piece, %error, "cannot read a piece; it is got anew"),
+            }
+            let (at, verified, trouble) = (self.env.now(), found.verified.count(), None);
+            self.status
+                .send_modify(|status| *status = Status { at, verified, trouble, ..status.clone() });
             while let Some(Work::Report) = self.errands.pop(at) {
                 self.report();
             }
             // Let the user's word, and everybody else, in between.
             self.env.sleep_until(at).await;
-            match self.commands.try_recv() {
-                Ok(Command::Stop(_)) => return Ok(None),
-                Ok(command) => self.early.push(command),
-                // None came; if nobody is left to send one, `Running` sees it.
-                Err(_) => {}
+            if self.is_told_to_stop() {
+                return Ok(None);
             }
         }
         let (whole, hashes) = search.end(&storage);
@@ -526,6 +553,33 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             all_here(&storage, info, &found.verified)?;
         }
         Ok(Some((storage, found, hashes)))
+    }
+
+    /// Whether the user's next word is to stop. If nobody is left to say one, `Running`
+    /// sees it.
+    fn is_told_to_stop(&mut self) -> bool {
+        match self.commands.try_recv() {
+            Ok(Command::Stop(_)) => true,
+            Ok(command) => {
+                self.early.push(command);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Lets time go by, unless it is told to stop, or nobody is left who could tell it.
+    async fn is_stopped_within(&mut self, time: Duration) -> bool {
+        let (env, until) = (self.env.clone(), self.env.now() + time);
+        loop {
+            race! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Stop(_)) | None => return true,
+                    Some(command) => self.early.push(command),
+                },
+                () = env.sleep_until(until) => return false,
+            }
+        }
     }
 
     /// What it is called as a task.
@@ -543,7 +597,10 @@ enum End {
     /// Before it began.
     Early,
     /// Those who watch have been told, and it has let go of everything.
-    TornDown,
+    TornDown {
+        /// Why what it came to was not saved, if that was to be and was not.
+        unsaved: Option<String>,
+    },
 }
 
 /// A download between its initial check and its end.
@@ -567,6 +624,10 @@ struct Running<'a, N: Network, E, D: Disk> {
     /// That work was done: nothing of the download may be called any more.
     torn_down: bool,
     metainfo: Rc<Metainfo>,
+    /// Pieces of which the disk has failed to keep a block, and what it said.
+    unwritten: BTreeMap<u32, io::Error>,
+    /// Why resume data could not be saved the last time.
+    unsaved: Option<String>,
 }
 
 impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
@@ -658,7 +719,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         let (env, life) = (&self.driver.env, self.driver.errands.life());
         env.observed(&Activity::Works { life, work });
         match work {
-            Work::Save => self.save()?,
+            Work::Save => self.save(),
             Work::Report => self.report(|status| status),
             Work::ReportStop => {
                 let now = env.now();
@@ -681,8 +742,10 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
     fn part(&mut self) -> io::Result<()> {
         self.parting = true;
         let is_kept = !self.torrent.is_live();
-        if is_kept && self.stopping.is_none_or(|options| options.checkpoint) {
-            self.save()?;
+        match is_kept && self.stopping.is_none_or(|options| options.checkpoint) {
+            true => self.save(),
+            // Nobody asked for it.
+            false => self.unsaved = None,
         }
         let now = self.driver.env.now();
         self.driver.errands.schedule(now, Work::ReportStop);
@@ -706,9 +769,18 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         }
     }
 
-    /// Saves what a later session can go on from.
-    fn save(&mut self) -> io::Result<()> {
+    /// Saves what a later session can go on from, or tries again later.
+    fn save(&mut self) {
         self.saving = false;
+        self.unsaved = None;
+        if let Err(error) = self.try_to_save() {
+            tracing::warn!(%error, "cannot save resume data; trying on");
+            self.unsaved = Some(format!("saving resume data: {error}"));
+            self.save_later();
+        }
+    }
+
+    fn try_to_save(&mut self) -> io::Result<()> {
         let resume = ResumeData {
             info_hash: self.torrent.info_hash(),
             verified: self.torrent.picker().have().clone(),
@@ -733,6 +805,11 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             if matches!(input, Input::Announced { .. }) {
                 self.links.announced();
             }
+            if !self.metainfo.info.torrent_keys().is_empty() {
+                // By the wall clock certificates end, and it may be set meanwhile.
+                let epoch = self.driver.env.unix_epoch();
+                self.torrent.set_unix_epoch(epoch.as_secs(), self.driver.env.now());
+            }
             self.torrent.handle(input, self.driver.env.now(), &mut self.driver.rng);
             self.driver.env.stepped(&self.torrent);
             next = self.carry_out()?;
@@ -752,17 +829,16 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                     return Ok(Some(Input::BlockRead { connection, block, data }));
                 }
                 Output::WriteBlock { block, data } => {
-                    self.storage.receive(block.piece, block.begin, &data)?;
+                    if let Err(error) = self.storage.receive(block.piece, block.begin, &data) {
+                        self.unwritten.insert(block.piece, error);
+                    }
                 }
                 Output::CheckPiece { piece, hash } => {
-                    if let Some(key) = self.metainfo.info.live_key() {
-                        let sequence = self.storage.finish_sealed(piece, &key)?;
-                        return Ok(Some(Input::PieceOpened { piece, sequence }));
-                    }
-                    let expected = hash.or(self.metainfo.info.piece_hash(piece));
-                    let expected = expected.expect("it is in the metainfo or proven");
-                    let valid = self.storage.finish(piece, &expected)?;
-                    return Ok(Some(Input::PieceChecked { piece, valid }));
+                    let unwritten = |error: io::Error| {
+                        let reason = format!("writing piece {piece}: {error}");
+                        Input::PieceUnwritten { piece, reason }
+                    };
+                    return Ok(Some(self.check(piece, hash).unwrap_or_else(unwritten)));
                 }
                 Output::Deliver { stream, delivery } => self.deliver(stream, delivery),
                 Output::MakePiece { sequence } => {
@@ -777,7 +853,10 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                     let bytes = live::payload(piece, &self.storage);
                     self.driver.buffer.push_live(sequence * length, bytes, self.live_bytes_max());
                 }
-                Output::ForgetPiece { piece } => self.storage.forget(piece),
+                Output::ForgetPiece { piece } => {
+                    self.unwritten.remove(&piece);
+                    self.storage.forget(piece);
+                }
                 Output::Announce(request) => self.announce(request),
                 Output::Event(event) => self.happened(event),
                 Output::Spoken(spoken) => self.driver.env.spoke(&self.torrent, &spoken),
@@ -785,6 +864,22 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             }
         }
         Ok(None)
+    }
+
+    /// Ends the download of a piece.
+    fn check(&mut self, piece: u32, hash: Option<[u8; 20]>) -> io::Result<Input> {
+        if let Some(error) = self.unwritten.remove(&piece) {
+            self.storage.forget(piece);
+            return Err(error);
+        }
+        if let Some(key) = self.metainfo.info.live_key() {
+            let sequence = self.storage.finish_sealed(piece, &key)?;
+            return Ok(Input::PieceOpened { piece, sequence });
+        }
+        let expected = hash.or(self.metainfo.info.piece_hash(piece));
+        let expected = expected.expect("it is in the metainfo or proven");
+        let valid = self.storage.finish(piece, &expected)?;
+        Ok(Input::PieceChecked { piece, valid })
     }
 
     /// Hands the reader what it is to have next.
@@ -840,6 +935,9 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                 tracing::info!("the tracker answers again");
             }
             Event::TrackerWarning { warning } => tracing::warn!(%warning, "the tracker warns"),
+            Event::WriteFailed { piece, reason } => {
+                tracing::error!(piece, %reason, "the disk does not keep what comes in; trying on");
+            }
             Event::ReadFailed { block, reason } => {
                 tracing::warn!(?block, %reason, "cannot read a block");
             }
@@ -859,13 +957,16 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         let peers = self.torrent.connections().filter(|peer| peer.is_established()).count();
         let verified = self.torrent.picker().have().count();
         let seeding = self.torrent.is_complete();
+        let trouble = self.torrent.trouble().or(self.unsaved.as_deref());
         self.driver.status.send_if_modified(|status| {
             let known = (status.state == State::Seeding, status.verified, status.peers.len());
             let begun = matches!(status.state, State::Downloading | State::Seeding);
-            if begun && known == (seeding, verified, peers) {
+            if begun && known == (seeding, verified, peers) && status.trouble.as_deref() == trouble
+            {
                 return false;
             }
-            *status = Status::of(&self.torrent, self.driver.env.now());
+            let now = Status::of(&self.torrent, self.driver.env.now());
+            *status = Status { trouble: trouble.map(str::to_owned), ..now };
             true
         });
     }

@@ -18,7 +18,8 @@ pub trait Env: Clone + 'static {
     /// The time now.
     fn now(&self) -> Time;
 
-    /// Unix time at [`Time::ZERO`]; by it certificates end. In a simulation it is zero.
+    /// Unix time at [`Time::ZERO`], by a wall clock that may be set meanwhile; by it
+    /// certificates end.
     fn unix_epoch(&self) -> Duration {
         Duration::ZERO
     }

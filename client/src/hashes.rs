@@ -9,24 +9,22 @@ use crate::{Disk, Storage, storage::TooShort};
 
 /// The tree of `info`, if it is a Merkle torrent: what is kept of it on `disk`, or
 /// just its root. BEP 30.
-pub(crate) fn kept_tree(
-    info: &Info,
-    info_hash: InfoHash,
-    disk: &impl Disk,
-) -> io::Result<Option<HashTree>> {
-    let Some(root) = info.root_hash() else { return Ok(None) };
+pub(crate) fn kept_tree(info: &Info, info_hash: InfoHash, disk: &impl Disk) -> Option<HashTree> {
+    let root = info.root_hash()?;
     let pieces = info.layout().pieces();
     let bytes = match disk.read(&hashes_path(info_hash), HashTree::bytes_max(pieces)) {
         Ok(bytes) => bytes.unwrap_or_default(),
-        // Longer than any tree: it is none.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Vec::new(),
-        Err(error) => return Err(error),
+        // Longer than any tree, or not to be read: its hashes are got anew.
+        Err(error) => {
+            tracing::warn!(%error, "doing without the kept tree of hashes");
+            Vec::new()
+        }
     };
     let tree = HashTree::from_bytes(root, pieces, &bytes).unwrap_or_else(|error| {
         tracing::warn!(%error, "doing without the kept tree of hashes");
         HashTree::from_root(root, pieces)
     });
-    Ok(Some(tree))
+    Some(tree)
 }
 
 /// Keeps `tree` on `disk`, in place of what was kept before.
@@ -177,7 +175,7 @@ mod tests {
     #[test]
     fn a_seed_needs_nothing_but_the_whole_content() {
         let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
-        let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let tree = kept_tree(&info, info_hash, storage.disk());
         let (good, whole, tree) = search(&info, &storage, tree);
         assert!(good.is_empty() && whole);
         assert!((0..4).all(|piece| tree.piece_hash(piece).is_some()));
@@ -187,13 +185,13 @@ mod tests {
     fn content_that_is_wrong_anywhere_or_lacks_anything_proves_nothing() {
         for there in [&[0, 1, 2][..], &[]] {
             let (info, info_hash, storage) = merkle(there);
-            let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+            let tree = kept_tree(&info, info_hash, storage.disk());
             let (good, whole, _) = search(&info, &storage, tree);
             assert!(good.is_empty() && !whole);
         }
         let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
         storage.write_block(2, 1, b"!").unwrap();
-        let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let tree = kept_tree(&info, info_hash, storage.disk());
         let (good, whole, tree) = search(&info, &storage, tree);
         assert!(good.is_empty() && !whole);
         assert_eq!(tree.known_pieces().count(), 0);
@@ -202,14 +200,14 @@ mod tests {
     #[test]
     fn a_tree_that_is_kept_lets_a_part_be_found_again() {
         let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
-        let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let tree = kept_tree(&info, info_hash, storage.disk());
         let (_, _, whole) = search(&info, &storage, tree);
         let mut part = HashTree::from_root(whole.root(), 4);
         part.learn(2, &whole.proof(2).unwrap()).unwrap();
 
         let (info, info_hash, storage) = merkle(&[0, 2]);
         keep_tree(&part, info_hash, storage.disk()).unwrap();
-        let kept = kept_tree(&info, info_hash, storage.disk()).unwrap();
+        let kept = kept_tree(&info, info_hash, storage.disk());
         assert_eq!(kept.as_ref(), Some(&part));
         let provable = PieceSearch::new(&info, kept.clone()).provable(&Bitfield::full(4));
         assert_eq!(provable.iter().collect::<Vec<_>>(), [2, 3], "brothers are learnt together");
@@ -222,7 +220,7 @@ mod tests {
         let (info, info_hash, storage) = merkle(&[]);
         for bytes in [&b"x"[..], &[0; 999]] {
             storage.disk().replace(&hashes_path(info_hash), bytes).unwrap();
-            let tree = kept_tree(&info, info_hash, storage.disk()).unwrap();
+            let tree = kept_tree(&info, info_hash, storage.disk());
             assert_eq!(tree, Some(HashTree::from_root(info.root_hash().unwrap(), 4)));
         }
     }

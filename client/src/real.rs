@@ -132,7 +132,6 @@ impl Listener for TokioListener {
 #[derive(Debug, Clone)]
 pub struct TokioEnv {
     epoch: Instant,
-    unix_epoch: Duration,
     seed: u64,
 }
 
@@ -148,9 +147,7 @@ impl TokioEnv {
     /// on a real machine is not enough to make a run repeatable.
     #[expect(clippy::disallowed_methods, reason = "this is where `Env::now` comes from")]
     pub fn with_seed(seed: u64) -> TokioEnv {
-        // Of a clock that is set to before 1970 the year does not matter.
-        let unix_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        TokioEnv { epoch: Instant::now(), unix_epoch, seed }
+        TokioEnv { epoch: Instant::now(), seed }
     }
 
     /// The seed, for the log.
@@ -164,8 +161,12 @@ impl Env for TokioEnv {
         Time::from_epoch(self.epoch.elapsed())
     }
 
+    /// By the wall clock as it is set now.
+    #[expect(clippy::disallowed_methods, reason = "this is where `Env::unix_epoch` comes from")]
     fn unix_epoch(&self) -> Duration {
-        self.unix_epoch
+        // Of a clock that is set to before 1970 the year does not matter.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(self.epoch.elapsed())
     }
 
     /// What is past lets the other tasks run, and no more: tokio's timers round up to

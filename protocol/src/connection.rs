@@ -99,6 +99,8 @@ pub struct Connection {
     pub(crate) forgiven: u32,
     /// Rejects since the last block or unchoke, though we were unchoked.
     pub(crate) rejections: u32,
+    /// When there were so many of them that we wait.
+    pub(crate) refused: Option<Time>,
     /// Requests for what is played next that it was too late with, less the blocks
     /// that came since (count).
     pub(crate) lapses: u32,
@@ -135,7 +137,9 @@ impl Connection {
     pub(crate) const UNREQUESTED_MAX: u32 = 16;
 
     /// Rejects from a remote that says it lets us request, after which we wait
-    /// for its next block or unchoke (count): asking on would go on for ever.
+    /// for its next block or unchoke, or for as long as a request may take (count): asking
+    /// on would go on for ever, and a remote whose disk failed for a while says nothing
+    /// when it can read again.
     pub(crate) const REJECTIONS_MAX: u32 = 100;
 
     /// What BEP 10 says a remote accepts that names no `reqq` (count).
@@ -185,6 +189,7 @@ impl Connection {
             unrequested: 0,
             forgiven: 0,
             rejections: 0,
+            refused: None,
             lapses: 0,
             last_block: now,
             snubbed: false,

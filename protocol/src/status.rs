@@ -78,6 +78,8 @@ pub struct Status {
     pub state: State,
     /// What ended it; [`State::Failed`] and only that has an error.
     pub error: Option<String>,
+    /// What the disk said, if it fails us while the download goes on as well as it can.
+    pub trouble: Option<String>,
     /// What a player may ask for.
     pub video: VideoInfo,
     /// Pieces of the torrent (count); 0 until its metadata is here.
@@ -263,6 +265,7 @@ impl Status {
             peer_id,
             state: State::Waiting,
             error: None,
+            trouble: None,
             video: VideoInfo { valid_range: 0..pieces.into(), live: false },
             pieces,
             length: 0,
@@ -293,6 +296,7 @@ impl Status {
         let waiting = Status::waiting(torrent.info_hash(), torrent.config().peer_id, pieces, now);
         Status {
             state,
+            trouble: torrent.trouble().map(str::to_owned),
             length: torrent.layout().total_length(),
             verified: torrent.picker().have().count(),
             downloaded: torrent.downloaded(),

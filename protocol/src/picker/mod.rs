@@ -343,6 +343,19 @@ impl Picker {
         Failure { senders, certain }
     }
 
+    /// A complete piece could not be kept: its blocks are free again, and nobody is to
+    /// blame.
+    ///
+    /// # Panics
+    /// If the piece is not complete.
+    pub fn unwritten(&mut self, piece: u32) {
+        self.take_complete(piece);
+        self.suspects.remove(&piece);
+        if self.wanted.contains(piece) {
+            self.make_idle(piece);
+        }
+    }
+
     /// Whether `piece` is to be had. A verified piece stays verified, and a
     /// complete one stays until its verdict. Of any other unwanted piece all is
     /// dropped; returns what was in flight, to be cancelled.

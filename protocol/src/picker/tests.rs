@@ -422,3 +422,20 @@ fn the_same_seed_picks_the_same_blocks() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_piece_that_could_not_be_kept_is_free_again_and_no_suspect() {
+    let mut picker = picker(1, 2);
+    (0..2).for_each(|_| picker.peer_has_all_of(&Bitfield::full(1)));
+    let from_a = pick(&mut picker, A, 1);
+    let from_b = pick(&mut picker, B, 1);
+    deliver(&mut picker, A, &from_a);
+    deliver(&mut picker, B, &from_b);
+    picker.unwritten(0);
+    assert!(!picker.is_suspect(0) && !picker.have().contains(0));
+    assert_eq!((picker.free_count(), picker.in_flight_count()), (2, 0));
+    let again = pick(&mut picker, A, 2);
+    deliver(&mut picker, A, &again);
+    picker.verified(0);
+    assert!(picker.is_complete());
+}

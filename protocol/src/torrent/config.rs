@@ -75,6 +75,9 @@ pub struct Config {
     /// How long a remote may take to prove access to a closed swarm: what a handshake
     /// and some round trips take, and then some.
     pub proof_timeout: Duration,
+    /// How long nothing is asked for after the disk has failed to keep a piece: it would
+    /// only be thrown away. libtorrent: 10 min (`optimistic_disk_retry`).
+    pub disk_rest: Duration,
     /// Bugs written back in.
     pub defects: Defects,
 }
@@ -119,6 +122,7 @@ impl Config {
             idle_timeout: Duration::from_secs(180),
             request_timeout: Duration::from_secs(60),
             proof_timeout: Duration::from_secs(30),
+            disk_rest: Duration::from_secs(15),
             defects: Defects::NONE,
         }
     }

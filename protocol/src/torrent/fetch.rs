@@ -158,7 +158,7 @@ impl Torrent {
         let may_request = connection.am_interested
             && connection.rejections < Connection::REJECTIONS_MAX
             && only.is_none_or(|only| !only.is_empty());
-        if !may_request || self.stopping {
+        if !may_request || self.stopping || self.rests_until.is_some() {
             return;
         }
         let room = match self.picker.is_endgame() {
@@ -288,10 +288,17 @@ impl Torrent {
             return Ok(());
         }
         connection.rejections += u32::from(!connection.peer_choking);
+        let refused = connection.rejections == Connection::REJECTIONS_MAX;
+        if refused {
+            connection.refused = Some(now);
+        }
         // Not to be had fast after all.
         connection.allowed_fast.remove(&block.piece);
         let choked = connection.peer_choking;
         self.picker.release(id, block);
+        if refused {
+            self.wake_by(now + self.config.request_timeout);
+        }
         if self.live.is_some() && !choked {
             // It has gone by for the remote.
             self.disclaim(id, block.piece);
@@ -305,6 +312,15 @@ impl Torrent {
     pub(super) fn expire_requests(&mut self, now: Time) {
         for id in self.established_ids() {
             let timeout = self.config.request_timeout;
+            let connection = self.connections.get_mut(&id).expect("it is established");
+            match connection.refused.map(|refused| refused + timeout) {
+                Some(due) if due <= now => {
+                    (connection.refused, connection.rejections) = (None, 0);
+                    self.refill = true;
+                }
+                Some(due) => self.wake_by(due),
+                None => {}
+            }
             let connection = self.connections.get_mut(&id).expect("it is established");
             while let Some(oldest) = connection.requested.front().copied() {
                 let due = oldest.sent.max(connection.last_block) + timeout;
@@ -334,6 +350,7 @@ impl Torrent {
             return;
         }
         self.picker.verified(piece);
+        self.trouble = None;
         if let Some(transporter) = &mut self.transporter {
             transporter.completed(piece, now);
         }
@@ -346,6 +363,30 @@ impl Torrent {
         }
         if self.is_complete() {
             self.completed(now);
+        }
+    }
+
+    /// A piece is all here, and the disk does not keep it. It comes again, and nobody is
+    /// to blame. What is under way may still come and have better luck; but nothing more
+    /// is asked for until the disk has had some time.
+    pub(super) fn piece_unwritten(&mut self, piece: u32, reason: String, now: Time) {
+        self.picker.unwritten(piece);
+        let until = now + self.config.disk_rest;
+        self.rests_until = Some(until);
+        self.wake_by(until);
+        self.trouble = Some(reason.clone());
+        self.event(Event::WriteFailed { piece, reason });
+    }
+
+    /// Asks again once the disk has had its time.
+    pub(super) fn end_rest(&mut self, now: Time) {
+        match self.rests_until {
+            Some(until) if until <= now => {
+                self.rests_until = None;
+                self.refill = true;
+            }
+            Some(until) => self.wake_by(until),
+            None => {}
         }
     }
 

@@ -59,6 +59,14 @@ pub enum Input {
         /// Whether its hash is right.
         valid: bool,
     },
+    /// The answer to [`Output::CheckPiece`] where the disk failed us: the piece is not
+    /// here, and its bytes are forgotten.
+    PieceUnwritten {
+        /// Which piece.
+        piece: u32,
+        /// What the disk said.
+        reason: String,
+    },
     /// The answer to [`Output::CheckPiece`] where the content is a live stream.
     PieceOpened {
         /// Which piece.
@@ -150,7 +158,8 @@ pub enum Output {
         data: Bytes,
     },
     /// Hash a piece whose blocks were all written; answer with
-    /// [`Input::PieceChecked`], or with [`Input::PieceOpened`] if it is of a live stream.
+    /// [`Input::PieceChecked`], or with [`Input::PieceOpened`] if it is of a live stream,
+    /// or with [`Input::PieceUnwritten`] if the disk did not keep it.
     CheckPiece {
         /// Which.
         piece: u32,
@@ -322,6 +331,14 @@ pub enum Event {
     PieceLost {
         /// Which.
         piece: u32,
+    },
+    /// A piece that is all here could not be written, and has to come again. For a while
+    /// nothing more is asked for.
+    WriteFailed {
+        /// Which.
+        piece: u32,
+        /// What the disk said.
+        reason: String,
     },
     /// Something went wrong, was caught, and nobody is told but by this: a mistake
     /// of ours, always.

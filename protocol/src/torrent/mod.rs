@@ -116,6 +116,10 @@ pub struct Torrent {
     endgame: bool,
     /// Somebody's interest changed, somebody came, or an unchoked peer left.
     rechoke: bool,
+    /// What the disk said when it last failed to keep a piece, until it keeps one.
+    trouble: Option<String>,
+    /// Until when nothing is asked for because of that.
+    rests_until: Option<Time>,
     /// What hands the pieces to the reader, if the download is streamed.
     transporter: Option<Transporter>,
     /// What playing had come to when the torrent was stopped.
@@ -202,6 +206,8 @@ impl Torrent {
             refill: false,
             endgame: false,
             rechoke: false,
+            trouble: None,
+            rests_until: None,
             transporter: None,
             played: None,
             stream: 0,
@@ -246,6 +252,7 @@ impl Torrent {
                 self.block_read(connection, block, data, now);
             }
             Input::PieceChecked { piece, valid } => self.piece_checked(piece, valid, now),
+            Input::PieceUnwritten { piece, reason } => self.piece_unwritten(piece, reason, now),
             Input::PieceOpened { piece, sequence } => self.piece_opened(piece, sequence, now),
             Input::PieceMade { sequence, made } => self.piece_made(sequence, made, now),
             Input::Announced { result } => self.announced(result, now, rng),
@@ -290,6 +297,25 @@ impl Torrent {
         self.stopping
             && self.connections.is_empty()
             && self.announcer.as_ref().is_none_or(Announcer::is_finished)
+    }
+
+    /// The wall clock was set, or runs otherwise than ours: Unix time (seconds) at
+    /// [`Time::ZERO`] is this now. By it certificates end.
+    pub fn set_unix_epoch(&mut self, unix_epoch_s: u64, now: Time) {
+        if std::mem::replace(&mut self.config.unix_epoch_s, unix_epoch_s) != unix_epoch_s {
+            self.expire_access(now);
+            self.wake = Some(now);
+        }
+    }
+
+    /// What the disk said when it last failed to keep a piece, if it has kept none since.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Whether nothing is asked for, because the disk has failed of late.
+    pub fn rests(&self) -> bool {
+        self.rests_until.is_some()
     }
 
     /// Our settings.

@@ -20,6 +20,7 @@ impl Torrent {
         self.expire_connections(now);
         self.expire_access(now);
         self.expire_requests(now);
+        self.end_rest(now);
         self.check_if_due(now, rng);
         if self.established().next().is_some() {
             if self.choker.poll_timeout() <= now {
