@@ -25,6 +25,7 @@ mod axes;
 mod draw;
 mod error;
 mod events;
+mod faults;
 mod flag;
 mod history;
 mod peers;
@@ -36,6 +37,7 @@ pub use app::{App, ExitWhen};
 pub use draw::{Draw, Quantity};
 pub(crate) use error::Step;
 pub use error::{Place, Problem, ScenarioError};
+pub use faults::{Fault, FaultKind, Lost};
 pub use flag::Flag;
 pub use history::{History, KnownDefect};
 pub use player::Player;
@@ -82,6 +84,9 @@ pub struct Scenario {
     /// What is done to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// What goes wrong around them for a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
 }
 
 /// Where a run ends at the latest.

@@ -10,8 +10,8 @@ use reseed_protocol::Layout;
 use reseed_sim::{
     Plan,
     plan::{
-        Action, AppPlan, CertificatePlan, EventPlan, Exit, Has, Lies, LinkPlan, Locality, PeerPlan,
-        When,
+        Action, AppPlan, CertificatePlan, EventPlan, Exit, Fault, FaultPlan, Has, Lies, LinkPlan,
+        Locality, Lost, PeerPlan, When,
     },
 };
 
@@ -47,11 +47,14 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
     if plan.peers.len() > PEERS_SHOWN {
         writeln!(out, "  … and {} more", plan.peers.len() - PEERS_SHOWN)?;
     }
-    if !plan.events.is_empty() {
+    if !plan.events.is_empty() || !plan.faults.is_empty() {
         writeln!(out)?;
     }
     for (index, event) in plan.events.iter().enumerate() {
         writeln!(out, "  event {index}: {}", sentence(event))?;
+    }
+    for (index, fault) in plan.faults.iter().enumerate() {
+        writeln!(out, "  fault {index}: {}", fault_sentence(fault))?;
     }
     Ok(())
 }
@@ -238,18 +241,83 @@ fn sentence(event: &EventPlan) -> String {
         Action::Start => format!("{peer} starts"),
         Action::Wipe => format!("the disk of {peer} is emptied"),
     };
-    let once = match event.delay_ms {
+    format!("{what} {}", time(&event.when, event.delay_ms))
+}
+
+/// When something comes to pass.
+fn time(when: &When, delay_ms: u64) -> String {
+    let once = match delay_ms {
         0 => "once".to_owned(),
         delay => format!("{} after", seconds(delay)),
     };
-    match &event.when {
-        When::At(at) => format!("{what} at {}", seconds(at.saturating_add(event.delay_ms))),
-        When::Verified { peer, pieces } => {
-            format!("{what} {once} {peer} has verified {pieces} pieces")
-        }
-        When::CopyWithout { peer } => format!("{what} {once} there is a copy without {peer}"),
-        When::After(index) => format!("{what} {once} event {index} has happened"),
+    match when {
+        When::At(at) => format!("at {}", seconds(at.saturating_add(delay_ms))),
+        When::Verified { peer, pieces } => format!("{once} {peer} has verified {pieces} pieces"),
+        When::CopyWithout { peer } => format!("{once} there is a copy without {peer}"),
+        When::After(index) => format!("{once} event {index} has happened"),
     }
+}
+
+fn fault_sentence(plan: &FaultPlan) -> String {
+    let FaultPlan { fault, hosts, when, delay_ms, for_ms, .. } = plan;
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let what = match fault {
+        Fault::Partition => "nothing passes between others and".to_owned(),
+        Fault::OneWay(Lost::Sent) => "others hear nothing of".to_owned(),
+        Fault::OneWay(Lost::Received) => "nothing of others reaches".to_owned(),
+        Fault::LinkCut => "nothing passes between any two of".to_owned(),
+        Fault::Loss { share } => format!("{} of the packets are lost of", percent(*share)),
+        Fault::BurstyLoss { begins, ends, bad, good } => format!(
+            "packets are lost in bursts ({} to {}, begun by {} and ended by {}) of",
+            percent(*good),
+            percent(*bad),
+            percent(*begins),
+            percent(*ends)
+        ),
+        Fault::Duplication { share } => {
+            format!("{} of the datagrams come twice of", percent(*share))
+        }
+        Fault::Reordering { share, by_us } => {
+            format!("{} of the packets are up to {} late of", percent(*share), millis(*by_us))
+        }
+        Fault::Latency { more_us } => format!("packets take {} longer of", millis(*more_us)),
+        Fault::Jitter { most_us } => format!("packets take up to {} longer of", millis(*most_us)),
+        Fault::Bandwidth { bytes_per_s } => {
+            format!("links carry {}/s at most of", bytes(*bytes_per_s))
+        }
+        Fault::QueueOverflow { bytes_per_s, queue } => format!(
+            "links carry {}/s at most, and {} may wait, of",
+            bytes(*bytes_per_s),
+            bytes(*queue)
+        ),
+        Fault::Pause => "nothing runs at".to_owned(),
+        Fault::ClockJump { by_ms } => {
+            let (size, way) = (seconds(by_ms.unsigned_abs()), way(*by_ms, ["ahead", "back"]));
+            format!("the clock is {size} {way} at")
+        }
+        Fault::ClockSkew { ppm } => {
+            format!("the clock goes {} ppm {} at", ppm.unsigned_abs(), way(*ppm, ["fast", "slow"]))
+        }
+        Fault::DiskFull { room } => format!("the disk has {} left at", bytes(*room)),
+        Fault::ReadError { share } => format!("{} of the reads fail at", percent(*share)),
+        Fault::WriteError { share } => format!("{} of the writes fail at", percent(*share)),
+        Fault::TornWrite { share } => format!("{} of the writes are torn at", percent(*share)),
+        Fault::SlowDisk { op_us } => format!("the disk takes {} for anything at", millis(*op_us)),
+        Fault::BitFlip { bits } => format!("{bits} bits flip on the disk of"),
+    };
+    let hosts = match hosts.len() {
+        0..=4 => hosts.join(", "),
+        more => format!("{more} hosts"),
+    };
+    let lasts = match for_ms {
+        0 => String::new(),
+        ms => format!(", for {}", seconds(*ms)),
+    };
+    format!("{what} {hosts}, {}{lasts}", time(when, *delay_ms))
+}
+
+fn way(number: i64, [up, down]: [&'static str; 2]) -> &'static str {
+    if number < 0 { down } else { up }
 }
 
 fn seconds(millis: u64) -> String {

@@ -6,7 +6,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use reseed::{Entry, Scenario, Source, catalogue, find, summary};
 use reseed_sim::{
     Plan,
-    plan::{Action, Has, When},
+    plan::{Action, Fault, Has, When},
 };
 
 const GROUP: &str = r#"
@@ -166,6 +166,79 @@ fn an_event_of_a_group_happens_to_whom_chance_has_it_and_what_waits_for_it_to_th
     }
     let times: BTreeSet<_> = cuts.iter().map(|cut| format!("{:?}", cut.when)).collect();
     assert!(times.len() > 20, "each has its own time: {times:?}");
+}
+
+const FAULTS: &str = r#"
+[[events]]
+name = "cut"
+peer = "leecher-2"
+action = "crash"
+chance = 0.5
+when = { at_s = 3 }
+
+[[faults]]
+name = "split"
+kind = "partition"
+peers = ["leecher"]
+peers_chance = 0.5
+when = { at_s = { from = 1, to = 9 } }
+for_s = { from = 1, to = 60 }
+
+[[faults]]
+kind = { one_of = ["link-cut", { one-way = "sent" }, { loss = { share = { from = 0.1, to = 0.5 } } }] }
+chance = 0.5
+when = { verified = { peer = "leecher-1", share = 0.5 } }
+for_s = 20
+if_possible = true
+
+[[faults]]
+kind = { latency = { more_ms = 200 } }
+peers = ["seed", "leecher-2"]
+when = { after = "cut" }
+delay_s = 2
+for_s = 3
+"#;
+
+#[test]
+fn a_fault_happens_when_chance_has_it_to_the_hosts_that_it_draws() {
+    let text = format!("{GROUP}{FAULTS}");
+    let plans: Vec<Plan> = (0..64).map(|seed| plan(&text, seed)).collect();
+    for plan in &plans {
+        plan.check().unwrap();
+    }
+    let all = || plans.iter().flat_map(|plan| &plan.faults);
+    let names: BTreeSet<_> = all().map(|fault| fault.fault.name()).collect();
+    assert_eq!(names, BTreeSet::from(["latency", "link-cut", "loss", "one-way", "partition"]));
+    let splits = all().filter(|fault| fault.fault == Fault::Partition);
+    let sizes: BTreeSet<_> = splits.map(|fault| fault.hosts.len()).collect();
+    assert_eq!(sizes, BTreeSet::from([1, 2, 3]), "who is in it is drawn, and nobody is no fault");
+    let chances = all().filter(|fault| fault.if_possible);
+    assert!((16..48).contains(&chances.clone().count()));
+    assert!(chances.clone().all(|fault| fault.hosts.len() == 4), "by default everybody");
+    for plan in &plans {
+        let latency = plan.faults.iter().find(|fault| fault.fault.name() == "latency");
+        assert_eq!(latency.is_some(), plan.events.len() == 1, "it waits for the event");
+        if let Some(latency) = latency {
+            let expected = (When::After(0), 2_000, 3_000);
+            assert_eq!((latency.when.clone(), latency.delay_ms, latency.for_ms), expected);
+        }
+    }
+}
+
+#[test]
+fn a_fault_shifts_no_draw_and_is_told_of_in_words() {
+    let before = plan(GROUP, 3);
+    let after = plan(&format!("{GROUP}{FAULTS}"), 3);
+    assert_eq!(before.peers, after.peers);
+    let told = plan(&format!("{GROUP}{}", FAULTS.replace("chance = 0.5", "chance = 1")), 3);
+    let words = summary(&told);
+    for expected in [
+        "fault 0: nothing passes between others and leecher-1, leecher-2, leecher-3, at ",
+        "once leecher-1 has verified 16 pieces, for 20 s",
+        "fault 2: packets take 200 ms longer of seed, leecher-2, 2 s after event 0 has",
+    ] {
+        assert!(words.contains(expected), "{expected:?} in {words}");
+    }
 }
 
 #[test]

@@ -257,6 +257,17 @@ impl Content {
         .is_ok()
     }
 
+    /// Whether bits of `piece` have flipped on `disk` since they were written, so that
+    /// whoever claims or serves it knows no better.
+    pub(crate) fn has_flipped(&self, disk: &SimDisk, piece: u32) -> bool {
+        let mut flipped = false;
+        let looked = self.each_span(piece, |path, offset, truth| {
+            flipped |= disk.has_flipped(path, offset, truth.len() as u64);
+            Ok(())
+        });
+        looked.is_ok() && flipped
+    }
+
     /// Of a Merkle torrent's pieces none is right if one is wrong.
     fn hashes_right(&self, piece: u32) -> bool {
         match (&self.hashes, self.metainfo.info.piece_hash(piece)) {

@@ -2,16 +2,20 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 use rand::{Rng, RngExt};
 use reseed_client::Disk;
 
-use crate::host::Incarnation;
+use crate::{
+    fault::{DiskFaults, Written},
+    host::Incarnation,
+};
 
 /// Bytes in a page, the unit that survives a loss of power whole or not at all.
 pub const PAGE: usize = 4096;
@@ -39,29 +43,83 @@ pub struct DiskStats {
 pub struct SimDisk {
     platter: Rc<RefCell<Platter>>,
     incarnation: Incarnation,
+    /// What goes wrong with it is not for the eyes of its owner.
+    by_process: bool,
 }
 
 impl SimDisk {
     /// An empty disk of no host.
     pub fn new() -> SimDisk {
-        SimDisk { platter: Rc::default(), incarnation: Incarnation::default() }
+        SimDisk { platter: Rc::default(), incarnation: Incarnation::default(), by_process: false }
     }
 
     /// The same disk, for processes that live as long as `incarnation`.
     pub(crate) fn mounted(&self, incarnation: Incarnation) -> SimDisk {
-        SimDisk { platter: self.platter.clone(), incarnation }
+        SimDisk { platter: self.platter.clone(), incarnation, by_process: true }
     }
 
     /// Drops each page written since its file's last sync with probability one
     /// half, and so each change of length, and each file never synced.
     pub fn power_loss(&self, rng: &mut impl Rng) {
-        let Platter { files, stats } = &mut *self.platter.borrow_mut();
+        let Platter { files, stats, .. } = &mut *self.platter.borrow_mut();
         files.retain(|_, file| file.power_loss(rng, stats));
     }
 
     /// Removes every file, as a new disk would.
     pub fn wipe(&self) {
-        self.platter.borrow_mut().files.clear();
+        let mut platter = self.platter.borrow_mut();
+        platter.files.clear();
+        platter.flipped.clear();
+    }
+
+    /// From now on, processes that use it meet these.
+    pub(crate) fn set_faults(&self, faults: Rc<DiskFaults>) {
+        self.platter.borrow_mut().faults = Some(faults);
+    }
+
+    /// How long what was done with it took since this was last asked.
+    pub(crate) fn take_time(&self) -> Duration {
+        let platter = self.platter.borrow();
+        platter.faults.as_ref().map_or(Duration::ZERO, |faults| faults.take_time())
+    }
+
+    /// Flips `bits` bits of what lies on it, anywhere, and nobody is told; returns how
+    /// many, which is none if nothing lies there.
+    pub(crate) fn flip_bits(&self, bits: u32, rng: &mut impl Rng) -> u32 {
+        let Platter { files, flipped, .. } = &mut *self.platter.borrow_mut();
+        let lengths: Vec<(PathBuf, u64)> = files
+            .iter()
+            .filter(|(_, file)| file.length > 0)
+            .map(|(path, file)| (path.clone(), file.length))
+            .collect();
+        let total: u64 = lengths.iter().map(|(_, length)| length).sum();
+        for _ in 0..if total > 0 { bits } else { 0 } {
+            let mut at = rng.random_range(0..total);
+            let mut all = lengths.iter();
+            let path = loop {
+                let (path, length) = all.next().expect("it is within the total");
+                if at < *length {
+                    break path;
+                }
+                at -= length;
+            };
+            let bit = 1 << rng.random_range(0..8);
+            files.get_mut(path).expect("it was listed").flip(at, bit);
+            flipped.insert((path.clone(), at));
+        }
+        if total > 0 { bits } else { 0 }
+    }
+
+    /// Whether any has flipped that was not written over since.
+    pub(crate) fn has_any_flipped(&self) -> bool {
+        !self.platter.borrow().flipped.is_empty()
+    }
+
+    /// Whether a bit has flipped in these bytes since they were written.
+    pub(crate) fn has_flipped(&self, path: &Path, offset: u64, length: u64) -> bool {
+        let platter = self.platter.borrow();
+        let (from, to) = ((path.to_owned(), offset), (path.to_owned(), offset + length));
+        platter.flipped.range(from..to).next().is_some()
     }
 
     /// What was done to it so far.
@@ -80,6 +138,22 @@ impl SimDisk {
         }
         Ok(self.platter.borrow_mut())
     }
+
+    /// What goes wrong with a read.
+    fn meet_read(&self, platter: &Platter) -> io::Result<()> {
+        match platter.faults.as_ref().filter(|_| self.by_process) {
+            Some(faults) => faults.read(),
+            None => Ok(()),
+        }
+    }
+
+    /// What goes wrong with a write of `length` bytes, of which `new` need room.
+    fn meet_write(&self, platter: &Platter, length: usize, new: u64) -> Written {
+        match platter.faults.as_ref().filter(|_| self.by_process) {
+            Some(faults) => faults.write(length, new),
+            None => Written::Whole,
+        }
+    }
 }
 
 impl Default for SimDisk {
@@ -94,7 +168,9 @@ impl Disk for SimDisk {
     }
 
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let Platter { files, stats } = &mut *self.platter()?;
+        let mut platter = self.platter()?;
+        self.meet_read(&platter)?;
+        let Platter { files, stats, .. } = &mut *platter;
         let file = files.get(path).ok_or_else(|| not_found(path))?;
         let end = offset.checked_add(buffer.len() as u64);
         if end.is_none_or(|end| end > file.length) {
@@ -113,26 +189,50 @@ impl Disk for SimDisk {
     }
 
     fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let Platter { files, stats } = &mut *self.platter()?;
-        let Some(end) = offset.checked_add(bytes.len() as u64) else {
+        if offset.checked_add(bytes.len() as u64).is_none() {
             let message = format!("writing at {offset} of {}, past 2^64 bytes", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let mut platter = self.platter()?;
+        let written = match &platter.faults {
+            None => Written::Whole,
+            Some(_) => {
+                self.meet_write(&platter, bytes.len(), platter.room_for(path, offset, bytes))
+            }
         };
+        let (bytes, result) = match written {
+            Written::Whole => (bytes, Ok(())),
+            Written::Part(0, error) => return Err(error),
+            Written::Part(part, error) => (&bytes[..part], Err(error)),
+        };
+        let Platter { files, stats, flipped, .. } = &mut *platter;
         let file = file_at(files, path);
         file.write(offset, bytes);
+        let end = offset + bytes.len() as u64;
         file.length = file.length.max(end);
+        if !flipped.is_empty() {
+            flipped.retain(|(other, at)| other != path || !(offset..end).contains(at));
+        }
         stats.writes += 1;
         stats.bytes_written += bytes.len() as u64;
-        Ok(())
+        result
     }
 
     fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
-        file_at(&mut self.platter()?.files, path).set_length(length);
+        let mut platter = self.platter()?;
+        if let Written::Part(_, error) = self.meet_write(&platter, 0, 0) {
+            return Err(error);
+        }
+        file_at(&mut platter.files, path).set_length(length);
         Ok(())
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        let Platter { files, stats } = &mut *self.platter()?;
+        let mut platter = self.platter()?;
+        if let Written::Part(_, error) = self.meet_write(&platter, 0, 0) {
+            return Err(error);
+        }
+        let Platter { files, stats, .. } = &mut *platter;
         let file = files.get_mut(path).ok_or_else(|| not_found(path))?;
         file.sync();
         stats.syncs += 1;
@@ -140,7 +240,9 @@ impl Disk for SimDisk {
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let Platter { files, stats } = &mut *self.platter()?;
+        let mut platter = self.platter()?;
+        self.meet_read(&platter)?;
+        let Platter { files, stats, .. } = &mut *platter;
         let Some(file) = files.get(path) else {
             return Ok(None);
         };
@@ -160,7 +262,14 @@ impl Disk for SimDisk {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let Platter { files, stats } = &mut *self.platter()?;
+        let mut platter = self.platter()?;
+        // Both are there until the new one takes the place of the old one.
+        let new = bytes.len().next_multiple_of(PAGE) as u64;
+        if let Written::Part(_, error) = self.meet_write(&platter, bytes.len(), new) {
+            return Err(error);
+        }
+        let Platter { files, stats, flipped, .. } = &mut *platter;
+        flipped.retain(|(other, _)| other != path);
         let mut file = File::default();
         file.write(0, bytes);
         file.length = bytes.len() as u64;
@@ -177,6 +286,20 @@ impl Disk for SimDisk {
 struct Platter {
     files: BTreeMap<PathBuf, File>,
     stats: DiskStats,
+    /// Bytes with a bit that flipped since they were written.
+    flipped: BTreeSet<(PathBuf, u64)>,
+    /// What goes wrong with it, if something may.
+    faults: Option<Rc<DiskFaults>>,
+}
+
+impl Platter {
+    /// The room that a write takes which was free before (bytes): that of whole pages.
+    fn room_for(&self, path: &Path, offset: u64, bytes: &[u8]) -> u64 {
+        let file = self.files.get(path);
+        let is_new = |page: u64| file.is_none_or(|file| !file.pages.contains_key(&page));
+        let pages = pages_of(offset, bytes.len()).filter(|(page, ..)| is_new(*page));
+        pages.count() as u64 * PAGE as u64
+    }
 }
 
 type Page = Rc<[u8; PAGE]>;
@@ -209,6 +332,15 @@ impl File {
             let page = self.change(number);
             page[within..within + part.len()].copy_from_slice(part);
         }
+    }
+
+    /// Changes a bit at `at`, in the platter's copy as well if there is another.
+    fn flip(&mut self, at: u64, bit: u8) {
+        let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+        if let Some(Some(durable)) = self.unsynced.get_mut(&page) {
+            Rc::make_mut(durable)[within] ^= bit;
+        }
+        Rc::make_mut(self.pages.entry(page).or_insert_with(|| Rc::new([0; PAGE])))[within] ^= bit;
     }
 
     fn set_length(&mut self, length: u64) {

@@ -2,10 +2,11 @@
 
 use std::{net::IpAddr, rc::Rc};
 
+use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
 
 use crate::{
-    Ended, HostEnv, HostId, HostLink, HostNetwork, Limit, SimDisk, Tap, World,
+    Ended, HostEnv, HostId, HostLink, HostNetwork, Impairment, Limit, SimDisk, Tap, World,
     stage::{Leftovers, Paused, Place, Process, Stage},
 };
 
@@ -64,6 +65,33 @@ impl Stage for World {
 
     fn disk(&self, host: Place) -> SimDisk {
         World::disk(self, id(host))
+    }
+
+    fn set_link(&mut self, host: Place, link: HostLink) {
+        let address = self.addresses(id(host))[0];
+        let landlord = self.host_at(address).expect("the address is its own");
+        World::set_link(self, landlord, link);
+    }
+
+    fn impair(&mut self, impairment: impl FnOnce(ChaCha8Rng) -> Box<dyn Impairment>) {
+        let rng = self.streams().stream("faults");
+        self.set_impairment(impairment(rng));
+    }
+
+    fn hold_up(&mut self, host: Place) {
+        self.core.executor.hold_up(id(host));
+    }
+
+    fn let_go(&mut self, host: Place) -> u64 {
+        self.core.executor.let_go(id(host))
+    }
+
+    fn wait_for_disks(&mut self) {
+        World::wait_for_disks(self);
+    }
+
+    fn end_disk_waits(&mut self, host: Place) {
+        World::end_disk_waits(self, id(host));
     }
 
     /// The timers are those of all hosts together.

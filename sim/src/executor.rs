@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -53,6 +53,17 @@ pub(crate) struct Executor {
     /// running (count).
     short_sleeps_left: Cell<u32>,
     next_task: Cell<u64>,
+    /// Hosts that are held up.
+    held_up: RefCell<BTreeMap<HostId, HeldUp>>,
+}
+
+/// A host whose tasks do not run.
+#[derive(Default)]
+struct HeldUp {
+    /// How often it was held up and not let go (count).
+    times: u32,
+    /// Its tasks that would run, in the order in which they were woken.
+    tasks: Vec<(usize, TaskId)>,
 }
 
 /// Sleeps that are over at once and may complete in one poll (count).
@@ -77,6 +88,7 @@ impl Executor {
             polls_by_host: RefCell::default(),
             short_sleeps_left: Cell::new(0),
             next_task: Cell::new(0),
+            held_up: RefCell::default(),
         }
     }
 
@@ -138,6 +150,10 @@ impl Executor {
             let (slot, id) = self.pop_ready()?;
             let mut slots = self.slots.borrow_mut();
             if let Some(task) = slots.tasks[slot].as_mut().filter(|task| task.id == id) {
+                if let Some(held_up) = self.held_up.borrow_mut().get_mut(&task.host) {
+                    held_up.tasks.push((slot, id));
+                    continue;
+                }
                 task.wake.queued.store(false, Ordering::Relaxed);
                 // Empty when a task is polled inside its own poll, which the
                 // queue does not do.
@@ -167,6 +183,24 @@ impl Executor {
         drop(slots);
         drop_quietly((body, finished));
         Some(Polled { host, task: id, panic })
+    }
+
+    /// From now on no task of `host` is polled, until it is let go as often.
+    pub(crate) fn hold_up(&self, host: HostId) {
+        self.held_up.borrow_mut().entry(host).or_default().times += 1;
+    }
+
+    /// Lets `host` go; returns how many of its tasks had to wait.
+    pub(crate) fn let_go(&self, host: HostId) -> u64 {
+        let mut held_up = self.held_up.borrow_mut();
+        let Some(host_held) = held_up.get_mut(&host) else { return 0 };
+        let waited = host_held.tasks.len() as u64;
+        host_held.times -= 1;
+        if host_held.times == 0 {
+            let tasks = held_up.remove(&host).map(|host| host.tasks).unwrap_or_default();
+            self.ready.lock().extend(tasks);
+        }
+        waited
     }
 
     /// Drops all tasks of `host`, oldest first. One that is being polled is

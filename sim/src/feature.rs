@@ -82,6 +82,9 @@ impl Feature {
             let what = "peers come and go by what others have, and so by chance";
             return Some(what.to_owned());
         }
+        if !plan.faults.is_empty() {
+            return Some("which packets meet a fault is chance".to_owned());
+        }
         if plan.peers.iter().any(|peer| peer.lies.is_some()) {
             return Some(
                 "who is asked for what, and so who is found out to lie, is chance".to_owned(),

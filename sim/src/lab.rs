@@ -19,7 +19,9 @@ use reseed_protocol::{
 use turmoil_net::Packet;
 
 use crate::{
-    Capture, Content, Failure, Point, Recorder, SimDisk, StreamId, Tap, members,
+    Capture, Content, Failure, Point, Recorder, SimDisk, StreamId, Tap,
+    fault::Faults,
+    members,
     oracle::{self, Code, Finding, Oracle, Scene},
     plan::Plan,
     points::Reached,
@@ -338,6 +340,13 @@ impl Lab {
         inner.oracles = oracles;
     }
 
+    /// From now on packets of everybody are late or lost, or not; and `peer` itself is held
+    /// up, or not.
+    pub(crate) fn faulty(&self, now: Time, peer: usize, network: bool, held_up: bool) {
+        let mut inner = self.inner.borrow_mut();
+        inner.oracles.iter_mut().for_each(|oracle| oracle.faulty(now, peer, network, held_up));
+    }
+
     /// What led to how `peer` stands, as far as an oracle knows.
     pub(crate) fn story(&self, peer: usize) -> Vec<String> {
         let inner = self.inner.borrow();
@@ -381,7 +390,7 @@ impl Lab {
                 video.length,
                 bytes.len(),
             ))
-        } else if inner.peers[peer].lies {
+        } else if inner.peers[peer].lies || inner.has_flipped(peer) {
             Ok(())
         } else if inner.content.slice(video.offset + at, bytes.len()) != bytes {
             let last = at + bytes.len() as u64 - 1;
@@ -599,6 +608,11 @@ impl Inner {
         }
     }
 
+    /// Whether bits on a peer's disk have flipped.
+    fn has_flipped(&self, peer: usize) -> bool {
+        self.peers[peer].disk.as_ref().is_some_and(SimDisk::has_any_flipped)
+    }
+
     /// Remembers who calls itself what, and to whom a connection leads: where peers
     /// share a host, addresses do not tell.
     fn learn(&mut self, peer: usize, torrent: &Torrent, spoken: &Spoken) {
@@ -659,17 +673,19 @@ pub(crate) struct Probed<E> {
     env: E,
     lab: Rc<Lab>,
     peer: usize,
+    faults: Rc<Faults>,
 }
 
 impl<E> Probed<E> {
-    pub(crate) fn new(env: E, lab: Rc<Lab>, peer: usize) -> Probed<E> {
-        Probed { env, lab, peer }
+    pub(crate) fn new(env: E, lab: Rc<Lab>, peer: usize, faults: Rc<Faults>) -> Probed<E> {
+        Probed { env, lab, peer, faults }
     }
 }
 
 impl<E: Clone> Clone for Probed<E> {
     fn clone(&self) -> Self {
-        Probed { env: self.env.clone(), lab: self.lab.clone(), peer: self.peer }
+        let Probed { env, lab, peer, faults } = self;
+        Probed { env: env.clone(), lab: lab.clone(), peer: *peer, faults: faults.clone() }
     }
 }
 
@@ -679,7 +695,11 @@ impl<E: Env> Env for Probed<E> {
     }
 
     fn unix_epoch(&self) -> Duration {
-        Duration::from_secs(members::UNIX_EPOCH_S)
+        let epoch = Duration::from_secs(members::UNIX_EPOCH_S);
+        let name = &self.lab.inner.borrow().peers[self.peer].name;
+        let ahead = self.faults.clock_ahead_ms(name, self.now());
+        let by = Duration::from_millis(ahead.unsigned_abs());
+        if ahead < 0 { epoch.saturating_sub(by) } else { epoch + by }
     }
 
     fn sleep_until(&self, deadline: Time) -> impl Future<Output = ()> + 'static {

@@ -21,6 +21,7 @@ mod disk;
 mod event;
 mod exact;
 mod executor;
+mod fault;
 mod feature;
 mod flow;
 mod host;

@@ -8,7 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 mod check;
 
 pub use self::check::PlanError;
-pub use crate::feature::Feature;
+pub use crate::{
+    fault::{Fault, FaultPlan, Lost},
+    feature::Feature,
+};
 use reseed_protocol::{Defect, Video};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +43,13 @@ pub struct Plan {
     pub peers: Vec<PeerPlan>,
     /// What is done to them.
     pub events: Vec<EventPlan>,
+    /// What goes wrong around them for a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultPlan>,
 }
+
+/// What the tracker's host is called, in faults and reports.
+pub const TRACKER: &str = "tracker";
 
 /// An option to switch for a second run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use reseed_client::{Env, Stream};
+use reseed_client::{Env, Stream, StreamError};
 use reseed_protocol::{Time, Video};
 
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 
 /// How often a player reads.
 const READ_EACH: Duration = Duration::from_millis(100);
+
+/// After what time a player tries again to read what the disk could not.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A player, before it begins.
 pub(crate) struct Player {
@@ -60,7 +63,18 @@ impl Player {
                 next_act = acts.next();
                 due = env.now();
             }
-            let Ok(bytes) = stream.read(chunk).await else { return };
+            let bytes = match stream.read(chunk).await {
+                Ok(bytes) => bytes,
+                Err(StreamError::Disk(error)) => {
+                    self.note(env.now(), &format!("cannot read on: {error}"));
+                    env.sleep_until(env.now() + RETRY_AFTER).await;
+                    if stream.seek(at).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                Err(_) => return,
+            };
             if bytes.is_empty() {
                 return self.lab.play_ended(self.peer, at, env.now());
             }

@@ -3,22 +3,27 @@
 
 mod events;
 mod exits;
+mod faults;
 mod stop;
 
 use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
+use rand_chacha::ChaCha8Rng;
 use reseed_client::Env;
 use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
 
 use crate::{
-    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
-    WorldOptions,
+    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Substreams,
+    Verdict, World, WorldOptions,
     broadcast::Broadcast,
+    fault::{DiskFaults, Faults},
     lab::{self, Lab, Probed},
     members,
     oracle::Code,
-    plan::{Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan, When},
+    plan::{
+        Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TRACKER, TorrentPlan, TrackerPlan, When,
+    },
     player::Player,
     software::{self, Setup},
     stage::{Paused, Place, Stage},
@@ -74,9 +79,6 @@ pub trait Watch {
 
 /// Nobody looks on.
 impl Watch for () {}
-
-/// The tracker's name.
-const TRACKER: &str = "tracker";
 
 /// For how long a stalled run is watched to explain the stall: longer than a
 /// choker's round, in which every peer with a connection takes a step.
@@ -178,6 +180,17 @@ struct Run<'a, S> {
     doubts: Vec<String>,
     /// How often each kind of event was carried out.
     fired: BTreeMap<Action, u64>,
+    /// What the faults do, and where each of them stands.
+    faults: Rc<Faults>,
+    phases: Vec<faults::Phase>,
+    /// What may go wrong with each peer's disk, if the plan says that something does.
+    disks: Vec<Option<Rc<DiskFaults>>>,
+    /// Which bits flip.
+    flips: ChaCha8Rng,
+    /// When a fault or, in a plan with faults, an event came or went last.
+    disturbed: Time,
+    /// When an event was carried out last.
+    last_event: Time,
 }
 
 impl<'a, S: Stage> Run<'a, S> {
@@ -202,6 +215,12 @@ impl<'a, S: Stage> Run<'a, S> {
             exits: vec![None; plan.peers.len()],
             doubts: Vec::new(),
             fired: BTreeMap::new(),
+            faults: Rc::new(Faults::new(plan)),
+            phases: vec![faults::Phase::Waiting; plan.faults.len()],
+            disks: vec![None; plan.peers.len()],
+            flips: Substreams::new(plan.seed).stream("faults of bits"),
+            disturbed: Time::ZERO,
+            last_event: Time::ZERO,
         }
     }
 
@@ -209,13 +228,16 @@ impl<'a, S: Stage> Run<'a, S> {
         if engine == Engine::Turmoil && self.plan.shapes_links() {
             self.doubts.push("turmoil has no bandwidth and no queues, and the plan has".to_owned());
         }
+        self.prepare_faults(engine);
         self.set_up();
+        self.prepare_disks();
         let finished = self.go_on();
         if finished {
             self.settle();
         } else if self.lab.failure().is_none() {
             self.explain_stall();
         }
+        self.end_faults();
         self.lab.end(self.stage.now());
         self.shut_down();
         self.look_for_panics();
@@ -263,12 +285,13 @@ impl<'a, S: Stage> Run<'a, S> {
     /// Lets things happen until every download is complete and every event was
     /// carried out; returns whether it came to that.
     fn go_on(&mut self) -> bool {
-        let limit = Time::from_epoch(Duration::from_millis(self.plan.limits.done_ms));
         let mut told = Time::ZERO;
         loop {
             let now = self.stage.now();
             self.join(now);
             self.carry_out(now);
+            self.change_faults(now);
+            let limit = self.limit();
             self.watch_exits();
             self.lab.passed(self.stage.now());
             self.look_for_panics();
@@ -335,7 +358,7 @@ impl<'a, S: Stage> Run<'a, S> {
             }
             _ => self.due[event],
         });
-        joins.chain(events).min()
+        joins.chain(events).chain(self.next_fault()).min()
     }
 
     fn join(&mut self, now: Time) {
@@ -362,6 +385,7 @@ impl<'a, S: Stage> Run<'a, S> {
         });
         let knows = plan.knows.iter().map(contact).collect();
         let mut setup = Setup::new(torrents.collect(), self.plan, plan, knows, self.content);
+        setup.disk_may_fail = self.may_lose_data(peer);
         let (interrupt, interrupts) = mpsc::unbounded_channel();
         self.interrupts[peer] = Some(interrupt);
         self.exits[peer] = None;
@@ -380,8 +404,9 @@ impl<'a, S: Stage> Run<'a, S> {
             peer,
             lab: lab.clone(),
         });
+        let faults = self.faults.clone();
         self.stage.start(place, |env, network, disk| {
-            let probed = Probed::new(env.clone(), lab.clone(), peer);
+            let probed = Probed::new(env.clone(), lab.clone(), peer, faults.clone());
             Box::pin(async move {
                 software::run(network, probed, disk, setup, interrupts).await;
                 lab.exited(peer, env.now());
@@ -405,6 +430,7 @@ impl<'a, S: Stage> Run<'a, S> {
         everybody
             && events.all(|(event, done)| *done || event.if_possible)
             && complete
+            && self.faults_are_over()
             && !self.awaits_exits()
     }
 
@@ -429,13 +455,14 @@ impl<'a, S: Stage> Run<'a, S> {
         self.lab.explain();
         // A limit hit meanwhile only makes the explanation shorter.
         let _ = self.stage.run_until(at + EXPLAIN_FOR, &|| false);
-        let pieces = self.content.layout().pieces();
-        let mut stall = self.lab.with_peers(|peers| stall::explain(peers, pieces, at));
+        let mut stall = self.lab.with_peers(|peers| stall::explain(peers, self.content, at));
         for (index, peer) in self.plan.peers.iter().enumerate() {
             if let Some(cycle) = self.lab.waits.cycle(index) {
                 stall.words += &format!("\n{} waits in a circle: {cycle}", peer.name);
             }
         }
+        let faults = self.tell_faults().into_iter().map(|line| format!("\n{line}"));
+        stall.words.extend(faults);
         match stall.could_finish {
             true => self.lab.fail(at, Code::Done, stall.words),
             false => self.doubts.push(format!("nobody could finish:\n{}", stall.words)),
@@ -471,6 +498,7 @@ impl<'a, S: Stage> Run<'a, S> {
                 && members::is_to_finish(self.plan, peer)
         };
         let downloads = self.plan.peers.iter().filter(expected).count();
+        self.doubt_faults();
         let mut checks = self.lab.checks();
         checks.push((Code::Done, downloads as u64));
         checks.push((Code::Robust, self.stage.steps()));
@@ -497,6 +525,9 @@ impl<'a, S: Stage> Run<'a, S> {
             let useful = peers.iter().map(|peer| peer.useful_bytes).sum();
             (peers.iter().map(report).collect(), useful)
         });
+        let mut fired: Vec<(&'static str, u64)> =
+            self.fired.iter().map(|(action, times)| (action.name(), *times)).collect();
+        fired.extend(self.faults.by_kind());
         let (digest, events) = self.lab.trace(|trace| (trace.digest(), trace.events()));
         Report {
             verdict,
@@ -508,7 +539,7 @@ impl<'a, S: Stage> Run<'a, S> {
             hosts: self.plan.hosts(),
             useful_bytes,
             checks,
-            fired: self.fired.into_iter().collect(),
+            fired,
             reached: self.lab.reached(),
             peers,
         }

@@ -7,10 +7,11 @@ use std::{
     rc::Rc,
 };
 
+use rand_chacha::ChaCha8Rng;
 use reseed_client::{Env, Network};
 use reseed_protocol::Time;
 
-use crate::{HostLink, SimDisk, Tap};
+use crate::{HostLink, Impairment, SimDisk, Tap};
 
 /// A host on a stage, numbered from 0 in the order of [`Stage::add_host`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +92,27 @@ pub(crate) trait Stage {
 
     /// A host's disk, which outlives its crashes.
     fn disk(&self, host: Place) -> SimDisk;
+
+    /// Changes a host's link, for packets that reach it from now on. An engine whose
+    /// links have no such bounds does nothing.
+    fn set_link(&mut self, host: Place, link: HostLink);
+
+    /// Lets an impairment, made with a generator of its own, decide the fate of packets.
+    /// An engine that does not show its packets does nothing.
+    fn impair(&mut self, impairment: impl FnOnce(ChaCha8Rng) -> Box<dyn Impairment>);
+
+    /// From now on no task of a host runs, until it is let go as often as it was held up.
+    /// An engine that cannot do that does nothing.
+    fn hold_up(&mut self, host: Place);
+
+    /// Its tasks run again; returns how many would have run meanwhile.
+    fn let_go(&mut self, host: Place) -> u64;
+
+    /// From now on the tasks of each host wait for its disk, where that takes time.
+    fn wait_for_disks(&mut self);
+
+    /// A host's disk takes no time any more, and nobody waits for it.
+    fn end_disk_waits(&mut self, host: Place);
 
     /// What still runs, is open or waits on a host.
     fn leftovers(&self, host: Place) -> Leftovers;

@@ -2,7 +2,7 @@
 
 use reseed_protocol::{Bitfield, Time};
 
-use crate::lab::Peer;
+use crate::{Content, lab::Peer};
 
 /// Why downloads are not complete.
 pub(crate) struct Stall {
@@ -13,9 +13,10 @@ pub(crate) struct Stall {
     pub(crate) could_finish: bool,
 }
 
-/// Looks at `peers` after they had until `until`, to share a torrent of `pieces`.
-pub(crate) fn explain(peers: &[Peer], pieces: u32, until: Time) -> Stall {
-    let together = together(peers.iter(), pieces);
+/// Looks at `peers` after they had until `until`, to share `content`.
+pub(crate) fn explain(peers: &[Peer], content: &Content, until: Time) -> Stall {
+    let pieces = content.layout().pieces();
+    let together = together(peers.iter(), content);
     let mut lines = Vec::new();
     for peer in peers.iter().filter(|peer| !peer.is_done()) {
         if let Some((at, end)) = peer.live {
@@ -59,11 +60,14 @@ pub(crate) fn explain(peers: &[Peer], pieces: u32, until: Time) -> Stall {
 }
 
 /// The pieces that those of `peers` that are up have together, and give truly to who
-/// may have them.
-pub(crate) fn together<'a>(peers: impl Iterator<Item = &'a Peer>, pieces: u32) -> Bitfield {
-    let mut together = Bitfield::empty(pieces);
+/// may have them. What has flipped on a disk nobody gives.
+pub(crate) fn together<'a>(peers: impl Iterator<Item = &'a Peer>, content: &Content) -> Bitfield {
+    let mut together = Bitfield::empty(content.layout().pieces());
     for peer in peers.filter(|peer| peer.up && peer.gives) {
-        peer.verified.iter().for_each(|piece| _ = together.insert(piece));
+        let disk = peer.disk.as_ref().filter(|disk| disk.has_any_flipped());
+        let is_true = |piece| disk.is_none_or(|disk| !content.has_flipped(disk, piece));
+        let given = peer.verified.iter().filter(|piece| is_true(*piece));
+        given.for_each(|piece| _ = together.insert(piece));
     }
     together
 }

@@ -139,6 +139,7 @@ pub(crate) fn event(
         Event::Ignored { connection, reason } => {
             format!("passes over a message on {connection}: {reason}")
         }
+        Event::WriteFailed { piece, reason } => format!("cannot keep piece {piece}: {reason}"),
         Event::ReadFailed { block, reason } => format!("cannot read {block:?}: {reason}"),
         Event::Swallowed { doing, error } => format!("swallows an error while {doing}: {error}"),
         Event::Completed => "is complete".to_owned(),

@@ -358,6 +358,7 @@ mod tests {
             tracker: None,
             peers: vec![peer("a"), peer("b")],
             events: Vec::new(),
+            faults: Vec::new(),
         }
     }
 

@@ -73,6 +73,9 @@ pub trait Impairment {
     /// `None` if nobody has that address. Asked again for each retransmission.
     fn fate(&mut self, now: Time, packet: &PacketSummary, from: HostId, to: Option<HostId>)
     -> Fate;
+
+    /// A packet found no room in the queue of the link of host `at`, and is lost.
+    fn overflowed(&mut self, _at: HostId) {}
 }
 
 pub(crate) struct Wire {
@@ -298,7 +301,7 @@ impl Wire {
         let (flow, size) = (packet.flow, wire_size(&packet.packet));
         let source = self.flows.source(flow).expect("a stack that sends has a host");
         let Some(at) = self.hosts[source.index()].up.accept(now, size, &mut self.rng) else {
-            return self.lose(now, slot, Loss::QueueFull);
+            return self.overflow(now, slot, source);
         };
         let destination = self.flows.destination(flow).map(HostId::index);
         match destination {
@@ -331,8 +334,15 @@ impl Wire {
         let host = self.flows.destination(packet.flow).expect("it has a link");
         match self.hosts[host.index()].down.accept(now, size, &mut self.rng) {
             Some(at) => self.schedule_arrival(at, slot),
-            None => self.lose(now, slot, Loss::QueueFull),
+            None => self.overflow(now, slot, host),
         }
+    }
+
+    fn overflow(&mut self, now: Time, slot: u32, at: HostId) {
+        if let Some(impairment) = &mut self.impairment {
+            impairment.overflowed(at);
+        }
+        self.lose(now, slot, Loss::QueueFull);
     }
 
     fn schedule(&mut self, at: Time, slot: u32, leg: Leg) {

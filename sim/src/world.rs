@@ -1,6 +1,6 @@
 //! The loop that everything else hangs on: from one event to the next.
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, rc::Rc, time::Duration};
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
@@ -65,6 +65,9 @@ pub struct World {
     panics: Vec<HostPanic>,
     recorder: Option<Rc<dyn Recorder>>,
     pub(crate) disk_rng: ChaCha8Rng,
+    /// Whether tasks wait for disks, and until when each host does that had to.
+    waits_for_disks: bool,
+    waiting: BTreeSet<(Time, HostId)>,
     /// Kept for its allocation.
     outgoing: Vec<Packet>,
     stacks: Stacks,
@@ -103,6 +106,8 @@ impl World {
             panics: Vec::new(),
             recorder: None,
             disk_rng: streams.stream("disks"),
+            waits_for_disks: false,
+            waiting: BTreeSet::new(),
             outgoing: Vec::new(),
             stacks: Stacks::Building(Box::new(Some(Net::with_config(config)))),
         }
@@ -351,6 +356,7 @@ impl World {
             return Err(Limit::Time(self.limits.time));
         }
         self.core.executor.advance(next);
+        self.end_waits(next);
         // Packets come before timers: what arrives at its deadline is in time.
         self.deliver();
         self.core.executor.fire_timers();
@@ -366,7 +372,41 @@ impl World {
         }
         let timer = self.core.executor.timers.borrow().next();
         let packet = self.wire.next(now, self.pass_grid);
-        [timer, packet].into_iter().flatten().min()
+        let disk = self.waiting.first().map(|(until, _)| *until);
+        [timer, packet, disk].into_iter().flatten().min()
+    }
+
+    /// From now on a host's tasks wait for its disk, where that takes time.
+    pub(crate) fn wait_for_disks(&mut self) {
+        self.waits_for_disks = true;
+    }
+
+    /// A task of `host` was polled: if it used a disk that takes time, none of them runs
+    /// until that is over.
+    fn wait_for_disk(&mut self, host: HostId) {
+        let took = self.hosts[host.index()].disk.take_time();
+        if took > Duration::ZERO {
+            self.core.executor.hold_up(host);
+            self.waiting.insert((self.now() + took, host));
+        }
+    }
+
+    /// Nobody waits for `host`'s disk any more.
+    pub(crate) fn end_disk_waits(&mut self, host: HostId) {
+        let (over, others) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|it| it.1 == host);
+        self.waiting = others;
+        let over: BTreeSet<(Time, HostId)> = over;
+        over.iter().for_each(|_| _ = self.core.executor.let_go(host));
+    }
+
+    fn end_waits(&mut self, now: Time) {
+        while let Some((until, host)) = self.waiting.first().copied()
+            && until <= now
+        {
+            self.waiting.pop_first();
+            self.core.executor.let_go(host);
+        }
     }
 
     pub(crate) fn enter(&mut self) {
@@ -430,6 +470,9 @@ impl World {
             self.record(&Event::Panicked { host, task: &task, panic: &panic });
             self.panics.push(HostPanic { at: self.now(), host, task, panic });
             self.kill(host);
+        }
+        if self.waits_for_disks {
+            self.wait_for_disk(host);
         }
         let polls = self.polls_at_instant(host);
         if polls > self.limits.polls_at_instant {

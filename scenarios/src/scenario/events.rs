@@ -11,23 +11,59 @@ use super::{
 };
 use crate::nearest::nearest;
 
-pub(super) fn plan(
-    events: &[Event],
-    roster: &Roster<'_>,
+/// All events that happen, and what it takes to wait for one of them.
+pub(super) struct Timetable<'a> {
+    events: &'a [Event],
+    roster: &'a Roster<'a>,
     pieces: u32,
-    dice: Dice<'_>,
-) -> Result<Vec<EventPlan>, ScenarioError> {
-    check_names(events)?;
-    check_cycles(events)?;
-    let cast = Cast::new(events, roster, dice)?;
-    let drawn = cast.drawn();
-    let plan_event = |occasion: &Occasion<'_>| {
-        let subject = occasion.subject(events);
-        let dice = dice.of(&subject);
-        let drafting = Drafting { events, roster, pieces, dice, occasion, drawn: &drawn };
-        drafting.event(&events[occasion.event])
-    };
-    drawn.iter().map(plan_event).collect()
+    /// All that happens, in the order of the plan.
+    drawn: Vec<Occasion<'a>>,
+}
+
+impl<'a> Timetable<'a> {
+    pub(super) fn new(
+        events: &'a [Event],
+        roster: &'a Roster<'a>,
+        pieces: u32,
+        dice: Dice<'_>,
+    ) -> Result<Timetable<'a>, ScenarioError> {
+        check_names(events)?;
+        check_cycles(events)?;
+        let drawn = Cast::new(events, roster, dice)?.drawn();
+        Ok(Timetable { events, roster, pieces, drawn })
+    }
+
+    pub(super) fn plan(&self, dice: Dice<'_>) -> Result<Vec<EventPlan>, ScenarioError> {
+        let plan_event = |occasion: &Occasion<'_>| {
+            let subject = occasion.subject(self.events);
+            let (dice, place) = (dice.of(&subject), place(occasion.event));
+            let drafting = Drafting { timetable: self, dice, peer: occasion.peer, place };
+            drafting.event(&self.events[occasion.event])
+        };
+        self.drawn.iter().map(plan_event).collect()
+    }
+
+    /// What something at `place` that concerns `peer` waits for; `None` if that is an event
+    /// that does not happen.
+    pub(super) fn when(
+        &self,
+        when: &When,
+        dice: Dice<'_>,
+        peer: &str,
+        place: &Place,
+    ) -> Result<Option<plan::When>, ScenarioError> {
+        let drafting = Drafting { timetable: self, dice, peer, place: place.clone() };
+        if let When::After(name) = when {
+            let place = place.clone().field("when").field("after");
+            let event = position(self.events, name);
+            let Some(event) = event else { return Err(no_such_event(self.events, name, place)) };
+            let happens = self.drawn.iter().any(|occasion| occasion.event == event);
+            if !happens {
+                return Ok(None);
+            }
+        }
+        drafting.when(when).map(Some)
+    }
 }
 
 /// An event as it happens to one peer.
@@ -91,81 +127,80 @@ impl<'a> Cast<'a> {
     fn happens(&self, at: usize) -> bool {
         let occasion = &self.occasions[at];
         let before = match &self.events[occasion.event].when {
-            When::After(name) => awaited(self.events, &self.occasions, name, occasion),
+            When::After(name) => awaited(self.events, &self.occasions, name, occasion.peer),
             _ => None,
         };
         self.by_chance[at] && before.is_none_or(|before| self.happens(before))
     }
 }
 
-/// The occasion that `waiting` waits for when it is after the event called `name`:
-/// that of the same peer, if it is an event of a group.
+/// The occasion that something of peer `waiting` waits for when it is after the event
+/// called `name`: that of the same peer, if it is an event of a group.
 fn awaited(
     events: &[Event],
     occasions: &[Occasion<'_>],
     name: &str,
-    waiting: &Occasion<'_>,
+    waiting: &str,
 ) -> Option<usize> {
     let event = position(events, name)?;
     occasions.iter().position(|occasion| {
-        occasion.event == event && (!occasion.shared || occasion.peer == waiting.peer)
+        occasion.event == event && (!occasion.shared || occasion.peer == waiting)
     })
 }
 
-/// What the plan of one event needs to know.
+/// What the plan of one event, or of something else that waits, needs to know.
 struct Drafting<'a> {
-    events: &'a [Event],
-    roster: &'a Roster<'a>,
-    pieces: u32,
+    timetable: &'a Timetable<'a>,
     dice: Dice<'a>,
-    occasion: &'a Occasion<'a>,
-    /// All that happens, in the order of the plan.
-    drawn: &'a [Occasion<'a>],
+    /// Whom it concerns.
+    peer: &'a str,
+    place: Place,
 }
 
 impl Drafting<'_> {
     fn event(&self, event: &Event) -> Result<EventPlan, ScenarioError> {
         Ok(EventPlan {
-            peer: self.occasion.peer.to_owned(),
+            peer: self.peer.to_owned(),
             action: event.action,
-            when: self.when(event)?,
+            when: self.when(&event.when)?,
             delay_ms: self.dice.millis(event.delay_s, self.at("delay_s"))?,
             if_possible: event.if_possible,
         })
     }
 
     fn at(&self, field: &'static str) -> Place {
-        place(self.occasion.event).field(field)
+        self.place.clone().field(field)
     }
 
-    fn when(&self, event: &Event) -> Result<plan::When, ScenarioError> {
+    fn when(&self, when: &When) -> Result<plan::When, ScenarioError> {
         let at = |field| self.at("when").field(field);
-        Ok(match &event.when {
+        Ok(match when {
             When::AtS(seconds) => plan::When::At(self.dice.millis(*seconds, at("at_s"))?),
             When::Verified(verified) => {
                 let place = at("verified");
                 let peer = match &verified.peer {
-                    Some(peer) => self.roster.peer(peer, place.clone().field("peer"))?,
-                    None => self.occasion.peer.to_owned(),
+                    Some(peer) => self.timetable.roster.peer(peer, place.clone().field("peer"))?,
+                    None => self.peer.to_owned(),
                 };
                 plan::When::Verified { peer, pieces: self.amount(verified, place)? }
             }
-            When::CopyWithout(peer) => {
-                plan::When::CopyWithout { peer: self.roster.peer(peer, at("copy_without"))? }
-            }
+            When::CopyWithout(peer) => plan::When::CopyWithout {
+                peer: self.timetable.roster.peer(peer, at("copy_without"))?,
+            },
             When::After(name) => plan::When::After(self.after(name, at("after"))?),
         })
     }
 
     /// The place in the plan of the event called `name`.
     fn after(&self, name: &str, place: Place) -> Result<usize, ScenarioError> {
-        if let Some(at) = awaited(self.events, self.drawn, name, self.occasion) {
+        let Timetable { events, drawn, .. } = self.timetable;
+        if let Some(at) = awaited(events, drawn, name, self.peer) {
             return Ok(at);
         }
-        // It is of a group that this event's peer is not in.
-        let event = position(self.events, name).expect("the names were checked");
-        let name = self.events[event].peer.clone();
-        let count = self.roster.all(&name, Place::root())?.len();
+        // It is of a group that this peer is not in.
+        let event = position(events, name).expect("the names were checked");
+        let name = events[event].peer.clone();
+        let count = self.timetable.roster.all(&name, Place::root())?.len();
         Err(place.problem(Problem::Group { name, count }))
     }
 
@@ -175,15 +210,15 @@ impl Drafting<'_> {
             (Some(pieces), None) => {
                 let place = place.field("pieces");
                 let count = self.dice.number(pieces, &place);
-                if count > self.pieces {
-                    let (got, most) = (count.into(), self.pieces.into());
+                if count > self.timetable.pieces {
+                    let (got, most) = (count.into(), self.timetable.pieces.into());
                     return Err(place.problem(Problem::TooMuch { what: "pieces", got, most }));
                 }
                 Ok(count)
             }
             (None, Some(share)) => {
                 let share = self.dice.share(share, place.field("share"))?;
-                Ok((share * f64::from(self.pieces)).ceil() as u32)
+                Ok((share * f64::from(self.timetable.pieces)).ceil() as u32)
             }
             _ => Err(place.problem(Problem::PiecesOrShare)),
         }
@@ -203,9 +238,8 @@ fn check_names(events: &[Event]) -> Result<(), ScenarioError> {
     for (index, event) in events.iter().enumerate() {
         let When::After(name) = &event.when else { continue };
         if !taken.contains(name.as_str()) {
-            let nearest = nearest(name, &Vec::from_iter(taken)).map(str::to_owned);
             let place = place(index).field("when").field("after");
-            return Err(place.problem(Problem::NoSuchEvent { name: name.clone(), nearest }));
+            return Err(no_such_event(events, name, place));
         }
     }
     Ok(())
@@ -232,6 +266,12 @@ fn check_cycles(events: &[Event]) -> Result<(), ScenarioError> {
         }
     }
     Ok(())
+}
+
+fn no_such_event(events: &[Event], name: &str, place: Place) -> ScenarioError {
+    let known: Vec<&str> = events.iter().filter_map(named).collect();
+    let nearest = nearest(name, &known).map(str::to_owned);
+    place.problem(Problem::NoSuchEvent { name: name.to_owned(), nearest })
 }
 
 fn place(index: usize) -> Place {

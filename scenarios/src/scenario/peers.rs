@@ -24,7 +24,7 @@ const SUBNET_MAX: u32 = 254;
 /// Subnets for peers: the last one, 10.0.255.0, is the tracker's.
 const SUBNETS: usize = 255;
 /// What no peer may be called, because the tracker is.
-const TRACKER: &str = "tracker";
+pub(super) const TRACKER: &str = plan::TRACKER;
 
 /// Everybody's name.
 pub(super) struct Roster<'a> {
@@ -91,7 +91,7 @@ impl<'a> Roster<'a> {
     }
 
     /// Everybody, in the order of the plan.
-    fn everybody(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn everybody(&self) -> impl Iterator<Item = &String> {
         self.groups.iter().flat_map(|group| &group.members)
     }
 

@@ -11,7 +11,7 @@ use reseed_sim::{
 
 use super::{
     Draw, Flag, Flip, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker,
-    axes::Axes, events, peers, torrent,
+    axes::Axes, events, faults, peers, torrent,
 };
 
 /// Where the tracker is.
@@ -37,6 +37,7 @@ impl Scenario {
         let ipv6 = dice.flag(self.ipv6, &Place::root().field("ipv6"));
         let tracker = tracker.map(|tracker| plan_tracker(tracker, ipv6, dice)).transpose()?;
         let peers = peers::plan(&roster, &torrent, tracker.is_some(), ipv6, dice)?;
+        let timetable = events::Timetable::new(&self.events, &roster, pieces, dice)?;
         let plan = Plan {
             scenario: self.name.clone(),
             seed,
@@ -46,8 +47,9 @@ impl Scenario {
             limits: plan_limits(&self.limits, dice)?,
             torrent,
             peers,
+            events: timetable.plan(dice)?,
+            faults: faults::plan(&self.faults, &roster, tracker.is_some(), &timetable, dice)?,
             tracker,
-            events: events::plan(&self.events, &roster, pieces, dice)?,
         };
         let flip = self.flip.as_ref().map(|flip| plan_flip(flip, &plan, &roster, dice));
         Ok(Plan { flip: flip.transpose()?.flatten(), ..plan })
@@ -201,7 +203,7 @@ impl<'a> Dice<'a> {
     }
 
     /// Milliseconds, as microseconds.
-    fn micros(self, draw: Draw<f64>, place: Place) -> Result<u64, ScenarioError> {
+    pub(super) fn micros(self, draw: Draw<f64>, place: Place) -> Result<u64, ScenarioError> {
         let most = SECONDS_MAX * 1000.0;
         let millis = at_most(self.number(draw, &place), most, "milliseconds", place)?;
         Ok((millis * 1000.0).round() as u64)

@@ -46,7 +46,8 @@ impl Oracle for Errors {
             Event::AnnounceFailed { .. }
             | Event::Disconnected { reason: CloseReason::Violation(_), .. }
             | Event::Ignored { .. }
-            | Event::ReadFailed { .. } => {
+            | Event::ReadFailed { .. }
+            | Event::WriteFailed { .. } => {
                 self.checks += 1;
                 Ok(())
             }

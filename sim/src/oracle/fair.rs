@@ -11,6 +11,8 @@ use super::{Code, Finding, Oracle, Scene};
 /// waited at the same time.
 pub(super) struct Fair {
     peers: Vec<BTreeMap<ConnectionId, Wait>>,
+    /// Whose times do not count, because a fault holds them up.
+    held_up: Vec<bool>,
     checks: u64,
 }
 
@@ -25,7 +27,8 @@ struct Wait {
 
 impl Fair {
     pub(super) fn new(peers: usize) -> Fair {
-        Fair { peers: (0..peers).map(|_| BTreeMap::new()).collect(), checks: 0 }
+        let waits = (0..peers).map(|_| BTreeMap::new()).collect();
+        Fair { peers: waits, held_up: vec![false; peers], checks: 0 }
     }
 }
 
@@ -42,9 +45,15 @@ impl Oracle for Fair {
         self.peers[peer].clear();
     }
 
+    fn faulty(&mut self, _: Time, peer: usize, _: bool, held_up: bool) {
+        if std::mem::replace(&mut self.held_up[peer], held_up) != held_up {
+            self.peers[peer].clear();
+        }
+    }
+
     fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
         let options = torrent.choker().options();
-        if options.slots == 0 {
+        if options.slots == 0 || self.held_up[scene.peer] {
             return Ok(());
         }
         let waits = &mut self.peers[scene.peer];

@@ -13,6 +13,8 @@ use crate::Plan;
 pub(super) struct Init {
     /// When each peer's check was made last, or when it started.
     checked: Vec<Option<Time>>,
+    /// Whose times do not count, because a fault holds them up.
+    held_up: Vec<bool>,
     checks: u64,
     /// Nobody who streams is sure to stay.
     may_rest: bool,
@@ -23,7 +25,13 @@ const CHECK_EACH: Duration = Duration::from_secs(1);
 
 impl Init {
     pub(super) fn new(plan: &Plan) -> Init {
-        Init { checked: vec![None; plan.peers.len()], checks: 0, may_rest: !plan.streams_on() }
+        let peers = plan.peers.len();
+        Init {
+            checked: vec![None; peers],
+            held_up: vec![false; peers],
+            checks: 0,
+            may_rest: !plan.streams_on(),
+        }
     }
 }
 
@@ -51,6 +59,10 @@ impl Oracle for Init {
         Err(format!("{error}; it has {have} of {pieces} pieces, and was never given one"))
     }
 
+    fn faulty(&mut self, _: Time, peer: usize, _: bool, held_up: bool) {
+        self.held_up[peer] = held_up;
+    }
+
     fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
         if torrent.picker().streaming().is_none() {
             return Ok(());
@@ -64,7 +76,7 @@ impl Oracle for Init {
         }
         let last = self.checked[scene.peer].get_or_insert(scene.now);
         *last = torrent.checked().unwrap_or(*last);
-        if scene.now - *last > CHECK_EACH {
+        if scene.now - *last > CHECK_EACH && !self.held_up[scene.peer] {
             let since = scene.now - *last;
             return Err(format!("its one-second check was not made for {since:?}"));
         }

@@ -23,6 +23,8 @@ pub(super) struct Live {
     peers: Vec<Viewer>,
     /// Pieces that the source has made (count).
     made: u64,
+    /// A fault has held: how much of the stream comes, and how late, is its doing.
+    disturbed: bool,
     checks: u64,
 }
 
@@ -52,7 +54,7 @@ impl Live {
             ..Viewer::default()
         };
         let peers = plan.peers.iter().map(viewer).collect();
-        Live { content, peers, made: 0, checks: 0 }
+        Live { content, peers, made: 0, disturbed: false, checks: 0 }
     }
 
     fn broadcast(&self) -> &Broadcast {
@@ -72,6 +74,10 @@ impl Oracle for Live {
     fn started(&mut self, peer: usize) {
         let viewer = &mut self.peers[peer];
         (viewer.given, viewer.bytes, viewer.started) = (None, 0, None);
+    }
+
+    fn faulty(&mut self, _: Time, _: usize, network: bool, held_up: bool) {
+        self.disturbed |= network || held_up;
     }
 
     fn happened(&mut self, scene: Scene<'_>, torrent: &Torrent, event: &Event) -> Finding {
@@ -104,7 +110,7 @@ impl Oracle for Live {
                 "its player is given wrong bytes, of {at} to {last} of the stream"
             ));
         }
-        if piece < oldest {
+        if piece < oldest && !self.disturbed {
             return Err(format!(
                 "its player is given bytes of piece {piece}, while the source has made {made}: \
                  none before {oldest} is near enough to that"
@@ -114,6 +120,9 @@ impl Oracle for Live {
     }
 
     fn ended(&mut self) -> Finding {
+        if self.disturbed {
+            return Ok(());
+        }
         let length = self.broadcast().length();
         for viewer in self.peers.iter().filter(|viewer| viewer.watches) {
             let Some((first, _)) = viewer.given else {

@@ -224,6 +224,10 @@ pub(crate) trait Oracle {
         self.ended()
     }
 
+    /// From now on packets are late or lost by a fault, or not; and `peer` is held up by
+    /// one, or not. What it measures of that peer's times does not count meanwhile.
+    fn faulty(&mut self, _now: Time, _peer: usize, _network: bool, _held_up: bool) {}
+
     /// What it found wrong with `peer`, and keeps to itself until the peer or the run ends.
     fn noted(&self, _peer: usize) -> Option<String> {
         None

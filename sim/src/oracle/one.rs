@@ -19,6 +19,9 @@ pub(super) struct One {
     /// Duplicates that were closed: by the time given, the two must have settled
     /// for one connection.
     pending: Vec<Settling>,
+    /// A fault has held: one end may take for a connection what the other has long given
+    /// up, and they settle later.
+    disturbed: bool,
     checks: u64,
 }
 
@@ -46,10 +49,13 @@ impl One {
     /// For the peers with these names, in the plan's order.
     pub(super) fn new(names: impl Iterator<Item = String>) -> One {
         let ends = |name| Ends { name, ..Ends::default() };
-        One { peers: names.map(ends).collect(), pending: Vec::new(), checks: 0 }
+        One { peers: names.map(ends).collect(), pending: Vec::new(), disturbed: false, checks: 0 }
     }
 
     fn settle(&mut self, now: Time) -> Finding {
+        if self.disturbed {
+            return Ok(());
+        }
         let due = self.pending.iter().filter(|settling| settling.due <= now);
         if let Some([a, b]) = due.filter_map(|settling| self.lost(settling)).next() {
             return Err(format!("{a} and {b} each closed the other's connection; none is left"));
@@ -90,6 +96,10 @@ impl Oracle for One {
         self.peers[peer] = Ends { name, ..Ends::default() };
     }
 
+    fn faulty(&mut self, _: Time, _: usize, network: bool, held_up: bool) {
+        self.disturbed |= network || held_up;
+    }
+
     fn happened(&mut self, scene: Scene<'_>, torrent: &Torrent, event: &Event) -> Finding {
         self.settle(scene.now)?;
         let own = torrent.config().peer_id;
@@ -111,6 +121,7 @@ impl Oracle for One {
             Event::Disconnected { connection, reason, .. } => {
                 let Some(remote) = ends.remotes.remove(connection) else { return Ok(()) };
                 match reason {
+                    CloseReason::Duplicate { .. } if self.disturbed => {}
                     CloseReason::Duplicate { .. } => self.pending.push(Settling {
                         due: scene.now + SETTLE,
                         since: scene.now,

@@ -32,6 +32,8 @@ pub(super) struct Reports {
     /// Who streams a video.
     streams: Vec<bool>,
     watched: Vec<Option<Watched>>,
+    /// Whose times do not count, because a fault holds them up.
+    held_up: Vec<bool>,
     /// Pieces of a live stream that a peer may have at a time (count), if one is shared.
     window: Option<u64>,
     /// Nobody who is watched is sure to stay.
@@ -72,6 +74,7 @@ impl Reports {
             plans: plan.peers.iter().map(|peer| peer.reports).collect(),
             streams: plan.peers.iter().map(|peer| peer.stream && plan.streams()).collect(),
             watched: plan.peers.iter().map(|_| None).collect(),
+            held_up: vec![false; plan.peers.len()],
             may_rest: !watched.any(stays),
             noted: Vec::new(),
         }
@@ -105,7 +108,8 @@ impl Reports {
         let last = std::mem::replace(heard, told);
         let overdue = now - last.at;
         let mut wrong = Vec::new();
-        if !watched.torn_down && overdue > watched.allowed(self.plans[peer]) {
+        let is_late = overdue > watched.allowed(self.plans[peer]) && !self.held_up[peer];
+        if !watched.torn_down && is_late {
             wrong.push(format!("at {now} s {reporter} is told after {} s", overdue.as_secs_f64()));
         }
         if last.number >= number {
@@ -160,6 +164,9 @@ impl Reports {
 
     /// Whoever has not been told for too long.
     fn overdue(&self, peer: usize, now: Time) -> Option<String> {
+        if self.held_up[peer] {
+            return None;
+        }
         let watched = self.watched[peer].as_ref().filter(|watched| !watched.torn_down)?;
         let allowed = watched.allowed(self.plans[peer]);
         let late = watched.heard.iter().find(|(_, heard)| now - heard.at > allowed);
@@ -193,6 +200,13 @@ impl Oracle for Reports {
 
     fn may_rest(&self) -> bool {
         self.may_rest
+    }
+
+    fn faulty(&mut self, now: Time, peer: usize, _: bool, held_up: bool) {
+        let changed = std::mem::replace(&mut self.held_up[peer], held_up) != held_up;
+        if let Some(watched) = self.watched[peer].as_mut().filter(|_| changed) {
+            watched.heard.values_mut().for_each(|heard| heard.at = now);
+        }
     }
 
     fn observed(&mut self, scene: Scene<'_>, activity: &Activity<'_>) -> Finding {

@@ -70,7 +70,8 @@ impl Oracle for Stream {
         let waits = !streaming.is_at_end()
             && !torrent.picker().have().contains(streaming.position())
             && !torrent.picker().is_suspect(streaming.position());
-        if torrent.checked() != Some(scene.now) || torrent.is_stopping() {
+        // A disk that fails is given time.
+        if torrent.checked() != Some(scene.now) || torrent.is_stopping() || torrent.rests() {
             return Ok(());
         }
         let sought = self.sought[scene.peer].take();

@@ -36,6 +36,11 @@ pub(super) struct Tracker {
     /// From an announce to the next at most, by peer.
     patience: Vec<Duration>,
     downloads: BTreeMap<(usize, InfoHash), Heard>,
+    /// Whose announces come late, if at all, because of a fault.
+    late: Vec<bool>,
+    /// A fault has held: what was sent before may come after what was sent later, or
+    /// again, so that their order tells nothing any more.
+    disordered: bool,
     /// Peers that are gone without having stopped: what they said may be on its way
     /// still.
     cut_off: BTreeSet<usize>,
@@ -63,6 +68,8 @@ impl Tracker {
             silent: tracker.silent,
             patience: patience.collect(),
             downloads: BTreeMap::new(),
+            late: vec![false; plan.peers.len()],
+            disordered: false,
             cut_off: BTreeSet::new(),
             names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
             checks: 0,
@@ -99,6 +106,15 @@ impl Oracle for Tracker {
         self.downloads.retain(|(whose, _), _| *whose != peer);
     }
 
+    fn faulty(&mut self, _: Time, peer: usize, network: bool, held_up: bool) {
+        let late = network || held_up;
+        self.disordered |= late;
+        if std::mem::replace(&mut self.late[peer], late) != late {
+            let its = self.downloads.iter_mut().filter(|((whose, _), _)| *whose == peer);
+            its.for_each(|(_, heard)| heard.next_by = None);
+        }
+    }
+
     fn happened(&mut self, scene: Scene<'_>, torrent: &Torrent, event: &Event) -> Finding {
         // Then it is tried again after a time that the tracker does not know.
         if matches!(event, Event::AnnounceFailed { .. })
@@ -130,10 +146,18 @@ impl Oracle for Tracker {
             (Some(Completed), Some(_)) => Ok(Completed),
             (None, Some((last, _))) => Ok(last),
         };
+        let last = match last {
+            Err(_) if self.disordered => announce.event.or(before.map(|heard| heard.last)),
+            _ => None,
+        }
+        .map_or(last, Ok);
         let last =
             last.map_err(|what| format!("{said} of torrent {} {what}", announce.info_hash))?;
         let regular = announce.event.is_none() || before.is_some_and(|heard| heard.regular);
-        let goes_on = last != Stopped && !self.silent && announce.info_hash == self.shared;
+        let goes_on = last != Stopped
+            && !self.silent
+            && !self.late[scene.peer]
+            && announce.info_hash == self.shared;
         let next_by = goes_on.then(|| scene.now + self.patience[scene.peer]);
         self.downloads.insert(key, Heard { last, regular, at: scene.now, next_by });
         Ok(())

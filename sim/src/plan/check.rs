@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use super::{Has, Lies, Plan, When};
+use super::{FaultPlan, Has, Lies, Plan, TRACKER, When};
 
 /// Pieces of a plan's torrent at most (count).
 const PIECES_MAX: u64 = 1 << 20;
@@ -22,6 +22,7 @@ impl Plan {
         self.check_torrent()?;
         self.check_peers()?;
         self.check_events()?;
+        self.check_faults()?;
         let flipped = self.flip.iter().flat_map(|flip| &flip.peers);
         for name in flipped {
             self.named(name, "flip")?;
@@ -97,18 +98,64 @@ impl Plan {
         for (index, event) in self.events.iter().enumerate() {
             let place = format!("event {index}");
             self.named(&event.peer, &place)?;
-            match &event.when {
-                When::At(_) => {}
-                When::Verified { peer, .. } | When::CopyWithout { peer } => {
-                    self.named(peer, &place)?;
-                }
-                When::After(other) if *other < self.events.len() && *other != index => {}
-                When::After(other) => {
-                    return Err(error(&place, format!("it waits for event {other}")));
-                }
+            self.check_when(&event.when, &place)?;
+            if event.when == When::After(index) {
+                return Err(error(&place, format!("it waits for event {index}")));
             }
         }
         Ok(())
+    }
+
+    fn check_when(&self, when: &When, place: &str) -> Result<(), PlanError> {
+        match when {
+            When::Verified { peer, .. } | When::CopyWithout { peer } => {
+                self.named(peer, place).map(drop)
+            }
+            When::After(other) if *other >= self.events.len() => {
+                Err(error(place, format!("it waits for event {other}")))
+            }
+            When::At(_) | When::After(_) => Ok(()),
+        }
+    }
+
+    fn check_faults(&self) -> Result<(), PlanError> {
+        for (index, fault) in self.faults.iter().enumerate() {
+            let place = format!("fault {index}, {}", fault.fault.name());
+            self.check_fault(fault, &place)?;
+        }
+        Ok(())
+    }
+
+    fn check_fault(&self, plan: &FaultPlan, place: &str) -> Result<(), PlanError> {
+        let FaultPlan { fault, hosts, when, for_ms, .. } = plan;
+        let wrong = |what: &str| Err(error(place, what.to_owned()));
+        self.check_when(when, place)?;
+        let mut known = BTreeSet::new();
+        for host in hosts {
+            let is_tracker = host == TRACKER && self.peer(host).is_none();
+            match is_tracker {
+                true if self.tracker.is_none() => return wrong("there is no tracker"),
+                true if !fault.is_of_network() => {
+                    return wrong("the tracker has no disk, clock or tasks that could fail");
+                }
+                true => {}
+                false => _ = self.named(host, place)?,
+            }
+            if !known.insert(host) {
+                return wrong(&format!("{host} is among its hosts twice"));
+            }
+        }
+        if known.is_empty() {
+            return wrong("it is about no host");
+        }
+        if let Some(complaint) = fault.complaint() {
+            return wrong(&complaint);
+        }
+        match (fault.is_instant(), for_ms) {
+            (true, 1..) => wrong("it happens at once, and does not hold for a time"),
+            (false, 0) => wrong("`for_ms` is 0, so that it would never hold"),
+            _ => Ok(()),
+        }
     }
 
     fn named(&self, name: &str, place: &str) -> Result<usize, PlanError> {

@@ -32,6 +32,10 @@ impl<S: Stage> Run<'_, S> {
         let acted = self.act(peer, event.action);
         if acted {
             *self.fired.entry(event.action).or_default() += 1;
+            self.last_event = self.stage.now();
+            if !self.plan.faults.is_empty() {
+                self.disturbed = self.last_event;
+            }
         }
         if !acted && !event.if_possible {
             let (action, peer) = (event.action, &event.peer);
@@ -81,7 +85,7 @@ impl<S: Stage> Run<'_, S> {
         true
     }
 
-    fn holds(&self, when: &When, now: Time) -> bool {
+    pub(super) fn holds(&self, when: &When, now: Time) -> bool {
         let index = |name: &str| self.plan.peer(name).expect("a plan's events name its peers");
         match when {
             When::At(at_ms) => Duration::from_millis(*at_ms) <= now.since_epoch(),
@@ -93,7 +97,7 @@ impl<S: Stage> Run<'_, S> {
                 self.lab.with_peers(|peers| {
                     let others = peers.iter().enumerate().filter(|(at, _)| *at != left_out);
                     let others = others.map(|(_, other)| other);
-                    stall::together(others, self.content.layout().pieces()).is_full()
+                    stall::together(others, self.content).is_full()
                 })
             }
             When::After(event) => self.done[*event],

@@ -75,6 +75,9 @@ impl<S: Stage> Run<'_, S> {
             if self.exits[peer].is_none() {
                 self.exits[peer] = self.due_by_policy(peer);
             }
+            if self.is_held_up(peer) {
+                continue;
+            }
             if let Some(Due { by, why }) = self.exits[peer].as_ref().filter(|due| due.by <= now) {
                 let name = &self.plan.peers[peer].name;
                 let left = self.leftovers(peer).join("; ");
@@ -111,6 +114,10 @@ impl<S: Stage> Run<'_, S> {
             let seen = state.seen?;
             let why = format!("has played all that it was to play at {seen} s, should exit then");
             return Some(Due { by: seen + stop, why });
+        }
+        if app.downloads > 1 && self.may_lose_data(peer) {
+            // What its disk lost of a torrent that nobody else has, it never gets.
+            return None;
         }
         let (finished, poll) = (state.finished?, looks_every(&self.plan.peers[peer]));
         let (after, why) = match app.exit_when {
@@ -163,14 +170,17 @@ impl<S: Stage> Run<'_, S> {
         let way = |link: &LinkPlan| Duration::from_micros(link.latency_us + link.jitter_us);
         let trip = 2 * links.iter().map(way).sum::<Duration>();
         let needed = TRIPS * trip + PARTING_MIN;
-        let narrow = links.iter().any(|link| link.bandwidth.is_some());
+        let network = self.plan.faults.iter().any(|plan| plan.fault.is_of_network());
+        let late = network || self.plan.faults.iter().any(|plan| plan.fault.holds_up());
+        let narrow = late || links.iter().any(|link| link.bandwidth.is_some());
         !narrow && Duration::from_millis(peer.app.grace_ms) >= needed
     }
 
     /// What a peer that has exited should have saved and has not, in words.
     fn unsaved(&self, peer: usize) -> Option<String> {
         let state = self.lab.peer(peer);
-        let is_kept = self.content.broadcast().is_none();
+        // What its disk said it has told its user.
+        let is_kept = self.content.broadcast().is_none() && !self.may_lose_data(peer);
         if !is_kept || !self.plan.peers[peer].app.checkpoint || !state.ran {
             return None;
         }

@@ -43,12 +43,16 @@ impl<S: Stage> Run<'_, S> {
     pub(super) fn await_stop(&mut self, peers: &[usize]) -> bool {
         let within = peers.iter().map(|peer| stops_within(&self.plan.peers[*peer].app)).max();
         let within = within.unwrap_or_default();
-        let deadline = self.stage.now() + within;
+        let mut deadline = self.stage.now() + within;
         let left = |run: &Self| -> Vec<String> {
             peers.iter().flat_map(|peer| run.leftovers(*peer)).collect()
         };
         while !left(self).is_empty() {
             let now = self.stage.now();
+            self.change_faults(now);
+            if peers.iter().any(|peer| self.is_held_up(*peer)) {
+                deadline = now + within;
+            }
             if now >= deadline {
                 let waits: Vec<String> = peers.iter().map(|peer| self.who_waits(*peer)).collect();
                 let story = peers.iter().flat_map(|peer| self.lab.story(*peer));
@@ -104,8 +108,9 @@ impl<S: Stage> Run<'_, S> {
             return;
         }
         let disk = self.stage.disk(Place(peer));
-        let wrong =
-            (0..self.content.layout().pieces()).find(|piece| !self.content.is_on(&disk, *piece));
+        let wrong = (0..self.content.layout().pieces()).find(|piece| {
+            !self.content.is_on(&disk, *piece) && !self.content.has_flipped(&disk, *piece)
+        });
         if let Some(piece) = wrong {
             let name = &self.plan.peers[peer].name;
             let evidence = format!("{name} is complete, but piece {piece} on its disk is not true");

@@ -1,15 +1,27 @@
 //! What can be simpler about a plan.
 
 use crate::plan::{
-    Action, AppPlan, CertificatePlan, EventPlan, Has, Lies, Locality, PeerPlan, Plan, When,
+    Action, AppPlan, CertificatePlan, EventPlan, FaultPlan, Has, Lies, Locality, PeerPlan, Plan,
+    When,
 };
 
 /// Proposes plans that are simpler in one respect, those that save the most first.
 pub(super) type Pass = fn(&Plan) -> Vec<Plan>;
 
 /// All of them, those that make runs shorter first.
-pub(super) const ALL: [Pass; 8] =
-    [no_twin, fewer_peers, fewer_events, less_content, plainer, plainer_peers, sooner, in_order];
+pub(super) const ALL: [Pass; 11] = [
+    no_twin,
+    fewer_peers,
+    fewer_faults,
+    fewer_events,
+    less_content,
+    plainer,
+    plainer_peers,
+    fewer_hosts,
+    plainer_faults,
+    sooner,
+    in_order,
+];
 
 /// `plan` with `change` made.
 fn with(plan: &Plan, change: impl FnOnce(&mut Plan)) -> Plan {
@@ -29,16 +41,19 @@ fn fewer_peers(plan: &Plan) -> Vec<Plan> {
 /// Without a peer, what happens to it or by it, and whoever knows it.
 fn without_peer(plan: &Plan, peer: usize) -> Plan {
     let name = &plan.peers[peer].name;
-    let speaks_of_it = |event: &EventPlan| match &event.when {
+    let speaks_of_it = |when: &When| match when {
         When::Verified { peer, .. } | When::CopyWithout { peer } => peer == name,
         When::At(_) | When::After(_) => false,
     };
+    let concerns_it = |event: &EventPlan| event.peer == *name || speaks_of_it(&event.when);
     let mut smaller = plan.clone();
-    while let Some(event) =
-        smaller.events.iter().position(|event| event.peer == *name || speaks_of_it(event))
-    {
+    while let Some(event) = smaller.events.iter().position(concerns_it) {
         smaller = without_event(&smaller, event);
     }
+    for fault in &mut smaller.faults {
+        fault.hosts.retain(|host| host != name);
+    }
+    smaller.faults.retain(|fault| !fault.hosts.is_empty() && !speaks_of_it(&fault.when));
     smaller.peers.remove(peer);
     for other in &mut smaller.peers {
         other.knows.retain(|known| known != name);
@@ -53,7 +68,12 @@ fn fewer_events(plan: &Plan) -> Vec<Plan> {
     (0..plan.events.len()).rev().map(|event| without_event(plan, event)).collect()
 }
 
-/// Without an event and those that wait for it.
+fn fewer_faults(plan: &Plan) -> Vec<Plan> {
+    let without = |fault| with(plan, |plan| drop(plan.faults.remove(fault)));
+    (0..plan.faults.len()).rev().map(without).collect()
+}
+
+/// Without an event and what waits for it.
 fn without_event(plan: &Plan, gone: usize) -> Plan {
     let mut smaller = plan.clone();
     let mut all_gone = vec![gone];
@@ -70,8 +90,10 @@ fn without_event(plan: &Plan, gone: usize) -> Plan {
         index += 1;
         stays(index - 1)
     });
-    for event in &mut smaller.events {
-        if let When::After(before) = &mut event.when {
+    smaller.faults.retain(|fault| !matches!(fault.when, When::After(gone) if !stays(gone)));
+    let events = smaller.events.iter_mut().map(|event| &mut event.when);
+    for when in events.chain(smaller.faults.iter_mut().map(|fault| &mut fault.when)) {
+        if let When::After(before) = when {
             *before -= all_gone.iter().filter(|gone| **gone < *before).count();
         }
     }
@@ -113,8 +135,9 @@ fn within_content(mut plan: Plan) -> Plan {
             player.acts.clear();
         }
     }
-    for event in &mut plan.events {
-        if let When::Verified { pieces: verified, .. } = &mut event.when {
+    let events = plan.events.iter_mut().map(|event| &mut event.when);
+    for when in events.chain(plan.faults.iter_mut().map(|fault| &mut fault.when)) {
+        if let When::Verified { pieces: verified, .. } = when {
             *verified = (*verified).min(u32::try_from(pieces).unwrap_or(u32::MAX));
         }
     }
@@ -194,6 +217,29 @@ fn plainer_peers(plan: &Plan) -> Vec<Plan> {
     changed(plan, simpler)
 }
 
+/// Faults of one host less.
+fn fewer_hosts(plan: &Plan) -> Vec<Plan> {
+    let mut simpler = Vec::new();
+    for (fault, planned) in plan.faults.iter().enumerate() {
+        for host in (0..planned.hosts.len()).filter(|_| planned.hosts.len() > 1).rev() {
+            simpler.push(with(plan, |plan| drop(plan.faults[fault].hosts.remove(host))));
+        }
+    }
+    simpler
+}
+
+/// Faults that hold for less long, or whose values are simpler.
+fn plainer_faults(plan: &Plan) -> Vec<Plan> {
+    let mut simpler = Vec::new();
+    for (fault, FaultPlan { fault: kind, for_ms, .. }) in plan.faults.iter().enumerate() {
+        let times = earlier(*for_ms).filter(|less| *less > 0);
+        simpler.extend(times.map(|ms| with(plan, |plan| plan.faults[fault].for_ms = ms)));
+        let kinds = kind.simpler().into_iter().filter(|simpler| simpler != kind);
+        simpler.extend(kinds.map(|kind| with(plan, |plan| plan.faults[fault].fault = kind)));
+    }
+    simpler
+}
+
 /// What happens at a round time, or earlier.
 fn sooner(plan: &Plan) -> Vec<Plan> {
     let mut simpler = Vec::new();
@@ -208,6 +254,15 @@ fn sooner(plan: &Plan) -> Vec<Plan> {
             let times = earlier(at);
             simpler
                 .extend(times.map(|ms| with(plan, |plan| plan.events[event].when = When::At(ms))));
+        }
+    }
+    for fault in 0..plan.faults.len() {
+        let times = earlier(plan.faults[fault].delay_ms);
+        simpler.extend(times.map(|ms| with(plan, |plan| plan.faults[fault].delay_ms = ms)));
+        if let When::At(at) = plan.faults[fault].when {
+            let times = earlier(at);
+            simpler
+                .extend(times.map(|ms| with(plan, |plan| plan.faults[fault].when = When::At(ms))));
         }
     }
     simpler

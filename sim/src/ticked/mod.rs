@@ -39,7 +39,7 @@ pub(crate) use self::{env::TickedEnv, network::TickedNetwork};
 
 use self::host::{Halt, Host, Shared};
 use crate::{
-    HostLink, Limit, Limits, SimDisk, Substreams, Tap,
+    HostLink, Impairment, Limit, Limits, SimDisk, Substreams, Tap,
     host::Incarnation,
     panics,
     stage::{Leftovers, Paused, Place, Process, Stage},
@@ -299,6 +299,20 @@ impl Stage for TickedStage {
     fn disk(&self, host: Place) -> SimDisk {
         self.slots[host.0].disk.clone()
     }
+
+    fn set_link(&mut self, _: Place, _: HostLink) {}
+
+    fn impair(&mut self, _: impl FnOnce(ChaCha8Rng) -> Box<dyn Impairment>) {}
+
+    fn hold_up(&mut self, _: Place) {}
+
+    fn let_go(&mut self, _: Place) -> u64 {
+        0
+    }
+
+    fn wait_for_disks(&mut self) {}
+
+    fn end_disk_waits(&mut self, _: Place) {}
 
     fn leftovers(&self, host: Place) -> Leftovers {
         let Host { tasks, sockets, timers, .. } = &*self.slots[host.0].host;

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use reseed_sim::{
     Plan,
     plan::{
-        Action, EventPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan, TorrentPlan, TrackerPlan,
-        When,
+        Action, EventPlan, Fault, FaultPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan,
+        TorrentPlan, TrackerPlan, When,
     },
 };
 
@@ -42,6 +42,7 @@ pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
         tracker: None,
         peers: (0..).zip(peers).map(placed).collect(),
         events: Vec::new(),
+        faults: Vec::new(),
     }
 }
 
@@ -86,6 +87,19 @@ pub fn with_events<'a>(
         delay_ms: 0,
         if_possible: false,
     }));
+    plan
+}
+
+/// The same plan, and what goes wrong with whom for a time, milliseconds from and to.
+pub fn with_fault(mut plan: Plan, fault: Fault, hosts: &[&str], from: u64, to: u64) -> Plan {
+    plan.faults.push(FaultPlan {
+        fault,
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        when: When::At(from),
+        delay_ms: 0,
+        for_ms: to - from,
+        if_possible: false,
+    });
     plan
 }
 

@@ -29,6 +29,7 @@ fn plan(silent: bool) -> Plan {
         tracker: Some(TrackerPlan { address, interval_s: 30, silent, udp: false, link }),
         peers: vec![PeerPlan { announce: true, ..PeerPlan::new("leecher") }],
         events: Vec::new(),
+        faults: Vec::new(),
     }
 }
 
