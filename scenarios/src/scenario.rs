@@ -22,6 +22,7 @@
 
 mod app;
 mod axes;
+mod behaviour;
 mod draw;
 mod error;
 mod events;
@@ -33,6 +34,7 @@ mod player;
 mod torrent;
 
 pub use app::{App, ExitWhen};
+pub use behaviour::Behaviour;
 pub use draw::{Draw, Quantity};
 pub(crate) use error::Step;
 pub use error::{Place, Problem, ScenarioError};
@@ -247,6 +249,14 @@ pub struct Peers {
     /// What it serves with other bytes than the true ones, which are on its disk.
     #[serde(default)]
     pub lies: Lies,
+    /// What its host runs: our client, or something that means no good. Then what is said
+    /// of a client is not heeded.
+    #[serde(default)]
+    pub behaviour: Behaviour,
+    /// Whether a run may go by without what it is there for, if it is not honest, because
+    /// it met nobody in time.
+    #[serde(default = "no")]
+    pub if_possible: Flag,
 }
 
 /// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its

@@ -142,6 +142,11 @@ fn knows(known: &[String]) -> String {
 }
 
 fn options(peer: &PeerPlan, closed: bool) -> String {
+    if !peer.runs_client() {
+        let number = peer.behaviour.number();
+        let number = number.map_or(String::new(), |(number, _, what)| format!(", {number} {what}"));
+        return format!("no client: {}{number}", peer.behaviour.name());
+    }
     let mut options = vec![format!("{} slots", peer.upload_slots)];
     let mut add = |there: bool, option: &str| {
         if there {

@@ -87,6 +87,9 @@ impl Feature {
                 "who is asked for what, and so who is found out to lie, is chance".to_owned(),
             );
         }
+        if let Some(peer) = plan.peers.iter().find(|peer| !peer.runs_client()) {
+            return Some(format!("what {} does hangs on chance", peer.name));
+        }
         match self {
             Feature::Pex => stranger(plan),
             Feature::Fast | Feature::Stream => None,

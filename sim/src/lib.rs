@@ -24,6 +24,7 @@ mod executor;
 mod feature;
 mod flow;
 mod host;
+mod hostile;
 mod lab;
 mod liar;
 mod link;

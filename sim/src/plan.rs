@@ -5,9 +5,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+mod behaviour;
 mod check;
 
-pub use self::check::PlanError;
+pub use self::{behaviour::Behaviour, check::PlanError};
 pub use crate::feature::Feature;
 use reseed_protocol::{Defect, Video};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct Plan {
     /// What is done to them.
     pub events: Vec<EventPlan>,
 }
+
+/// What the tracker's host is called, in faults and reports.
+pub const TRACKER: &str = "tracker";
 
 /// An option to switch for a second run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +190,12 @@ pub struct PeerPlan {
     /// disk is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lies: Option<Lies>,
+    /// What its host runs.
+    #[serde(default, skip_serializing_if = "Behaviour::is_honest")]
+    pub behaviour: Behaviour,
+    /// Whether the run may go by without that, if it is not honest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub if_possible: bool,
 }
 
 /// Somebody who watches the video from some byte to its end.
@@ -299,6 +309,30 @@ impl PeerPlan {
             reports: None,
             certificate: CertificatePlan::Valid,
             lies: None,
+            behaviour: Behaviour::Honest,
+            if_possible: false,
+        }
+    }
+}
+
+impl PeerPlan {
+    /// Whether its host runs a client of ours, which is held to all rules.
+    pub fn runs_client(&self) -> bool {
+        self.behaviour.is_honest()
+    }
+
+    /// The same peer, without what is said of its client alone.
+    pub fn without_client(&self) -> PeerPlan {
+        PeerPlan {
+            address: self.address,
+            port: self.port,
+            join_ms: self.join_ms,
+            link: self.link,
+            announce: self.announce,
+            knows: self.knows.clone(),
+            behaviour: self.behaviour,
+            if_possible: self.if_possible,
+            ..PeerPlan::new(&self.name)
         }
     }
 }
@@ -576,9 +610,10 @@ impl Plan {
         self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream && stays(peer))
     }
 
-    /// Whether some peer is to announce something to a tracker.
+    /// Whether some client is to announce something to a tracker.
     pub fn announces(&self) -> bool {
-        let announces = |peer: &PeerPlan| peer.announce && peer.app.downloads > 0;
+        let announces =
+            |peer: &PeerPlan| peer.runs_client() && peer.announce && peer.app.downloads > 0;
         self.tracker.is_some() && self.peers.iter().any(announces)
     }
 

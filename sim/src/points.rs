@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt};
 
 use reseed_client::Activity;
 use reseed_protocol::{
-    Torrent,
+    Block, BlockState, Connection, Torrent,
     extension::{Extension, pex::PexMessage},
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     wire::Message,
@@ -44,17 +44,22 @@ points! {
     AnnounceFailed, "an announce failed";
     Banned, "a peer was banned";
     BlockWhileChoked, "a block was served to whom we choke";
+    BrokeRules, "a peer was dropped for what it said";
     CallbacksDropped, "callbacks were cut off by the end of the grace period";
     Cancelled, "a request was cancelled";
     Completed, "a download was completed";
     DialTimedOut, "a dial timed out";
     Duplicate, "one of two connections to the same peer was closed";
+    Endgame, "a block was asked of a second peer";
+    HandshakeTimedOut, "a handshake timed out";
     Ignored, "a message was passed over";
     Lost, "a connection was lost";
     PeersExchanged, "a peer was told of by peer exchange";
     PieceFailed, "a piece failed its hash";
     Rejected, "a request was rejected";
     ReportFailed, "a reporter failed";
+    RequestRefused, "a request of ours was rejected";
+    RequestTimedOut, "a request of ours timed out";
     SelfConnection, "a peer dialled itself";
     Sought, "a player went elsewhere";
 }
@@ -85,7 +90,9 @@ impl Reached {
             Event::Disconnected { reason, .. } => match reason {
                 CloseReason::DialTimeout => Some(Point::DialTimedOut),
                 CloseReason::Duplicate { .. } => Some(Point::Duplicate),
+                CloseReason::HandshakeTimeout => Some(Point::HandshakeTimedOut),
                 CloseReason::Lost => Some(Point::Lost),
+                CloseReason::Violation(_) => Some(Point::BrokeRules),
                 CloseReason::SelfConnection => Some(Point::SelfConnection),
                 _ => None,
             },
@@ -105,13 +112,19 @@ impl Reached {
     }
 
     pub(crate) fn spoke(&mut self, torrent: &Torrent, spoken: &Spoken) {
-        let (Speaker::Us, Frame::Message(message)) = (spoken.by, &spoken.frame) else { return };
-        let chokes = || {
-            let connection = torrent.connection(spoken.connection);
-            connection.is_some_and(|connection| connection.is_choking())
-        };
+        let Frame::Message(message) = &spoken.frame else { return };
+        if spoken.by == Speaker::Remote {
+            let refused = matches!(message, Message::Reject(_));
+            return self.0.extend(refused.then_some(Point::RequestRefused));
+        }
+        let is =
+            |what: fn(&Connection) -> bool| torrent.connection(spoken.connection).is_some_and(what);
+        let chokes = || is(Connection::is_choking);
         self.0.extend(match message {
+            // What is taken back of who brings nothing is given up.
+            Message::Cancel(_) if is(Connection::is_snubbing) => Some(Point::RequestTimedOut),
             Message::Cancel(_) => Some(Point::Cancelled),
+            Message::Request(block) if is_asked_twice(torrent, *block) => Some(Point::Endgame),
             Message::Reject(_) => Some(Point::Rejected),
             Message::Piece { .. } if chokes() => Some(Point::BlockWhileChoked),
             Message::Extended { id, payload } if *id == Extension::Pex.local_id() => {
@@ -121,4 +134,10 @@ impl Reached {
             _ => None,
         });
     }
+}
+
+/// Whether a block is asked of several at this time. BEP 3 §endgame.
+fn is_asked_twice(torrent: &Torrent, block: Block) -> bool {
+    torrent.layout().contains(block)
+        && matches!(torrent.picker().block_state(block), BlockState::InFlight(of) if of.len() > 1)
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use reseed_protocol::Time;
 use serde::Serialize;
 
-use crate::{Point, oracle::Code, plan::Action};
+use crate::{Point, oracle::Code};
 
 /// Which simulated network a run is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,12 +58,21 @@ pub struct Report {
     pub useful_bytes: u64,
     /// How often each oracle checked something.
     pub checks: Vec<(Code, u64)>,
-    /// How often each kind of event was carried out.
-    pub fired: Vec<(Action, u64)>,
+    /// How often each kind of event was carried out, and how often each kind of fault
+    /// did something.
+    pub fired: Vec<(&'static str, u64)>,
     /// Points that it came to.
     pub reached: Vec<Point>,
     /// What each peer came to.
     pub peers: Vec<PeerReport>,
+}
+
+impl Report {
+    /// How often what is called so came to pass: an event that was carried out, a fault
+    /// that did something.
+    pub fn fired(&self, name: &str) -> u64 {
+        self.fired.iter().find(|(kind, _)| *kind == name).map_or(0, |(_, times)| *times)
+    }
 }
 
 /// An oracle's finding.

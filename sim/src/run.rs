@@ -5,7 +5,12 @@ mod events;
 mod exits;
 mod stop;
 
-use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use reseed_client::Env;
 use reseed_protocol::{Time, Video};
@@ -15,10 +20,13 @@ use crate::{
     Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
     broadcast::Broadcast,
+    hostile,
     lab::{self, Lab, Probed},
     members,
     oracle::Code,
-    plan::{Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TorrentPlan, TrackerPlan, When},
+    plan::{
+        Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TRACKER, TorrentPlan, TrackerPlan, When,
+    },
     player::Player,
     software::{self, Setup},
     stage::{Paused, Place, Stage},
@@ -74,9 +82,6 @@ pub trait Watch {
 
 /// Nobody looks on.
 impl Watch for () {}
-
-/// The tracker's name.
-const TRACKER: &str = "tracker";
 
 /// For how long a stalled run is watched to explain the stall: longer than a
 /// choker's round, in which every peer with a connection takes a step.
@@ -353,19 +358,18 @@ impl<'a, S: Stage> Run<'a, S> {
             self.plan.contact(peer, known)
         };
         let announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
+        let knows = plan.knows.iter().map(contact).collect();
+        if !plan.runs_client() {
+            return self.start_hostile(peer, knows, announce);
+        }
         let contents = std::iter::once(&**self.content).chain(&self.own[peer]);
         let torrents = contents.take(plan.app.downloads as usize).map(|content| {
             let mut metainfo = content.metainfo().clone();
             metainfo.announce.clone_from(&announce);
             metainfo
         });
-        let knows = plan.knows.iter().map(contact).collect();
         let mut setup = Setup::new(torrents.collect(), self.plan, plan, knows, self.content);
-        let (interrupt, interrupts) = mpsc::unbounded_channel();
-        self.interrupts[peer] = Some(interrupt);
-        self.exits[peer] = None;
-        let place = Place(peer);
-        self.lab.started(peer, self.stage.disk(place), self.stage.now());
+        let (place, interrupts) = self.begin(peer);
         let lab = self.lab.clone();
         let live = setup.download.live.as_ref().map(|live| Video {
             offset: 0,
@@ -386,6 +390,56 @@ impl<'a, S: Stage> Run<'a, S> {
                 lab.exited(peer, env.now());
             })
         });
+    }
+
+    /// Starts what runs no client of ours.
+    fn start_hostile(&mut self, peer: usize, knows: Vec<SocketAddr>, announce: Option<String>) {
+        let plan = &self.plan.peers[peer];
+        let strangers = (0..self.plan.peers.len()).filter(|other| *other != peer);
+        let mut others: Vec<SocketAddr> =
+            strangers.map(|other| self.plan.contact(peer, other)).collect();
+        let tracker = self.plan.tracker.as_ref().map(|tracker| tracker.address);
+        others.extend(tracker.map(|address| SocketAddr::new(address, TrackerPlan::PORT)));
+        let mission = hostile::Mission {
+            peer,
+            behaviour: plan.behaviour,
+            listen: SocketAddr::new(IpAddr::from([0, 0, 0, 0]), plan.port),
+            knows,
+            announce: announce.filter(|_| plan.announce),
+            others,
+            content: self.content.clone(),
+            lab: self.lab.clone(),
+        };
+        let (place, interrupts) = self.begin(peer);
+        let lab = self.lab.clone();
+        self.stage.start(place, |env, network, _| {
+            Box::pin(async move {
+                hostile::run(network, env.clone(), mission, interrupts).await;
+                lab.exited(peer, env.now());
+            })
+        });
+    }
+
+    /// A peer is about to start; returns where, and what its user's interrupts come by.
+    fn begin(&mut self, peer: usize) -> (Place, mpsc::UnboundedReceiver<()>) {
+        let (interrupt, interrupts) = mpsc::unbounded_channel();
+        self.interrupts[peer] = Some(interrupt);
+        self.exits[peer] = None;
+        let place = Place(peer);
+        self.lab.started(peer, self.stage.disk(place), self.stage.now());
+        (place, interrupts)
+    }
+
+    /// What was asked for and never went wrong: without it a run shows nothing.
+    fn doubt_what_never_fired(&mut self) {
+        for (index, peer) in self.plan.peers.iter().enumerate() {
+            let (name, behaviour) = (&peer.name, peer.behaviour);
+            let never = self.lab.times_fired(Some(index), behaviour.name()) == 0;
+            if !behaviour.is_honest() && !peer.if_possible && never {
+                let words = behaviour.name();
+                self.doubts.push(format!("{name} never came to do what it is there for: {words}"));
+            }
+        }
     }
 
     fn tell_to_leave(&self, peer: usize) {
@@ -470,6 +524,7 @@ impl<'a, S: Stage> Run<'a, S> {
                 && members::is_to_finish(self.plan, peer)
         };
         let downloads = self.plan.peers.iter().filter(expected).count();
+        self.doubt_what_never_fired();
         let mut checks = self.lab.checks();
         checks.push((Code::Done, downloads as u64));
         checks.push((Code::Robust, self.stage.steps()));
@@ -496,6 +551,9 @@ impl<'a, S: Stage> Run<'a, S> {
             let useful = peers.iter().map(|peer| peer.useful_bytes).sum();
             (peers.iter().map(report).collect(), useful)
         });
+        let mut fired: Vec<(&'static str, u64)> =
+            self.fired.iter().map(|(action, times)| (action.name(), *times)).collect();
+        fired.extend(self.lab.all_fired());
         let (digest, events) = self.lab.trace(|trace| (trace.digest(), trace.events()));
         Report {
             verdict,
@@ -507,7 +565,7 @@ impl<'a, S: Stage> Run<'a, S> {
             hosts: self.plan.hosts(),
             useful_bytes,
             checks,
-            fired: self.fired.into_iter().collect(),
+            fired,
             reached: self.lab.reached(),
             peers,
         }

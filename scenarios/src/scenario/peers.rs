@@ -176,13 +176,13 @@ fn put_on_one_host<'a>(peers: impl Iterator<Item = (&'a mut PeerPlan, bool)>) {
 }
 
 /// What the plan of one peer needs to know.
-struct Drafting<'a> {
+pub(super) struct Drafting<'a> {
     roster: &'a Roster<'a>,
     pieces: u32,
     video: Option<Video>,
     is_live: bool,
     has_tracker: bool,
-    dice: Dice<'a>,
+    pub(super) dice: Dice<'a>,
     place: Place,
 }
 
@@ -203,7 +203,7 @@ impl Drafting<'_> {
             (true, Some(video)) => player::plan(&peer.player, &video, dice, &at("player"))?,
             (true, None) => return Err(at("stream").problem(Problem::NoBitrate)),
         };
-        Ok(PeerPlan {
+        let plan = PeerPlan {
             stream,
             player,
             address,
@@ -231,8 +231,11 @@ impl Drafting<'_> {
             },
             certificate: self.certificate(&peer.certificate, &at("certificate"))?,
             lies: self.lies(&peer.lies, &at("lies"))?,
+            behaviour: self.behaviour(&peer.behaviour, &at("behaviour"))?,
+            if_possible: dice.flag(peer.if_possible, &at("if_possible")),
             ..PeerPlan::new(name)
-        })
+        };
+        Ok(if plan.runs_client() { plan } else { plan.without_client() })
     }
 
     fn subnet(&self, peer: &Peers) -> Result<u8, ScenarioError> {
@@ -268,7 +271,7 @@ impl Drafting<'_> {
     }
 
     /// One of the choices at `place`, and where it stands.
-    fn one_of<'c, T>(
+    pub(super) fn one_of<'c, T>(
         &self,
         choices: &'c [T],
         place: &Place,

@@ -85,6 +85,12 @@ impl Plan {
             if let Some(piece) = listed.iter().find(|piece| u64::from(**piece) >= self.pieces()) {
                 return wrong(format!("there is no piece {piece} of {}", self.pieces()));
             }
+            if let Some(complaint) = peer.behaviour.complaint() {
+                return wrong(complaint);
+            }
+            if !peer.runs_client() && *peer != peer.without_client() {
+                return wrong("it runs no client that its options could be about".to_owned());
+            }
             let is_played = self.torrent.bitrate.is_some() && peer.stream;
             if peer.player.is_some() && !is_played {
                 return wrong("it plays what it does not stream".to_owned());

@@ -1,7 +1,8 @@
 //! What can be simpler about a plan.
 
 use crate::plan::{
-    Action, AppPlan, CertificatePlan, EventPlan, Has, Lies, Locality, PeerPlan, Plan, When,
+    Action, AppPlan, Behaviour, CertificatePlan, EventPlan, Has, Lies, Locality, PeerPlan, Plan,
+    When,
 };
 
 /// Proposes plans that are simpler in one respect, those that save the most first.
@@ -150,12 +151,13 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
 
 /// Options of one peer as they are where nobody says anything.
 fn plainer_peers(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut PeerPlan); 17] = [
+    let all: [fn(&mut PeerPlan); 18] = [
         |peer| peer.app = AppPlan::default(),
         |peer| peer.reports = None,
         |peer| peer.player = None,
         |peer| (peer.stream, peer.player) = (false, None),
         |peer| peer.lies = None,
+        |peer| peer.behaviour = Behaviour::Honest,
         |peer| peer.certificate = CertificatePlan::Valid,
         |peer| peer.locality = Locality::Anywhere,
         |peer| peer.initiate_max = None,

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
 use reseed::plain_table;
-use reseed_sim::{Point, plan::Action};
+use reseed_sim::{
+    Point,
+    plan::{Action, Behaviour},
+};
 use serde::Serialize;
 
 use super::results::{Group, Totals};
@@ -31,9 +34,9 @@ pub fn print(
     let reached = |point: &&Point| is_in(&totals.reached, point.name());
     let never_reached: Vec<&str> =
         Point::ALL.iter().filter(|point| !reached(point)).map(|point| point.name()).collect();
-    let fired = |action: &&Action| is_in(&totals.fired, action.name());
-    let never_fired: Vec<&str> =
-        Action::ALL.iter().filter(|action| !fired(action)).map(|action| action.name()).collect();
+    let kinds = Action::ALL.iter().map(|action| action.name());
+    let kinds = kinds.chain(Behaviour::NAMES.iter().copied());
+    let never_fired: Vec<&str> = kinds.filter(|name| !is_in(&totals.fired, name)).collect();
     if json {
         let document = Document { totals, groups, never_fired, never_reached };
         serde_json::to_writer(&mut *out, &document)?;
@@ -51,9 +54,9 @@ pub fn print(
         writeln!(out)?;
         table(groups, out)?;
     }
-    writeln!(out, "\nevents carried out: {}", list(&totals.fired))?;
+    writeln!(out, "\nevents and faults that came to pass: {}", list(&totals.fired))?;
     if !never_fired.is_empty() {
-        writeln!(out, "events never carried out: {}", never_fired.join(", "))?;
+        writeln!(out, "events and faults that never did: {}", never_fired.join(", "))?;
     }
     writeln!(out, "points reached, in how many runs:")?;
     for (point, runs) in &totals.reached {

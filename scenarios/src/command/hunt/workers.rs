@@ -106,7 +106,7 @@ fn told(scenario: &str, plan: &Plan, report: &Report) -> Row {
         evidence,
         digest: report.digest.to_string(),
         size: size(plan),
-        fired: report.fired.iter().map(|(action, times)| (action.name(), *times)).collect(),
+        fired: report.fired.clone(),
         reached: report.reached.iter().map(|point| point.name()).collect(),
     }
 }
