@@ -11,7 +11,7 @@ use reseed_sim::{
     Plan,
     plan::{
         Action, AppPlan, CertificatePlan, EventPlan, Exit, Has, Lies, LinkPlan, Locality, PeerPlan,
-        When,
+        TrackerFault, When,
     },
 };
 
@@ -34,10 +34,18 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
         let udp = if tracker.udp { ", UDP" } else { "" };
         let link = link(tracker.link);
         writeln!(out, "  tracker  {address}, every {interval} s{silent}{udp}, {link}")?;
+        for fault in &tracker.faults {
+            let (name, from, span) =
+                (fault.fault.name(), seconds(fault.from_ms), seconds(fault.for_ms));
+            writeln!(out, "           {name}{} from {from} for {span}", amount(fault.fault))?;
+        }
     }
     let (done, steps) = (seconds(plan.limits.done_ms), plan.limits.steps);
     writeln!(out, "  limits   all done after {done} of virtual time, {steps} steps")?;
     writeln!(out, "  tasks    {:.1} % drawn out of turn", plan.perturbation * 100.0)?;
+    if plan.buggify > 0.0 {
+        writeln!(out, "  buggify  {:.1} %", plan.buggify * 100.0)?;
+    }
     if let Some(flip) = &plan.flip {
         let (option, peers) = (flip.feature.name(), flip.peers.join(", "));
         writeln!(out, "  twin     the same with {option} switched at {peers}")?;
@@ -54,6 +62,15 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
         writeln!(out, "  event {index}: {}", sentence(event))?;
     }
     Ok(())
+}
+
+/// How much of it, for faults of which there is more or less.
+fn amount(fault: TrackerFault) -> String {
+    match fault {
+        TrackerFault::Slow { ms } => format!(", by {}", seconds(ms)),
+        TrackerFault::DeadAddresses { count } => format!(", {count}"),
+        _ => String::new(),
+    }
 }
 
 fn torrent(plan: &Plan) -> String {
@@ -145,7 +162,8 @@ fn options(peer: &PeerPlan, closed: bool) -> String {
     if !peer.runs_client() {
         let number = peer.behaviour.number();
         let number = number.map_or(String::new(), |(number, _, what)| format!(", {number} {what}"));
-        return format!("no client: {}{number}", peer.behaviour.name());
+        let nat = if peer.nat { ", behind a NAT" } else { "" };
+        return format!("no client: {}{number}{nat}", peer.behaviour.name());
     }
     let mut options = vec![format!("{} slots", peer.upload_slots)];
     let mut add = |there: bool, option: &str| {
@@ -156,6 +174,7 @@ fn options(peer: &PeerPlan, closed: bool) -> String {
     add(peer.announce, "announce");
     add(peer.pex, "pex");
     add(peer.fast, "fast");
+    add(peer.nat, "behind a NAT");
     add(peer.metadata, "gives metadata");
     add(peer.magnet, "from a magnet link");
     add(peer.locality == Locality::Subnet, "prefers its subnet");

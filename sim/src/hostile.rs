@@ -21,6 +21,7 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(crate) use self::flood::dead;
 use self::line::Line;
 use crate::{Content, lab::Lab, plan::Behaviour};
 

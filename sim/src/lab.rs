@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use reseed_client::{Activity, Env, Wait, Waiting};
+use reseed_client::{Activity, Buggify, Env, Wait, Waiting};
 use reseed_protocol::{
     Bitfield, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
@@ -707,17 +708,28 @@ pub(crate) struct Probed<E> {
     env: E,
     lab: Rc<Lab>,
     peer: usize,
+    chance: Option<Rc<Chance>>,
 }
 
-impl<E> Probed<E> {
-    pub(crate) fn new(env: E, lab: Rc<Lab>, peer: usize) -> Probed<E> {
-        Probed { env, lab, peer }
+/// Decides what of all that may happen happens.
+struct Chance {
+    share: f64,
+    rng: RefCell<ChaCha8Rng>,
+}
+
+impl<E: Env> Probed<E> {
+    /// Where this share of what may always happen happens.
+    pub(crate) fn new(env: E, lab: Rc<Lab>, peer: usize, share: f64) -> Probed<E> {
+        let chance = || Rc::new(Chance { share, rng: RefCell::new(env.rng("buggify")) });
+        let chance = (share > 0.0).then(chance);
+        Probed { env, lab, peer, chance }
     }
 }
 
 impl<E: Clone> Clone for Probed<E> {
     fn clone(&self) -> Self {
-        Probed { env: self.env.clone(), lab: self.lab.clone(), peer: self.peer }
+        let (env, lab, chance) = (self.env.clone(), self.lab.clone(), self.chance.clone());
+        Probed { env, lab, peer: self.peer, chance }
     }
 }
 
@@ -740,6 +752,15 @@ impl<E: Env> Env for Probed<E> {
 
     fn rng(&self, label: &str) -> ChaCha8Rng {
         self.env.rng(label)
+    }
+
+    fn buggify(&self, point: Buggify) -> bool {
+        let Some(Chance { share, rng }) = self.chance.as_deref() else { return false };
+        let happens = rng.borrow_mut().random_bool(*share);
+        if happens {
+            self.lab.fired(self.now(), Some(self.peer), point.name());
+        }
+        happens
     }
 
     fn stepped(&self, torrent: &Torrent) {

@@ -23,6 +23,7 @@ mod exact;
 mod executor;
 mod feature;
 mod flow;
+mod gate;
 mod host;
 mod hostile;
 mod lab;

@@ -7,8 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 mod behaviour;
 mod check;
+mod tracker_fault;
 
-pub use self::{behaviour::Behaviour, check::PlanError};
+pub use self::{
+    behaviour::Behaviour,
+    check::PlanError,
+    tracker_fault::{TrackerFault, TrackerFaultPlan},
+};
 pub use crate::feature::Feature;
 use reseed_protocol::{Defect, Video};
 use serde::{Deserialize, Serialize};
@@ -24,6 +29,10 @@ pub struct Plan {
     pub seed: u64,
     /// How often the next task is drawn at random instead of in turn, 0 to 1.
     pub perturbation: f64,
+    /// How often what may always happen to a client happens, at each point where it may:
+    /// 0 to 1. See [`Buggify`](reseed_client::Buggify).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub buggify: f64,
     /// Bugs that are written back into every peer.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "defects")]
     pub defects: Vec<Defect>,
@@ -119,6 +128,9 @@ pub struct TrackerPlan {
     /// It speaks UDP, BEP 15, rather than HTTP.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub udp: bool,
+    /// What it does wrong for a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<TrackerFaultPlan>,
     /// Its link.
     pub link: LinkPlan,
 }
@@ -193,7 +205,11 @@ pub struct PeerPlan {
     /// What its host runs.
     #[serde(default, skip_serializing_if = "Behaviour::is_honest")]
     pub behaviour: Behaviour,
-    /// Whether the run may go by without that, if it is not honest.
+    /// It is behind a NAT: it can dial, and not be dialled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nat: bool,
+    /// Whether the run may go by without anything coming of its behaviour, if that is not
+    /// honest, or of its NAT.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub if_possible: bool,
 }
@@ -310,6 +326,7 @@ impl PeerPlan {
             certificate: CertificatePlan::Valid,
             lies: None,
             behaviour: Behaviour::Honest,
+            nat: false,
             if_possible: false,
         }
     }
@@ -331,6 +348,7 @@ impl PeerPlan {
             announce: self.announce,
             knows: self.knows.clone(),
             behaviour: self.behaviour,
+            nat: self.nat,
             if_possible: self.if_possible,
             ..PeerPlan::new(&self.name)
         }
@@ -527,6 +545,10 @@ fn port() -> u16 {
 
 fn is_port(number: &u16) -> bool {
     *number == port()
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 fn is_false(flag: &bool) -> bool {

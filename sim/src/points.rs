@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, fmt};
 
 use reseed_client::Activity;
 use reseed_protocol::{
-    Block, BlockState, Connection, Torrent,
-    extension::{Extension, pex::PexMessage},
+    Block, BlockState, Connection, PeerId, Torrent,
+    extension::{Extension, MetadataMessage, pex::PexMessage},
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     wire::Message,
 };
@@ -42,6 +42,7 @@ points! {
     AccessProven, "access to a closed swarm was proven";
     AccessRefused, "access to a closed swarm was refused";
     AnnounceFailed, "an announce failed";
+    AskedElsewhere, "a block was asked of another when a request had timed out";
     Banned, "a peer was banned";
     BlockWhileChoked, "a block was served to whom we choke";
     BrokeRules, "a peer was dropped for what it said";
@@ -54,6 +55,7 @@ points! {
     HandshakeTimedOut, "a handshake timed out";
     Ignored, "a message was passed over";
     Lost, "a connection was lost";
+    MetadataRefused, "metadata was asked for and rejected";
     PeersExchanged, "a peer was told of by peer exchange";
     PieceFailed, "a piece failed its hash";
     Rejected, "a request was rejected";
@@ -72,15 +74,20 @@ impl fmt::Display for Point {
 
 /// Points that a run came to.
 #[derive(Debug, Default)]
-pub(crate) struct Reached(BTreeSet<Point>);
+pub(crate) struct Reached {
+    points: BTreeSet<Point>,
+    /// Blocks that a peer asked of somebody who brought nothing; kept until the first of
+    /// them was asked of another.
+    given_up: BTreeSet<(PeerId, Block)>,
+}
 
 impl Reached {
     pub(crate) fn points(&self) -> Vec<Point> {
-        self.0.iter().copied().collect()
+        self.points.iter().copied().collect()
     }
 
     pub(crate) fn happened(&mut self, event: &Event) {
-        self.0.extend(match event {
+        self.points.extend(match event {
             Event::AccessExpired { .. } => Some(Point::AccessExpired),
             Event::AccessProven { .. } => Some(Point::AccessProven),
             Event::AccessRefused { .. } => Some(Point::AccessRefused),
@@ -104,7 +111,7 @@ impl Reached {
     }
 
     pub(crate) fn observed(&mut self, activity: &Activity<'_>) {
-        self.0.extend(match activity {
+        self.points.extend(match activity {
             Activity::CallbacksDropped => Some(Point::CallbacksDropped),
             Activity::Reported { result: Err(_), .. } => Some(Point::ReportFailed),
             _ => None,
@@ -115,24 +122,53 @@ impl Reached {
         let Frame::Message(message) = &spoken.frame else { return };
         if spoken.by == Speaker::Remote {
             let refused = matches!(message, Message::Reject(_));
-            return self.0.extend(refused.then_some(Point::RequestRefused));
+            return self.points.extend(refused.then_some(Point::RequestRefused));
         }
+        self.seek_elsewhere(torrent, spoken, message);
         let is =
             |what: fn(&Connection) -> bool| torrent.connection(spoken.connection).is_some_and(what);
         let chokes = || is(Connection::is_choking);
-        self.0.extend(match message {
+        self.points.extend(match message {
             // What is taken back of who brings nothing is given up.
             Message::Cancel(_) if is(Connection::is_snubbing) => Some(Point::RequestTimedOut),
             Message::Cancel(_) => Some(Point::Cancelled),
             Message::Request(block) if is_asked_twice(torrent, *block) => Some(Point::Endgame),
             Message::Reject(_) => Some(Point::Rejected),
             Message::Piece { .. } if chokes() => Some(Point::BlockWhileChoked),
+            Message::Extended { id, payload } if *id == Extension::Metadata.local_id() => {
+                let told = MetadataMessage::decode(payload);
+                matches!(told, Ok(Some(MetadataMessage::Reject { .. })))
+                    .then_some(Point::MetadataRefused)
+            }
             Message::Extended { id, payload } if *id == Extension::Pex.local_id() => {
                 let told = PexMessage::decode(payload).is_ok_and(|pex| !pex.added.is_empty());
                 told.then_some(Point::PeersExchanged)
             }
             _ => None,
         });
+    }
+}
+
+impl Reached {
+    /// Looks whether what one remote did not bring is asked of another.
+    fn seek_elsewhere(&mut self, torrent: &Torrent, spoken: &Spoken, message: &Message) {
+        let (own, connection) = (torrent.config().peer_id, torrent.connection(spoken.connection));
+        let Some(connection) = connection.filter(|_| !self.points.contains(&Point::AskedElsewhere))
+        else {
+            return;
+        };
+        match message {
+            Message::Cancel(block) if connection.is_snubbing() => {
+                self.given_up.insert((own, *block));
+            }
+            Message::Request(block)
+                if !connection.is_snubbing() && self.given_up.contains(&(own, *block)) =>
+            {
+                self.points.insert(Point::AskedElsewhere);
+                self.given_up.clear();
+            }
+            _ => {}
+        }
     }
 }
 

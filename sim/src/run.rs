@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use reseed_client::Env;
+use reseed_client::{Buggify, Env};
 use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
 
@@ -20,12 +20,14 @@ use crate::{
     Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Verdict, World,
     WorldOptions,
     broadcast::Broadcast,
+    gate::{Doors, Gate},
     hostile,
     lab::{self, Lab, Probed},
     members,
     oracle::Code,
     plan::{
-        Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TRACKER, TorrentPlan, TrackerPlan, When,
+        Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TRACKER, TorrentPlan, TrackerFault,
+        TrackerPlan, When,
     },
     player::Player,
     software::{self, Setup},
@@ -180,6 +182,8 @@ struct Run<'a, S> {
     interrupts: Vec<Option<mpsc::UnboundedSender<()>>>,
     /// By when each peer has to exit, once it is clear that it does.
     exits: Vec<Option<exits::Due>>,
+    /// Which hosts cannot be dialled.
+    doors: Rc<Doors>,
     doubts: Vec<String>,
     /// How often each kind of event was carried out.
     fired: BTreeMap<Action, u64>,
@@ -205,6 +209,7 @@ impl<'a, S: Stage> Run<'a, S> {
             own: plan.peers.iter().map(own).collect(),
             interrupts: vec![None; plan.peers.len()],
             exits: vec![None; plan.peers.len()],
+            doors: Doors::new(plan, lab.clone()),
             doubts: Vec::new(),
             fired: BTreeMap::new(),
         }
@@ -250,17 +255,14 @@ impl<'a, S: Stage> Run<'a, S> {
     fn start_tracker(&mut self, plan: &TrackerPlan) {
         let place = self.stage.add_host(TRACKER, plan.address, link(plan.link));
         let lab = self.lab.clone();
-        let manner = tracker::Manner {
-            interval: Duration::from_secs(plan.interval_s.into()),
-            silent: plan.silent,
-            udp: plan.udp,
-        };
+        let plan = plan.clone();
         self.stage.start(place, |env, network, _| {
-            let clock = env.clone();
+            let (clock, also) = (env.clone(), (env.clone(), lab.clone()));
             let announced = move |from: IpAddr, announce: &_| {
                 lab.announced(clock.now(), from, announce);
             };
-            Box::pin(tracker::serve(network, env, manner, announced))
+            let fired = move |fault: TrackerFault| also.1.fired(also.0.now(), None, fault.name());
+            Box::pin(tracker::serve(network, env, plan, announced, fired))
         });
     }
 
@@ -383,8 +385,10 @@ impl<'a, S: Stage> Run<'a, S> {
             peer,
             lab: lab.clone(),
         });
+        let (own, doors, buggify) = (plan.address, self.doors.clone(), self.plan.buggify);
         self.stage.start(place, |env, network, disk| {
-            let probed = Probed::new(env.clone(), lab.clone(), peer);
+            let network = Gate::new(network, env.clone(), own, doors);
+            let probed = Probed::new(env.clone(), lab.clone(), peer, buggify);
             Box::pin(async move {
                 software::run(network, probed, disk, setup, interrupts).await;
                 lab.exited(peer, env.now());
@@ -411,8 +415,9 @@ impl<'a, S: Stage> Run<'a, S> {
             lab: self.lab.clone(),
         };
         let (place, interrupts) = self.begin(peer);
-        let lab = self.lab.clone();
+        let (own, doors, lab) = (plan.address, self.doors.clone(), self.lab.clone());
         self.stage.start(place, |env, network, _| {
+            let network = Gate::new(network, env.clone(), own, doors);
             Box::pin(async move {
                 hostile::run(network, env.clone(), mission, interrupts).await;
                 lab.exited(peer, env.now());
@@ -433,11 +438,27 @@ impl<'a, S: Stage> Run<'a, S> {
     /// What was asked for and never went wrong: without it a run shows nothing.
     fn doubt_what_never_fired(&mut self) {
         for (index, peer) in self.plan.peers.iter().enumerate() {
-            let (name, behaviour) = (&peer.name, peer.behaviour);
-            let never = self.lab.times_fired(Some(index), behaviour.name()) == 0;
-            if !behaviour.is_honest() && !peer.if_possible && never {
-                let words = behaviour.name();
-                self.doubts.push(format!("{name} never came to do what it is there for: {words}"));
+            let (name, behaviour) = (&peer.name, peer.behaviour.name());
+            let never = |what| self.lab.times_fired(Some(index), what) == 0 && !peer.if_possible;
+            if !peer.runs_client() && never(behaviour) {
+                let words = format!("{name} never came to do what it is there for: {behaviour}");
+                self.doubts.push(words);
+            }
+            if peer.nat && never(Doors::NAT) {
+                self.doubts.push(format!("nobody ever dialled {name}, which is behind a NAT"));
+            }
+        }
+        let all = self.lab.all_fired();
+        let buggified = Buggify::ALL.iter().any(|point| all.contains_key(point.name()));
+        if self.plan.buggify > 0.0 && !buggified {
+            let share = self.plan.buggify;
+            self.doubts.push(format!("with {share} of what may always happen nothing happened"));
+        }
+        let faults = self.plan.tracker.iter().flat_map(|tracker| &tracker.faults);
+        for fault in faults.filter(|fault| !fault.if_possible) {
+            let name = fault.fault.name();
+            if self.lab.times_fired(None, name) == 0 {
+                self.doubts.push(format!("nobody ever came upon a fault of the tracker: {name}"));
             }
         }
     }
@@ -483,7 +504,7 @@ impl<'a, S: Stage> Run<'a, S> {
         // A limit hit meanwhile only makes the explanation shorter.
         let _ = self.stage.run_until(at + EXPLAIN_FOR, &|| false);
         let pieces = self.content.layout().pieces();
-        let mut stall = self.lab.with_peers(|peers| stall::explain(peers, pieces, at));
+        let mut stall = self.lab.with_peers(|peers| stall::explain(self.plan, peers, pieces, at));
         for (index, peer) in self.plan.peers.iter().enumerate() {
             if let Some(cycle) = self.lab.waits.cycle(index) {
                 stall.words += &format!("\n{} waits in a circle: {cycle}", peer.name);

@@ -70,6 +70,11 @@ impl<'a> Roster<'a> {
         Ok(Roster { groups })
     }
 
+    /// Each group as it stands in the scenario, and who is in it.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&Peers, &[String])> {
+        self.groups.iter().map(|group| (group.peers, group.members.as_slice()))
+    }
+
     /// The one peer called `name`.
     pub(super) fn peer(&self, name: &str, place: Place) -> Result<String, ScenarioError> {
         match self.find(name) {
@@ -232,6 +237,7 @@ impl Drafting<'_> {
             certificate: self.certificate(&peer.certificate, &at("certificate"))?,
             lies: self.lies(&peer.lies, &at("lies"))?,
             behaviour: self.behaviour(&peer.behaviour, &at("behaviour"))?,
+            nat: dice.flag(peer.nat, &at("nat")),
             if_possible: dice.flag(peer.if_possible, &at("if_possible")),
             ..PeerPlan::new(name)
         };

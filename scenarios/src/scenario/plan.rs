@@ -11,7 +11,7 @@ use reseed_sim::{
 
 use super::{
     Draw, Flag, Flip, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker,
-    axes::Axes, events, peers, torrent,
+    axes::Axes, churn, events, peers, torrent, tracker,
 };
 
 /// Where the tracker is.
@@ -33,18 +33,22 @@ impl Scenario {
             dice.flag(tracker.present, &Place::root().field("tracker").field("present"))
         });
         let tracker = tracker.map(|tracker| plan_tracker(tracker, dice)).transpose()?;
-        let peers = peers::plan(&roster, &torrent, tracker.is_some(), dice)?;
+        let mut peers = peers::plan(&roster, &torrent, tracker.is_some(), dice)?;
+        let churn = churn::plan(&roster, &mut peers, dice)?;
+        let mut events = events::plan(&self.events, &roster, pieces, dice)?;
+        events.extend(churn);
         let plan = Plan {
             scenario: self.name.clone(),
             seed,
             perturbation: dice.share(self.perturbation, Place::root().field("perturbation"))?,
+            buggify: dice.share(self.buggify, Place::root().field("buggify"))?,
             defects: Vec::new(),
             flip: None,
             limits: plan_limits(&self.limits, dice)?,
             torrent,
             peers,
             tracker,
-            events: events::plan(&self.events, &roster, pieces, dice)?,
+            events,
         };
         let flip = self.flip.as_ref().map(|flip| plan_flip(flip, &plan, &roster, dice));
         Ok(Plan { flip: flip.transpose()?.flatten(), ..plan })
@@ -118,6 +122,7 @@ fn plan_tracker(tracker: &Tracker, dice: Dice<'_>) -> Result<TrackerPlan, Scenar
         interval_s: dice.some(tracker.interval_s, "seconds", place.clone().field("interval_s"))?,
         silent: dice.flag(tracker.silent, &place.clone().field("silent")),
         udp: dice.flag(tracker.udp, &place.clone().field("udp")),
+        faults: tracker::faults(&tracker.faults, dice, &place.clone().field("faults"))?,
         link: dice.link(&tracker.link, place.field("link"))?,
     })
 }

@@ -9,8 +9,17 @@ use crate::plan::{
 pub(super) type Pass = fn(&Plan) -> Vec<Plan>;
 
 /// All of them, those that make runs shorter first.
-pub(super) const ALL: [Pass; 8] =
-    [no_twin, fewer_peers, fewer_events, less_content, plainer, plainer_peers, sooner, in_order];
+pub(super) const ALL: [Pass; 9] = [
+    no_twin,
+    fewer_peers,
+    fewer_events,
+    fewer_tracker_faults,
+    less_content,
+    plainer,
+    plainer_peers,
+    sooner,
+    in_order,
+];
 
 /// `plan` with `change` made.
 fn with(plan: &Plan, change: impl FnOnce(&mut Plan)) -> Plan {
@@ -52,6 +61,15 @@ fn without_peer(plan: &Plan, peer: usize) -> Plan {
 
 fn fewer_events(plan: &Plan) -> Vec<Plan> {
     (0..plan.events.len()).rev().map(|event| without_event(plan, event)).collect()
+}
+
+fn fewer_tracker_faults(plan: &Plan) -> Vec<Plan> {
+    let Some(tracker) = &plan.tracker else { return Vec::new() };
+    let without = |plan: &mut Plan, fault| {
+        let faults = plan.tracker.as_mut().map(|tracker| &mut tracker.faults);
+        faults.expect("there is a tracker").remove(fault);
+    };
+    (0..tracker.faults.len()).map(|fault| with(plan, |plan| without(plan, fault))).collect()
 }
 
 /// Without an event and those that wait for it.
@@ -151,13 +169,14 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
 
 /// Options of one peer as they are where nobody says anything.
 fn plainer_peers(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut PeerPlan); 18] = [
+    let all: [fn(&mut PeerPlan); 19] = [
         |peer| peer.app = AppPlan::default(),
         |peer| peer.reports = None,
         |peer| peer.player = None,
         |peer| (peer.stream, peer.player) = (false, None),
         |peer| peer.lies = None,
         |peer| peer.behaviour = Behaviour::Honest,
+        |peer| peer.nat = false,
         |peer| peer.certificate = CertificatePlan::Valid,
         |peer| peer.locality = Locality::Anywhere,
         |peer| peer.initiate_max = None,
@@ -221,7 +240,8 @@ fn earlier(ms: u64) -> impl Iterator<Item = u64> {
 
 /// Tasks in turn, a small seed, a tidier order of what happens.
 fn in_order(plan: &Plan) -> Vec<Plan> {
-    let mut simpler = vec![with(plan, |plan| plan.perturbation = 0.0)];
+    let mut simpler =
+        vec![with(plan, |plan| plan.buggify = 0.0), with(plan, |plan| plan.perturbation = 0.0)];
     simpler.extend((0..plan.seed.min(3)).map(|seed| with(plan, |plan| plan.seed = seed)));
     for (index, event) in plan.events.iter().enumerate() {
         if event.action == Action::Crash {
