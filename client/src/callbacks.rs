@@ -15,7 +15,7 @@ use std::{
 use reseed_protocol::{Defect, Defects, Time};
 use tokio::sync::Notify;
 
-use crate::{Activity, Env, Tasks, Wait, race::timeout_at};
+use crate::{Activity, Buggify, Env, Tasks, Wait, race::timeout_at};
 
 /// The workers' names, as tasks and in evidence. That there are two is what the
 /// engine that this follows had: one slow callback does not hold up all others.
@@ -62,7 +62,7 @@ impl<E: Env> CallbackPool<E> {
         let callbacks = Callbacks { shared: Rc::default() };
         let workers = Tasks::new();
         for (number, name) in WORKERS.into_iter().enumerate() {
-            workers.spawn(&env, name, work(callbacks.shared.clone(), number));
+            workers.spawn(&env, name, work(env.clone(), callbacks.shared.clone(), number));
         }
         CallbackPool { env, callbacks, workers, defects }
     }
@@ -216,7 +216,7 @@ struct Shared {
 }
 
 /// A worker: runs callbacks until the pool is closed and the queue is empty.
-fn work(shared: Rc<Shared>, number: usize) -> impl Future<Output = ()> {
+fn work<E: Env>(env: E, shared: Rc<Shared>, number: usize) -> impl Future<Output = ()> {
     // Here and not in the task, which may be waited for before its first poll.
     shared.at_work.borrow_mut()[number] = true;
     let here = AtWork { shared, number };
@@ -228,6 +228,9 @@ fn work(shared: Rc<Shared>, number: usize) -> impl Future<Output = ()> {
             match next {
                 Some(Callback { name, future }) => {
                     shared.running.borrow_mut()[*number] = Some(name);
+                    if env.buggify(Buggify::LateCallback) {
+                        env.sleep_until(env.now() + Buggify::WHILE).await;
+                    }
                     Running { here: &here, future }.await;
                     shared.running.borrow_mut()[*number] = None;
                 }

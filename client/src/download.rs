@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
     Bitfield, Block, Defect, Defects, Delivery, HashTree, InfoHash, Locality, Magnet, PeerId,
-    State, Status, Video,
+    State, Status, Time, Video,
     extension::closed_swarm::Membership,
     metainfo::Metainfo,
     torrent::{Config, Event, Input, Output, Start, Torrent},
@@ -21,7 +21,7 @@ use reseed_protocol::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Activity, Disk, Env, Live, Monitoring, Network, ResumeData, Storage, Work,
+    Activity, Buggify, Disk, Env, Live, Monitoring, Network, ResumeData, Storage, Work,
     errands::Errands,
     hashes::{PieceSearch, all_here, keep_tree, kept_tree},
     links::Links,
@@ -647,7 +647,14 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                 self.part()?;
             }
             let (env, errands) = (self.driver.env.clone(), self.driver.errands.clone());
+            if env.buggify(Buggify::SpuriousWakeup) {
+                self.handle(Input::Timeout)?;
+            }
             let due = [self.torrent.poll_timeout(), errands.next()].into_iter().flatten().min();
+            let due = due.map(|due| match env.buggify(Buggify::EarlyTimer) {
+                true => halfway(env.now(), due),
+                false => due,
+            });
             let timer = async {
                 match due {
                     Some(due) => env.sleep_until(due).await,
@@ -969,5 +976,13 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             *status = Status { trouble: trouble.map(str::to_owned), ..now };
             true
         });
+    }
+}
+
+/// Half of the time until `due`, if that is long enough for another half.
+fn halfway(now: Time, due: Time) -> Time {
+    match due.since(now) / 2 {
+        short if short < Duration::from_millis(1) => due,
+        half => now + half,
     }
 }

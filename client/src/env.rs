@@ -8,7 +8,7 @@ use reseed_protocol::{
     torrent::{Event, Spoken, Torrent},
 };
 
-use crate::{Activity, Wait, Waiting};
+use crate::{Activity, Buggify, Wait, Waiting};
 
 /// Clock, timers, tasks and randomness. The real one is [`crate::TokioEnv`]; in
 /// a simulation each host has its own.
@@ -35,6 +35,12 @@ pub trait Env: Clone + 'static {
     /// simulation it is a substream of the seed, so that a new consumer does not
     /// shift the numbers of the others.
     fn rng(&self, label: &str) -> ChaCha8Rng;
+
+    /// Whether what `point` is about is to happen now: never on a real machine, where it
+    /// happens by itself.
+    fn buggify(&self, _point: Buggify) -> bool {
+        false
+    }
 
     /// Shows a torrent after each step that it took, so that a simulation can
     /// hold it against its rules.

@@ -18,6 +18,7 @@
 mod activity;
 mod announce;
 mod app;
+mod buggify;
 mod callbacks;
 mod disk;
 mod download;
@@ -47,6 +48,7 @@ mod waiting;
 pub use activity::Activity;
 pub use announce::{AnnounceError, ScrapeError, announce, scrape};
 pub use app::{App, AppOptions};
+pub use buggify::Buggify;
 pub use callbacks::{CallbackPool, Callbacks, PoolClosed, WaitsForItself};
 pub use disk::{Disk, FileDisk, MemoryDisk};
 pub use download::{Download, DownloadOptions, ShutdownOptions};

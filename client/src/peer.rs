@@ -8,16 +8,17 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use reseed_protocol::{ConnectionId, torrent::Input};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split},
     sync::{mpsc, oneshot},
 };
 
-use crate::{Env, Network, RateLimiter, errands::Timetable, race};
+use crate::{Buggify, Env, Network, RateLimiter, errands::Timetable, race, race::timeout_at};
 
 /// Bytes read at a time at most: a TCP window without scaling.
 const READ_MAX: usize = 64 * 1024;
@@ -25,6 +26,10 @@ const READ_MAX: usize = 64 * 1024;
 /// Bytes written at a time at most: few enough that the torrent hears in good
 /// time that there is room for more.
 const WRITE_MAX: usize = 32 * 1024;
+
+/// How long a remote may take in nothing of what is sent to it. Keepalives, which a
+/// reader sends every two minutes (BEP 3), do not make up for that.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What all downloads and connections of a session share.
 #[derive(Clone)]
@@ -45,16 +50,25 @@ impl Shared {
     /// Reads what is there. All connections read into one buffer and keep only
     /// what came, so that a thousand silent ones hold no memory.
     pub(crate) async fn read(&self, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<BytesMut> {
-        poll_fn(|context| self.poll_read(reader, context)).await
+        self.read_at_most(reader, READ_MAX).await
+    }
+
+    async fn read_at_most(
+        &self,
+        reader: &mut (impl AsyncRead + Unpin),
+        most: usize,
+    ) -> io::Result<BytesMut> {
+        poll_fn(|context| self.poll_read(reader, most, context)).await
     }
 
     fn poll_read(
         &self,
         reader: &mut (impl AsyncRead + Unpin),
+        most: usize,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<BytesMut>> {
         let mut scratch = self.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let mut buffer = ReadBuf::new(&mut scratch[..most]);
         ready!(Pin::new(reader).poll_read(context, &mut buffer))?;
         Poll::Ready(Ok(BytesMut::from(buffer.filled())))
     }
@@ -94,9 +108,16 @@ pub(crate) fn pair<E: Env>(
 impl<E: Env> Peer<E> {
     /// Opens the connection, then serves it to its end.
     pub(crate) async fn dial<N: Network>(mut self, network: N, addr: SocketAddr) {
+        let late = self.env.buggify(Buggify::LateDial);
+        let connect = async {
+            if late {
+                self.env.sleep_until(self.env.now() + Buggify::WHILE).await;
+            }
+            network.connect(addr).await
+        };
         let connected = race! {
             _ = &mut self.ended => return,
-            connected = network.connect(addr) => connected,
+            connected = connect => connected,
         };
         match connected {
             Ok(stream) => {
@@ -135,12 +156,16 @@ async fn read(
     shared: &Shared,
 ) {
     loop {
-        let bytes = match shared.read(&mut reader).await {
+        let most = if env.buggify(Buggify::ShortRead) { Buggify::FEW_BYTES } else { READ_MAX };
+        let bytes = match shared.read_at_most(&mut reader, most).await {
             Ok(bytes) if bytes.is_empty() => return,
             Ok(bytes) => bytes,
             Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
         };
         shared.download.acquire(env, bytes.len() as u64).await;
+        if env.buggify(Buggify::LateRead) {
+            env.sleep_until(env.now() + Buggify::WHILE).await;
+        }
         if inputs.send(Input::Received { connection, bytes }).await.is_err() {
             return;
         }
@@ -157,15 +182,78 @@ async fn write(
 ) {
     while let Some(mut waiting) = outbox.recv().await {
         while !waiting.is_empty() {
-            let bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
-            shared.upload.acquire(env, bytes.len() as u64).await;
-            if let Err(error) = writer.write_all(&bytes).await {
-                return tracing::debug!(%connection, %error, "cannot write on");
-            }
+            let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
             let flushed = Input::Flushed { connection, bytes: bytes.len() };
+            shared.upload.acquire(env, bytes.len() as u64).await;
+            while !bytes.is_empty() {
+                let deadline = env.now() + WRITE_TIMEOUT;
+                let few = bytes.len().min(Buggify::FEW_BYTES);
+                let most = if env.buggify(Buggify::ShortWrite) { few } else { bytes.len() };
+                match timeout_at(env, deadline, writer.write(&bytes[..most])).await {
+                    Some(Ok(0)) => return,
+                    Some(Ok(written)) => bytes.advance(written),
+                    Some(Err(error)) => {
+                        return tracing::debug!(%connection, %error, "cannot write on");
+                    }
+                    None => return tracing::debug!(%connection, "the remote reads nothing"),
+                }
+            }
             if inputs.send(flushed).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::{Tasks, manual::ManualEnv};
+    use reseed_protocol::Time;
+
+    const CONNECTION: ConnectionId = ConnectionId(1);
+
+    /// Sends more than the pipe to a remote holds; returns what comes of that.
+    fn sending(env: &ManualEnv, tasks: &Tasks) -> (DuplexStream, mpsc::Receiver<Input>) {
+        let (stream, remote) = duplex(1000);
+        let (inputs, received) = mpsc::channel(8);
+        let shared = Shared::new(RateLimiter::new(None), RateLimiter::new(None));
+        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
+        handle.outbox.send(Bytes::from(vec![7; 5000])).unwrap();
+        tasks.spawn(env, "peer", async move {
+            let _handle = handle;
+            peer.serve(stream).await;
+        });
+        (remote, received)
+    }
+
+    #[test]
+    fn who_reads_nothing_for_two_minutes_is_dropped() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (_remote, mut received) = sending(&env, &tasks);
+        env.run_until(Time::from_secs(119));
+        assert!(received.try_recv().is_err());
+        env.run_until(Time::from_secs(121));
+        assert!(matches!(received.try_recv(), Ok(Input::Lost { connection: CONNECTION })));
+    }
+
+    #[test]
+    fn who_reads_a_little_now_and_then_is_not() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (mut remote, mut received) = sending(&env, &tasks);
+        let clock = env.clone();
+        tasks.spawn(&env, "remote", async move {
+            loop {
+                clock.sleep_until(clock.now() + Duration::from_secs(100)).await;
+                let _ = remote.read(&mut [0; 500]).await;
+            }
+        });
+        env.run_until(Time::from_secs(799));
+        assert!(received.try_recv().is_err());
+        env.run_until(Time::from_secs(801));
+        let all = Input::Flushed { connection: CONNECTION, bytes: 5000 };
+        assert_eq!(format!("{:?}", received.try_recv()), format!("{:?}", Ok::<_, ()>(all)));
     }
 }

@@ -1,7 +1,12 @@
 //! A peer as its user sees it: one listening port, many downloads, callbacks.
 
 use std::{
-    cell::RefCell, collections::BTreeMap, io, net::SocketAddr, num::NonZeroU64, rc::Rc,
+    cell::RefCell,
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
+    rc::Rc,
     time::Duration,
 };
 
@@ -21,6 +26,10 @@ use crate::{
 /// Inbound connections that have not said yet which torrent they want (count);
 /// one more is closed at once.
 const UNKNOWN_MAX: usize = 64;
+
+/// How many of these may come from one host (count), lest one that says nothing keep
+/// everybody else out.
+const UNKNOWN_OF_ONE_MAX: usize = 8;
 
 /// Inbound connections that a download has not taken in yet (count); one more is closed at
 /// once.
@@ -313,8 +322,41 @@ struct Door<E, S> {
     routes: Routes<S>,
     shared: Shared,
     spawner: Spawner,
-    /// One more owner for each connection that is still unknown.
-    unknown: Rc<()>,
+    unknown: Unknown,
+}
+
+/// From which hosts there are connections that are still unknown, and how many.
+type Unknown = Rc<RefCell<BTreeMap<IpAddr, usize>>>;
+
+/// One of them.
+struct Unintroduced {
+    all: Unknown,
+    from: IpAddr,
+}
+
+impl Unintroduced {
+    /// Another one from `from`, unless there are enough.
+    fn admit(all: &Unknown, from: IpAddr) -> Option<Unintroduced> {
+        let mut counts = all.borrow_mut();
+        let of_it = counts.get(&from).copied().unwrap_or_default();
+        let of_all: usize = counts.values().sum();
+        if of_it >= UNKNOWN_OF_ONE_MAX || of_all >= UNKNOWN_MAX {
+            return None;
+        }
+        counts.insert(from, of_it + 1);
+        Some(Unintroduced { all: all.clone(), from })
+    }
+}
+
+impl Drop for Unintroduced {
+    fn drop(&mut self) {
+        let mut counts = self.all.borrow_mut();
+        let left = counts.get(&self.from).copied().unwrap_or_default().saturating_sub(1);
+        match left {
+            0 => _ = counts.remove(&self.from),
+            left => _ = counts.insert(self.from, left),
+        }
+    }
 }
 
 impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> Door<E, S> {
@@ -328,12 +370,12 @@ impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> 
                     continue;
                 }
             };
-            if Rc::strong_count(&self.unknown) > UNKNOWN_MAX {
+            let Some(unknown) = Unintroduced::admit(&self.unknown, from.ip().to_canonical()) else {
                 tracing::debug!(%from, "too many connections that have not said what they want");
                 continue;
-            }
+            };
             let (env, shared) = (self.env.clone(), self.shared.clone());
-            let (routes, unknown) = (self.routes.clone(), self.unknown.clone());
+            let routes = self.routes.clone();
             self.spawner.spawn(&self.env, &format!("inbound {from}"), async move {
                 let _unknown = unknown;
                 let deadline = env.now() + HANDSHAKE_TIMEOUT;
@@ -445,5 +487,20 @@ mod tests {
         let mut waiting = Vec::new();
         waiting.extend(std::iter::from_fn(|| received.try_recv().ok()));
         assert_eq!(waiting.len(), WAITING_MAX);
+    }
+
+    #[test]
+    fn who_says_nothing_keeps_nobody_else_out() {
+        let unknown = Unknown::default();
+        let host = |number: u8| IpAddr::from([10, 0, 0, number]);
+        let silent: Vec<_> =
+            (0..100).filter_map(|_| Unintroduced::admit(&unknown, host(1))).collect();
+        assert_eq!(silent.len(), UNKNOWN_OF_ONE_MAX);
+        assert!(Unintroduced::admit(&unknown, host(2)).is_some());
+        drop(silent);
+        assert!(unknown.borrow().is_empty());
+        let many: Vec<_> =
+            (0..=255).filter_map(|number| Unintroduced::admit(&unknown, host(number))).collect();
+        assert_eq!(many.len(), UNKNOWN_MAX);
     }
 }

@@ -287,6 +287,12 @@ impl Connection {
         &self.allowed_fast
     }
 
+    /// Whether the remote left our requests without a block for so long that they were
+    /// given to others. BEP 3 §anti-snubbing.
+    pub fn is_snubbing(&self) -> bool {
+        self.snubbed
+    }
+
     /// Whether the remote refused so many requests that we wait for a sign of it.
     pub fn refuses(&self) -> bool {
         self.rejections >= Connection::REJECTIONS_MAX

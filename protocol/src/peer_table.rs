@@ -19,8 +19,8 @@ use crate::{PeerId, Time};
 #[derive(Debug, Clone, Default)]
 pub struct PeerTable {
     entries: BTreeMap<SocketAddr, Entry>,
-    /// Addresses that may be dialled now.
-    ready: IndexSet<SocketAddr>,
+    /// Addresses that may be dialled now, by [`Entry::trust`], the least trusted first.
+    ready: [IndexSet<SocketAddr>; 4],
     /// Addresses that may be dialled later.
     waiting: BTreeSet<(Time, SocketAddr)>,
     /// Addresses that are given up, and when that is forgotten.
@@ -48,6 +48,8 @@ pub enum Source {
 #[derive(Debug, Clone)]
 struct Entry {
     source: Source,
+    /// The tracker has told of others since, and of it no more.
+    outdated: bool,
     /// Attempts in a row that failed (count).
     failures: u32,
     dialling: bool,
@@ -101,13 +103,18 @@ impl PeerTable {
         self.turn(now);
         let addr = canonical(addr);
         if let Some(entry) = self.entries.get_mut(&addr) {
+            let (place, before) = (entry.place, entry.trust());
             entry.source = entry.source.max(source);
-            if let (Place::GivenUp(until), Source::Manual) = (entry.place, source) {
-                self.put(addr, Place::Waiting(until));
+            entry.outdated &= source != Source::Tracker;
+            let more = entry.trust() > before;
+            match (place, source) {
+                (Place::GivenUp(until), Source::Manual) => self.put(addr, Place::Waiting(until)),
+                (Place::Ready, _) if more => self.put(addr, Place::Ready),
+                _ => {}
             }
             return false;
         }
-        if !self.may_hold(addr) || self.entries.len() >= share(source) {
+        if !self.may_hold(addr) || !self.has_room(source) {
             return false;
         }
         self.entries.insert(addr, Entry::new(source));
@@ -115,27 +122,39 @@ impl PeerTable {
         true
     }
 
-    /// One of the addresses that may be dialled now, at random. It is then being
+    /// The tracker is about to tell of peers anew: whom it does not tell of again is
+    /// dialled after those.
+    pub fn outdate(&mut self) {
+        for (addr, entry) in &mut self.entries {
+            let before = entry.trust();
+            entry.outdated = entry.source == Source::Tracker;
+            if entry.place == Place::Ready && self.ready[before].swap_remove(addr) {
+                self.ready[entry.trust()].insert(*addr);
+            }
+        }
+    }
+
+    /// One of the addresses that may be dialled now, at random among those of the most
+    /// trusted source: gossip may be dead addresses alone. It is then being
     /// dialled, until [`connected`](PeerTable::connected) or
     /// [`failed`](PeerTable::failed) says how that ended.
     pub fn next_dial(&mut self, now: Time, rng: &mut impl Rng) -> Option<SocketAddr> {
         self.turn(now);
-        if self.ready.is_empty() {
-            return None;
-        }
-        let addr = self.ready[rng.random_range(0..self.ready.len())];
+        let ready = self.ready.iter().rev().find(|ready| !ready.is_empty())?;
+        let addr = ready[rng.random_range(0..ready.len())];
         self.take(addr)
     }
 
-    /// As [`next_dial`](PeerTable::next_dial), but the one of the greatest `priority`.
-    /// BEP 40.
+    /// As [`next_dial`](PeerTable::next_dial), but the one of the greatest `priority`, of
+    /// those that are trusted most. BEP 40.
     pub fn next_dial_by(
         &mut self,
         now: Time,
         priority: impl Fn(SocketAddr) -> u32,
     ) -> Option<SocketAddr> {
         self.turn(now);
-        let first = self.ready.iter().max_by_key(|addr| (priority(**addr), **addr)).copied();
+        let ready = self.ready.iter().rev().find(|ready| !ready.is_empty())?;
+        let first = ready.iter().max_by_key(|addr| (priority(**addr), **addr)).copied();
         self.take(first?)
     }
 
@@ -291,15 +310,40 @@ impl PeerTable {
     fn put(&mut self, addr: SocketAddr, place: Place) {
         match std::mem::replace(&mut self.entry(addr).place, place) {
             Place::Nowhere => {}
-            Place::Ready => _ = self.ready.swap_remove(&addr),
+            // In whichever it is: somebody may have told of it since.
+            Place::Ready => self.ready.iter_mut().for_each(|ready| _ = ready.swap_remove(&addr)),
             Place::Waiting(due) => _ = self.waiting.remove(&(due, addr)),
             Place::GivenUp(until) => _ = self.given_up.remove(&(until, addr)),
         }
         match place {
             Place::Nowhere => {}
-            Place::Ready => _ = self.ready.insert(addr),
+            Place::Ready => {
+                let trust = self.entries[&addr].trust();
+                self.ready[trust].insert(addr);
+            }
             Place::Waiting(due) => _ = self.waiting.insert((due, addr)),
             Place::GivenUp(until) => _ = self.given_up.insert((until, addr)),
+        }
+    }
+
+    /// Whether another address from `source` fits, once one is forgotten that is given up
+    /// or failed the last time, and was told of by nobody better.
+    fn has_room(&mut self, source: Source) -> bool {
+        if self.entries.len() < share(source) {
+            return true;
+        }
+        let failed = |addr: &SocketAddr| {
+            let entry = &self.entries[addr];
+            entry.failures > 0 && entry.source <= source
+        };
+        let given_up = self.given_up.iter().map(|(_, addr)| *addr).find(failed);
+        let waiting = || self.waiting.iter().map(|(_, addr)| *addr).find(failed);
+        match given_up.or_else(waiting) {
+            Some(addr) => {
+                self.remove(addr);
+                true
+            }
+            None => false,
         }
     }
 
@@ -320,8 +364,25 @@ impl PeerTable {
 }
 
 impl Entry {
+    /// How early it is dialled, 0 to 3: gossip last, the user's own word first.
+    fn trust(&self) -> usize {
+        match self.source {
+            Source::Pex => 0,
+            Source::Tracker if self.outdated => 1,
+            Source::Tracker => 2,
+            Source::Manual => 3,
+        }
+    }
+
     fn new(source: Source) -> Entry {
-        Entry { source, failures: 0, dialling: false, connections: 0, place: Place::Nowhere }
+        Entry {
+            source,
+            outdated: false,
+            failures: 0,
+            dialling: false,
+            connections: 0,
+            place: Place::Nowhere,
+        }
     }
 }
 

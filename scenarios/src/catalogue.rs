@@ -52,6 +52,7 @@ pub fn catalogue() -> &'static [Entry] {
         "closed-swarm",
         "parallel-handshakes",
         "corrupt-blocks",
+        "hostile",
         "status-report",
         "vod-stats-default",
         "task-order",

@@ -22,6 +22,8 @@
 
 mod app;
 mod axes;
+mod behaviour;
+mod churn;
 mod draw;
 mod error;
 mod events;
@@ -32,8 +34,11 @@ mod peers;
 mod plan;
 mod player;
 mod torrent;
+mod tracker;
 
 pub use app::{App, ExitWhen};
+pub use behaviour::Behaviour;
+pub use churn::Churn;
 pub use draw::{Draw, Quantity};
 pub(crate) use error::Step;
 pub use error::{Place, Problem, ScenarioError};
@@ -44,6 +49,7 @@ pub use player::Player;
 use reseed_sim::plan::{Action, Feature};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use tracker::{TrackerFault, TrackerFaultKind};
 
 /// A scenario. With a seed it makes a plan: [`Scenario::plan`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +70,11 @@ pub struct Scenario {
     /// default drawn from 0 to 0.5.
     #[serde(default = "perturbation")]
     pub perturbation: Draw<f64>,
+    /// How often what may always happen to a client happens, at each point where it may:
+    /// short reads and writes, timers and wake-ups that come early, callbacks, dials and
+    /// bytes that come late; 0 to 1.
+    #[serde(default = "Draw::<f64>::zero")]
+    pub buggify: Draw<f64>,
     /// Where a run ends at the latest.
     #[serde(default)]
     pub limits: Limits,
@@ -159,6 +170,8 @@ pub struct Tracker {
     pub silent: Flag,
     /// It speaks UDP (BEP 15) rather than HTTP.
     pub udp: Flag,
+    /// What it does wrong for a time.
+    pub faults: Vec<TrackerFault>,
     /// Its link.
     pub link: Link,
 }
@@ -176,6 +189,9 @@ pub struct Peers {
     /// When it starts, seconds of virtual time.
     #[serde(default = "Draw::<f64>::zero")]
     pub join_s: Draw<f64>,
+    /// How the peers of a group come and go, by rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn: Option<Churn>,
     /// What is on its disk when it first starts.
     #[serde(default)]
     pub has: Has,
@@ -267,6 +283,17 @@ pub struct Peers {
     /// What it serves with other bytes than the true ones, which are on its disk.
     #[serde(default)]
     pub lies: Lies,
+    /// What its host runs: our client, or something that means no good. Then what is said
+    /// of a client is not heeded.
+    #[serde(default)]
+    pub behaviour: Behaviour,
+    /// Whether it is behind a NAT: it can dial, and not be dialled.
+    #[serde(default = "no")]
+    pub nat: Flag,
+    /// Whether a run may go by without anything coming of its behaviour, if that is not
+    /// honest, or of its NAT, because it met nobody in time.
+    #[serde(default = "no")]
+    pub if_possible: Flag,
 }
 
 /// Whom a peer prefers to upload to: `"anywhere"` (nobody), `"subnet"` (those in its
@@ -487,6 +514,7 @@ impl Default for Tracker {
             interval_s: Draw::Fixed(60),
             silent: no(),
             udp: no(),
+            faults: Vec::new(),
             link: Link::default(),
         }
     }

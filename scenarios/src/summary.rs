@@ -11,7 +11,7 @@ use reseed_sim::{
     Plan,
     plan::{
         Action, AppPlan, CertificatePlan, EventPlan, Exit, Fault, FaultPlan, Has, Lies, LinkPlan,
-        Locality, Lost, PeerPlan, When,
+        Locality, Lost, PeerPlan, TrackerFault, When,
     },
 };
 
@@ -34,10 +34,18 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
         let udp = if tracker.udp { ", UDP" } else { "" };
         let link = link(tracker.link);
         writeln!(out, "  tracker  {address}, every {interval} s{silent}{udp}, {link}")?;
+        for fault in &tracker.faults {
+            let (name, from, span) =
+                (fault.fault.name(), seconds(fault.from_ms), seconds(fault.for_ms));
+            writeln!(out, "           {name}{} from {from} for {span}", amount(fault.fault))?;
+        }
     }
     let (done, steps) = (seconds(plan.limits.done_ms), plan.limits.steps);
     writeln!(out, "  limits   all done after {done} of virtual time, {steps} steps")?;
     writeln!(out, "  tasks    {:.1} % drawn out of turn", plan.perturbation * 100.0)?;
+    if plan.buggify > 0.0 {
+        writeln!(out, "  buggify  {:.1} %", plan.buggify * 100.0)?;
+    }
     if let Some(flip) = &plan.flip {
         let (option, peers) = (flip.feature.name(), flip.peers.join(", "));
         writeln!(out, "  twin     the same with {option} switched at {peers}")?;
@@ -57,6 +65,15 @@ fn write_summary(plan: &Plan, out: &mut String) -> fmt::Result {
         writeln!(out, "  fault {index}: {}", fault_sentence(fault))?;
     }
     Ok(())
+}
+
+/// How much of it, for faults of which there is more or less.
+fn amount(fault: TrackerFault) -> String {
+    match fault {
+        TrackerFault::Slow { ms } => format!(", by {}", seconds(ms)),
+        TrackerFault::DeadAddresses { count } => format!(", {count}"),
+        _ => String::new(),
+    }
 }
 
 fn torrent(plan: &Plan) -> String {
@@ -145,6 +162,12 @@ fn knows(known: &[String]) -> String {
 }
 
 fn options(peer: &PeerPlan, closed: bool) -> String {
+    if !peer.runs_client() {
+        let number = peer.behaviour.number();
+        let number = number.map_or(String::new(), |(number, _, what)| format!(", {number} {what}"));
+        let nat = if peer.nat { ", behind a NAT" } else { "" };
+        return format!("no client: {}{number}{nat}", peer.behaviour.name());
+    }
     let mut options = vec![format!("{} slots", peer.upload_slots)];
     let mut add = |there: bool, option: &str| {
         if there {
@@ -154,6 +177,7 @@ fn options(peer: &PeerPlan, closed: bool) -> String {
     add(peer.announce, "announce");
     add(peer.pex, "pex");
     add(peer.fast, "fast");
+    add(peer.nat, "behind a NAT");
     add(peer.metadata, "gives metadata");
     add(peer.magnet, "from a magnet link");
     add(peer.peer_priority, "by priority");

@@ -332,6 +332,15 @@ fn what_makes_no_sense_together_is_an_error() {
         (GROUP.replace("count = 3", "count = 4_000_000_000"), "at most 64770"),
         (GROUP.replace("count = 3", "announce = true"), "no tracker"),
         (GROUP.replace("count = 3", "upload_limit = 0"), "zero bytes a second"),
+        (GROUP.replace("count = 3", "churn = { arrivals_per_min = 0 }"), "zero arrivals"),
+        (
+            GROUP.replace("count = 3", "behaviour = { half-open = { connections = 0 } }"),
+            "zero connections",
+        ),
+        (
+            GROUP.replace("count = 3", "behaviour = { trickles = { every_ms = 70_000 } }"),
+            "at most 60000",
+        ),
         (GROUP.replace("count = 3", "link = { queue = 9 }"), "needs a `bandwidth`"),
         (
             event(

@@ -90,6 +90,15 @@ impl Feature {
                 "who is asked for what, and so who is found out to lie, is chance".to_owned(),
             );
         }
+        if plan.tracker.as_ref().is_some_and(|tracker| !tracker.faults.is_empty()) {
+            return Some("whom the tracker tells of whom hangs on its faults".to_owned());
+        }
+        if let Some(peer) = plan.peers.iter().find(|peer| peer.nat) {
+            return Some(format!("who can dial {} hangs on who tells of whom", peer.name));
+        }
+        if let Some(peer) = plan.peers.iter().find(|peer| !peer.runs_client()) {
+            return Some(format!("what {} does hangs on chance", peer.name));
+        }
         match self {
             Feature::Pex => stranger(plan),
             Feature::Fast | Feature::Stream => None,

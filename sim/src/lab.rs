@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use reseed_client::{Activity, Env, Wait, Waiting};
+use reseed_client::{Activity, Buggify, Env, Wait, Waiting};
 use reseed_protocol::{
     Bitfield, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
@@ -23,7 +24,7 @@ use crate::{
     fault::Faults,
     members,
     oracle::{self, Code, Finding, Oracle, Scene},
-    plan::Plan,
+    plan::{Plan, TRACKER},
     points::Reached,
     tap::Direction,
     trace::Trace,
@@ -74,6 +75,9 @@ struct Inner {
     lines: Option<Vec<(Time, String)>>,
     /// What was sent; `None` if nobody wants it.
     capture: Option<Capture>,
+    /// What was asked for to go wrong, with whom (nobody is the tracker), and how often
+    /// it did.
+    fired: BTreeMap<(Option<usize>, &'static str), u64>,
 }
 
 /// What is known of a peer.
@@ -89,6 +93,8 @@ pub(crate) struct Peer {
     /// Whether it reads other bytes from its disk than the true ones, be it for others
     /// or for itself.
     pub(crate) lies: bool,
+    /// Whether a client of ours runs there, which is held to the rules.
+    pub(crate) runs_client: bool,
     /// Pieces that it has had verified since it last started.
     pub(crate) verified: Bitfield,
     /// When it had all of them, since it last started.
@@ -148,6 +154,7 @@ impl Lab {
             to_finish: members::is_to_finish(plan, peer),
             gives: members::is_to_finish(plan, peer) && peer.lies.is_none(),
             lies: peer.lies.is_some(),
+            runs_client: peer.runs_client(),
             verified: Bitfield::empty(content.layout().pieces()),
             finished: None,
             started: None,
@@ -174,7 +181,9 @@ impl Lab {
         for (index, peer) in plan.peers.iter().enumerate() {
             let listens = SocketAddr::new(peer.address, peer.port);
             names.insert(listens, peer.name.clone());
-            announcers.insert(listens, index);
+            if peer.runs_client() {
+                announcers.insert(listens, index);
+            }
             if plan.shares_host(index) {
                 // Of two shared hosts the names on the last one win; who has said who it
                 // is is told apart all the same.
@@ -207,6 +216,7 @@ impl Lab {
                 conversation: conversation.then(Conversation::default),
                 lines: lines.then(Vec::new),
                 capture: None,
+                fired: BTreeMap::new(),
             }),
             attention: Cell::new(false),
             explaining: Cell::new(false),
@@ -251,6 +261,36 @@ impl Lab {
 
     pub(crate) fn take_capture(&self) -> Option<Capture> {
         self.inner.borrow_mut().capture.take()
+    }
+
+    /// Something went wrong as it was asked for: with a peer, or with the tracker.
+    pub(crate) fn fired(&self, now: Time, peer: Option<usize>, what: &'static str) {
+        let mut inner = self.inner.borrow_mut();
+        let times = inner.fired.entry((peer, what)).or_default();
+        *times += 1;
+        if *times == 1 {
+            let name = peer.map_or(TRACKER.to_owned(), |peer| inner.peers[peer].name.clone());
+            inner.note(now, format!("{name} {what}"));
+        }
+    }
+
+    /// How often `what` went wrong with a peer, or with the tracker.
+    pub(crate) fn times_fired(&self, peer: Option<usize>, what: &'static str) -> u64 {
+        self.inner.borrow().fired.get(&(peer, what)).copied().unwrap_or_default()
+    }
+
+    /// How often each kind of thing went wrong.
+    pub(crate) fn all_fired(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for ((_, what), times) in &self.inner.borrow().fired {
+            *all.entry(*what).or_default() += times;
+        }
+        all
+    }
+
+    /// Who runs no client of ours says who it is.
+    pub(crate) fn calls_itself(&self, peer: usize, id: PeerId) {
+        self.inner.borrow_mut().ids.insert(id, peer);
     }
 
     /// Points that the run came to.
@@ -320,6 +360,9 @@ impl Lab {
     /// tracker so; what an oracle has to say to that.
     pub(crate) fn parted(&self, peer: usize, tracker_heard: bool) -> Option<(Code, String)> {
         let mut inner = self.inner.borrow_mut();
+        if !inner.peers[peer].runs_client {
+            return None;
+        }
         inner.oracles.iter_mut().find_map(|oracle| {
             let words = oracle.parted(peer, tracker_heard).err()?;
             Some((oracle.code(), words))
@@ -578,6 +621,12 @@ impl Lab {
 }
 
 impl Inner {
+    /// Whether what the host with this number says and hears is held to the rules; the
+    /// tracker's words are those of no peer, and no oracle takes them for such.
+    fn is_held_to_rules(&self, owner: usize) -> bool {
+        self.peers.get(owner).is_none_or(|peer| peer.runs_client)
+    }
+
     /// Who listens at `addr`, or whose host it is.
     fn name(&self, addr: SocketAddr) -> String {
         let name = self.names.get(&addr).or_else(|| self.owners.get(&addr.ip()));
@@ -674,18 +723,40 @@ pub(crate) struct Probed<E> {
     lab: Rc<Lab>,
     peer: usize,
     faults: Rc<Faults>,
+    chance: Option<Rc<Chance>>,
 }
 
-impl<E> Probed<E> {
-    pub(crate) fn new(env: E, lab: Rc<Lab>, peer: usize, faults: Rc<Faults>) -> Probed<E> {
-        Probed { env, lab, peer, faults }
+/// Decides what of all that may happen happens.
+struct Chance {
+    share: f64,
+    rng: RefCell<ChaCha8Rng>,
+}
+
+impl<E: Env> Probed<E> {
+    /// Where this share of what may always happen happens.
+    pub(crate) fn new(
+        env: E,
+        lab: Rc<Lab>,
+        peer: usize,
+        faults: Rc<Faults>,
+        share: f64,
+    ) -> Probed<E> {
+        let chance = || Rc::new(Chance { share, rng: RefCell::new(env.rng("buggify")) });
+        let chance = (share > 0.0).then(chance);
+        Probed { env, lab, peer, faults, chance }
     }
 }
 
 impl<E: Clone> Clone for Probed<E> {
     fn clone(&self) -> Self {
-        let Probed { env, lab, peer, faults } = self;
-        Probed { env: env.clone(), lab: lab.clone(), peer: *peer, faults: faults.clone() }
+        let Probed { env, lab, peer, faults, chance } = self;
+        Probed {
+            env: env.clone(),
+            lab: lab.clone(),
+            peer: *peer,
+            faults: faults.clone(),
+            chance: chance.clone(),
+        }
     }
 }
 
@@ -712,6 +783,15 @@ impl<E: Env> Env for Probed<E> {
 
     fn rng(&self, label: &str) -> ChaCha8Rng {
         self.env.rng(label)
+    }
+
+    fn buggify(&self, point: Buggify) -> bool {
+        let Some(Chance { share, rng }) = self.chance.as_deref() else { return false };
+        let happens = rng.borrow_mut().random_bool(*share);
+        if happens {
+            self.lab.fired(self.now(), Some(self.peer), point.name());
+        }
+        happens
     }
 
     fn stepped(&self, torrent: &Torrent) {
@@ -776,7 +856,9 @@ impl Tap for Lab {
     ) {
         let mut inner = self.inner.borrow_mut();
         inner.streams.insert(stream, owner);
-        inner.oracles.iter_mut().for_each(|oracle| oracle.opened(owner, stream, remote));
+        if inner.is_held_to_rules(owner) {
+            inner.oracles.iter_mut().for_each(|oracle| oracle.opened(owner, stream, remote));
+        }
         inner.trace.stream(now, stream, b'o', usize::from(direction == Direction::Outgoing));
     }
 

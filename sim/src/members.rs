@@ -67,9 +67,9 @@ pub(crate) fn entitled_until(plan: &Plan, peer: &PeerPlan) -> Option<u64> {
     }
 }
 
-/// Whether `peer` may have all of the content, so that it is to finish.
+/// Whether `peer` may have all of the content, and runs a client, so that it is to finish.
 pub(crate) fn is_to_finish(plan: &Plan, peer: &PeerPlan) -> bool {
-    entitled_until(plan, peer) == Some(u64::MAX)
+    peer.runs_client() && entitled_until(plan, peer) == Some(u64::MAX)
 }
 
 /// The public key of `peer`.

@@ -3,11 +3,20 @@
 //! A scenario and a seed make a plan; the plan alone is what runs. It can be
 //! saved, edited and run again, and the same plan always gives the same run.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
+mod behaviour;
 mod check;
+mod tracker_fault;
 
-pub use self::check::PlanError;
+pub use self::{
+    behaviour::Behaviour,
+    check::PlanError,
+    tracker_fault::{TrackerFault, TrackerFaultPlan},
+};
 pub use crate::{
     fault::{Fault, FaultPlan, Lost},
     feature::Feature,
@@ -26,6 +35,10 @@ pub struct Plan {
     pub seed: u64,
     /// How often the next task is drawn at random instead of in turn, 0 to 1.
     pub perturbation: f64,
+    /// How often what may always happen to a client happens, at each point where it may:
+    /// 0 to 1. See [`Buggify`](reseed_client::Buggify).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub buggify: f64,
     /// Bugs that are written back into every peer.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "defects")]
     pub defects: Vec<Defect>,
@@ -124,6 +137,9 @@ pub struct TrackerPlan {
     /// It speaks UDP, BEP 15, rather than HTTP.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub udp: bool,
+    /// What it does wrong for a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<TrackerFaultPlan>,
     /// Its link.
     pub link: LinkPlan,
 }
@@ -204,6 +220,16 @@ pub struct PeerPlan {
     /// disk is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lies: Option<Lies>,
+    /// What its host runs.
+    #[serde(default, skip_serializing_if = "Behaviour::is_honest")]
+    pub behaviour: Behaviour,
+    /// It is behind a NAT: it can dial, and not be dialled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nat: bool,
+    /// Whether the run may go by without anything coming of its behaviour, if that is not
+    /// honest, or of its NAT.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub if_possible: bool,
 }
 
 /// Somebody who watches the video from some byte to its end.
@@ -320,6 +346,32 @@ impl PeerPlan {
             reports: None,
             certificate: CertificatePlan::Valid,
             lies: None,
+            behaviour: Behaviour::Honest,
+            nat: false,
+            if_possible: false,
+        }
+    }
+}
+
+impl PeerPlan {
+    /// Whether its host runs a client of ours, which is held to all rules.
+    pub fn runs_client(&self) -> bool {
+        self.behaviour.is_honest()
+    }
+
+    /// The same peer, without what is said of its client alone.
+    pub fn without_client(&self) -> PeerPlan {
+        PeerPlan {
+            address: self.address,
+            port: self.port,
+            join_ms: self.join_ms,
+            link: self.link,
+            announce: self.announce,
+            knows: self.knows.clone(),
+            behaviour: self.behaviour,
+            nat: self.nat,
+            if_possible: self.if_possible,
+            ..PeerPlan::new(&self.name)
         }
     }
 }
@@ -516,6 +568,10 @@ fn is_port(number: &u16) -> bool {
     *number == port()
 }
 
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -549,6 +605,11 @@ impl TorrentPlan {
 impl TrackerPlan {
     /// The TCP port that it answers on: the one that is customary.
     pub const PORT: u16 = 6969;
+
+    /// What it tells peers to wait between announces.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval_s.into())
+    }
 
     /// Where peers announce.
     pub fn announce_url(&self) -> String {
@@ -597,9 +658,10 @@ impl Plan {
         self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream && stays(peer))
     }
 
-    /// Whether some peer is to announce something to a tracker.
+    /// Whether some client is to announce something to a tracker.
     pub fn announces(&self) -> bool {
-        let announces = |peer: &PeerPlan| peer.announce && peer.app.downloads > 0;
+        let announces =
+            |peer: &PeerPlan| peer.runs_client() && peer.announce && peer.app.downloads > 0;
         self.tracker.is_some() && self.peers.iter().any(announces)
     }
 

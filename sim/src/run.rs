@@ -6,10 +6,15 @@ mod exits;
 mod faults;
 mod stop;
 
-use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use rand_chacha::ChaCha8Rng;
-use reseed_client::Env;
+use reseed_client::{Buggify, Env};
 use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
 
@@ -18,11 +23,14 @@ use crate::{
     Verdict, World, WorldOptions,
     broadcast::Broadcast,
     fault::{DiskFaults, Faults},
+    gate::{Doors, Gate},
+    hostile,
     lab::{self, Lab, Probed},
     members,
     oracle::Code,
     plan::{
-        Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TRACKER, TorrentPlan, TrackerPlan, When,
+        Action, FilePlan, Has, LinkPlan, PeerPlan, Plan, TRACKER, TorrentPlan, TrackerFault,
+        TrackerPlan, When,
     },
     player::Player,
     software::{self, Setup},
@@ -177,6 +185,8 @@ struct Run<'a, S> {
     interrupts: Vec<Option<mpsc::UnboundedSender<()>>>,
     /// By when each peer has to exit, once it is clear that it does.
     exits: Vec<Option<exits::Due>>,
+    /// Which hosts cannot be dialled.
+    doors: Rc<Doors>,
     doubts: Vec<String>,
     /// How often each kind of event was carried out.
     fired: BTreeMap<Action, u64>,
@@ -213,6 +223,7 @@ impl<'a, S: Stage> Run<'a, S> {
             own: plan.peers.iter().map(own).collect(),
             interrupts: vec![None; plan.peers.len()],
             exits: vec![None; plan.peers.len()],
+            doors: Doors::new(plan, lab.clone()),
             doubts: Vec::new(),
             fired: BTreeMap::new(),
             faults: Rc::new(Faults::new(plan)),
@@ -267,18 +278,14 @@ impl<'a, S: Stage> Run<'a, S> {
     fn start_tracker(&mut self, plan: &TrackerPlan) {
         let place = self.stage.add_host(TRACKER, plan.address, link(plan.link));
         let lab = self.lab.clone();
-        let manner = tracker::Manner {
-            address: plan.address,
-            interval: Duration::from_secs(plan.interval_s.into()),
-            silent: plan.silent,
-            udp: plan.udp,
-        };
+        let plan = plan.clone();
         self.stage.start(place, |env, network, _| {
-            let clock = env.clone();
+            let (clock, also) = (env.clone(), (env.clone(), lab.clone()));
             let announced = move |from: IpAddr, announce: &_| {
                 lab.announced(clock.now(), from, announce);
             };
-            Box::pin(tracker::serve(network, env, manner, announced))
+            let fired = move |fault: TrackerFault| also.1.fired(also.0.now(), None, fault.name());
+            Box::pin(tracker::serve(network, env, plan, announced, fired))
         });
     }
 
@@ -377,20 +384,19 @@ impl<'a, S: Stage> Run<'a, S> {
             self.plan.contact(peer, known)
         };
         let announce = self.plan.tracker.as_ref().map(TrackerPlan::announce_url);
+        let knows = plan.knows.iter().map(contact).collect();
+        if !plan.runs_client() {
+            return self.start_hostile(peer, knows, announce);
+        }
         let contents = std::iter::once(&**self.content).chain(&self.own[peer]);
         let torrents = contents.take(plan.app.downloads as usize).map(|content| {
             let mut metainfo = content.metainfo().clone();
             metainfo.announce.clone_from(&announce);
             metainfo
         });
-        let knows = plan.knows.iter().map(contact).collect();
         let mut setup = Setup::new(torrents.collect(), self.plan, plan, knows, self.content);
         setup.disk_may_fail = self.may_lose_data(peer);
-        let (interrupt, interrupts) = mpsc::unbounded_channel();
-        self.interrupts[peer] = Some(interrupt);
-        self.exits[peer] = None;
-        let place = Place(peer);
-        self.lab.started(peer, self.stage.disk(place), self.stage.now());
+        let (place, interrupts) = self.begin(peer);
         let lab = self.lab.clone();
         let live = setup.download.live.as_ref().map(|live| Video {
             offset: 0,
@@ -405,13 +411,82 @@ impl<'a, S: Stage> Run<'a, S> {
             lab: lab.clone(),
         });
         let faults = self.faults.clone();
+        let (own, doors, buggify) = (plan.address, self.doors.clone(), self.plan.buggify);
         self.stage.start(place, |env, network, disk| {
-            let probed = Probed::new(env.clone(), lab.clone(), peer, faults.clone());
+            let network = Gate::new(network, env.clone(), own, doors);
+            let probed = Probed::new(env.clone(), lab.clone(), peer, faults.clone(), buggify);
             Box::pin(async move {
                 software::run(network, probed, disk, setup, interrupts).await;
                 lab.exited(peer, env.now());
             })
         });
+    }
+
+    /// Starts what runs no client of ours.
+    fn start_hostile(&mut self, peer: usize, knows: Vec<SocketAddr>, announce: Option<String>) {
+        let plan = &self.plan.peers[peer];
+        let strangers = (0..self.plan.peers.len()).filter(|other| *other != peer);
+        let mut others: Vec<SocketAddr> =
+            strangers.map(|other| self.plan.contact(peer, other)).collect();
+        let tracker = self.plan.tracker.as_ref().map(|tracker| tracker.address);
+        others.extend(tracker.map(|address| SocketAddr::new(address, TrackerPlan::PORT)));
+        let mission = hostile::Mission {
+            peer,
+            behaviour: plan.behaviour,
+            listen: SocketAddr::new(IpAddr::from([0, 0, 0, 0]), plan.port),
+            knows,
+            announce: announce.filter(|_| plan.announce),
+            others,
+            content: self.content.clone(),
+            lab: self.lab.clone(),
+        };
+        let (place, interrupts) = self.begin(peer);
+        let (own, doors, lab) = (plan.address, self.doors.clone(), self.lab.clone());
+        self.stage.start(place, |env, network, _| {
+            let network = Gate::new(network, env.clone(), own, doors);
+            Box::pin(async move {
+                hostile::run(network, env.clone(), mission, interrupts).await;
+                lab.exited(peer, env.now());
+            })
+        });
+    }
+
+    /// A peer is about to start; returns where, and what its user's interrupts come by.
+    fn begin(&mut self, peer: usize) -> (Place, mpsc::UnboundedReceiver<()>) {
+        let (interrupt, interrupts) = mpsc::unbounded_channel();
+        self.interrupts[peer] = Some(interrupt);
+        self.exits[peer] = None;
+        let place = Place(peer);
+        self.lab.started(peer, self.stage.disk(place), self.stage.now());
+        (place, interrupts)
+    }
+
+    /// What was asked for and never went wrong: without it a run shows nothing.
+    fn doubt_what_never_fired(&mut self) {
+        for (index, peer) in self.plan.peers.iter().enumerate() {
+            let (name, behaviour) = (&peer.name, peer.behaviour.name());
+            let never = |what| self.lab.times_fired(Some(index), what) == 0 && !peer.if_possible;
+            if !peer.runs_client() && never(behaviour) {
+                let words = format!("{name} never came to do what it is there for: {behaviour}");
+                self.doubts.push(words);
+            }
+            if peer.nat && never(Doors::NAT) {
+                self.doubts.push(format!("nobody ever dialled {name}, which is behind a NAT"));
+            }
+        }
+        let all = self.lab.all_fired();
+        let buggified = Buggify::ALL.iter().any(|point| all.contains_key(point.name()));
+        if self.plan.buggify > 0.0 && !buggified {
+            let share = self.plan.buggify;
+            self.doubts.push(format!("with {share} of what may always happen nothing happened"));
+        }
+        let faults = self.plan.tracker.iter().flat_map(|tracker| &tracker.faults);
+        for fault in faults.filter(|fault| !fault.if_possible) {
+            let name = fault.fault.name();
+            if self.lab.times_fired(None, name) == 0 {
+                self.doubts.push(format!("nobody ever came upon a fault of the tracker: {name}"));
+            }
+        }
     }
 
     fn tell_to_leave(&self, peer: usize) {
@@ -455,7 +530,8 @@ impl<'a, S: Stage> Run<'a, S> {
         self.lab.explain();
         // A limit hit meanwhile only makes the explanation shorter.
         let _ = self.stage.run_until(at + EXPLAIN_FOR, &|| false);
-        let mut stall = self.lab.with_peers(|peers| stall::explain(peers, self.content, at));
+        let mut stall =
+            self.lab.with_peers(|peers| stall::explain(self.plan, peers, self.content, at));
         for (index, peer) in self.plan.peers.iter().enumerate() {
             if let Some(cycle) = self.lab.waits.cycle(index) {
                 stall.words += &format!("\n{} waits in a circle: {cycle}", peer.name);
@@ -499,6 +575,7 @@ impl<'a, S: Stage> Run<'a, S> {
         };
         let downloads = self.plan.peers.iter().filter(expected).count();
         self.doubt_faults();
+        self.doubt_what_never_fired();
         let mut checks = self.lab.checks();
         checks.push((Code::Done, downloads as u64));
         checks.push((Code::Robust, self.stage.steps()));
@@ -528,6 +605,7 @@ impl<'a, S: Stage> Run<'a, S> {
         let mut fired: Vec<(&'static str, u64)> =
             self.fired.iter().map(|(action, times)| (action.name(), *times)).collect();
         fired.extend(self.faults.by_kind());
+        fired.extend(self.lab.all_fired());
         let (digest, events) = self.lab.trace(|trace| (trace.digest(), trace.events()));
         Report {
             verdict,

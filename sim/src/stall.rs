@@ -2,7 +2,7 @@
 
 use reseed_protocol::{Bitfield, Time};
 
-use crate::{Content, lab::Peer};
+use crate::{Content, Plan, lab::Peer};
 
 /// Why downloads are not complete.
 pub(crate) struct Stall {
@@ -13,8 +13,8 @@ pub(crate) struct Stall {
     pub(crate) could_finish: bool,
 }
 
-/// Looks at `peers` after they had until `until`, to share `content`.
-pub(crate) fn explain(peers: &[Peer], content: &Content, until: Time) -> Stall {
+/// Looks at the `peers` of `plan` after they had until `until`, to share `content`.
+pub(crate) fn explain(plan: &Plan, peers: &[Peer], content: &Content, until: Time) -> Stall {
     let pieces = content.layout().pieces();
     let together = together(peers.iter(), content);
     let mut lines = Vec::new();
@@ -56,7 +56,36 @@ pub(crate) fn explain(peers: &[Peer], content: &Content, until: Time) -> Stall {
     }
     // It is made while somebody makes it.
     let is_live = peers.iter().any(|peer| peer.up && peer.live.is_some());
-    Stall { words: lines.join("\n"), could_finish: together.is_full() || is_live }
+    let could_meet = !plan.peers.iter().any(|peer| peer.nat) || all_could_meet(plan, peers, content);
+    let could_finish = together.is_full() && could_meet || is_live;
+    Stall { words: lines.join("\n"), could_finish }
+}
+
+/// Where some are behind a NAT: whether everybody who is not done is connected, by way of
+/// others, to whoever has what it lacks. Of two one must know of the other and be able to
+/// dial it.
+fn all_could_meet(plan: &Plan, peers: &[Peer], content: &Content) -> bool {
+    let takes_part = |index: usize| peers[index].up && peers[index].gives;
+    let tells = plan.tracker.as_ref().is_some_and(|tracker| !tracker.silent);
+    let dials = |a: usize, b: usize| {
+        let (from, to) = (&plan.peers[a], &plan.peers[b]);
+        let knows = from.knows.contains(&to.name) || tells && from.announce && to.announce;
+        knows && (!to.nat || from.address == to.address)
+    };
+    (0..peers.len()).filter(|index| !peers[*index].is_done()).all(|index| {
+        let mut reached = vec![index];
+        let mut next = 0;
+        while let Some(&at) = reached.get(next) {
+            let new =
+                (0..peers.len()).filter(|other| takes_part(*other) && !reached.contains(other));
+            let new: Vec<usize> = new.filter(|it| dials(at, *it) || dials(*it, at)).collect();
+            reached.extend(new);
+            next += 1;
+        }
+        let mut have = together(reached.iter().map(|at| &peers[*at]), content);
+        peers[index].verified.iter().for_each(|piece| _ = have.insert(piece));
+        have.is_full()
+    })
 }
 
 /// The pieces that those of `peers` that are up have together, and give truly to who

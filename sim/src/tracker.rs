@@ -1,6 +1,8 @@
 //! A tracker that answers announces on the simulated network, over HTTP (BEP 3, BEP 23) or
 //! UDP (BEP 15).
 
+mod spoilt;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -17,7 +19,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use reseed_client::{Datagrams, Env, Listener, Network};
+use reseed_client::{Datagrams, Env, Listener, Network, race};
 use reseed_protocol::{
     InfoHash, PeerId, Time,
     tracker::{
@@ -26,7 +28,10 @@ use reseed_protocol::{
     },
 };
 
-use crate::{plan::TrackerPlan, stage::any_like};
+use crate::{
+    plan::{TrackerFault, TrackerPlan},
+    stage::any_like,
+};
 
 /// Peers in an answer, if the peer does not say how many it wants (count).
 const PEERS_DEFAULT: u32 = 50;
@@ -34,26 +39,15 @@ const PEERS_DEFAULT: u32 = 50;
 /// Bytes of a datagram that are read: an announce, and a URL of BEP 41.
 const DATAGRAM_MAX: usize = 2048;
 
-/// How a tracker answers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
-    /// Where it is.
-    pub(crate) address: IpAddr,
-    /// What it tells peers to wait between announces.
-    pub(crate) interval: Duration,
-    /// It hears announces, and never answers.
-    pub(crate) silent: bool,
-    /// It speaks UDP, BEP 15, rather than HTTP.
-    pub(crate) udp: bool,
-}
-
 /// A tracker's memory: who shares what.
 struct Tracker {
-    interval: Duration,
+    plan: TrackerPlan,
     swarms: BTreeMap<InfoHash, BTreeMap<PeerId, Member>>,
     /// How often each torrent was completed (count).
     downloaded: BTreeMap<InfoHash, u32>,
     rng: ChaCha8Rng,
+    /// For what it does wrong alone.
+    faults_rng: ChaCha8Rng,
     /// The last transaction of each socket: asked again, it is one announce still.
     transactions: BTreeMap<SocketAddr, u32>,
 }
@@ -64,47 +58,112 @@ struct Member {
     heard: Time,
 }
 
-/// Serves announces until the host stops. `announced` is told of each.
+/// Serves announces as `plan` says until the host stops. `announced` is told of each, and
+/// `fired` of each that something goes wrong with.
 pub(crate) async fn serve<N: Network, E: Env>(
     network: N,
     env: E,
-    manner: Manner,
+    plan: TrackerPlan,
     announced: impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static,
+    fired: impl Fn(TrackerFault) + Clone + 'static,
 ) {
-    let at = SocketAddr::new(any_like(manner.address), TrackerPlan::PORT);
+    let at = SocketAddr::new(any_like(plan.address), TrackerPlan::PORT);
     let rng = env.rng("tracker");
-    let Manner { interval, silent, udp, .. } = manner;
+    let faults_rng = env.rng("faults");
     let mut tracker = Tracker {
-        interval,
+        plan,
         swarms: BTreeMap::new(),
         downloaded: BTreeMap::new(),
         rng,
+        faults_rng,
         transactions: BTreeMap::new(),
     };
-    if udp {
+    if tracker.plan.udp {
         let socket = network.datagrams(at).await.expect("nobody else is bound on this host");
+        let socket = Rc::new(socket);
         let mut buffer = [0; DATAGRAM_MAX];
         loop {
             let Ok((length, from)) = socket.receive_from(&mut buffer).await else { return };
-            let answer = tracker.answer(&buffer[..length], from, env.now(), &announced);
-            if let Some(answer) = answer.filter(|_| !silent)
-                && let Err(error) = socket.send_to(&answer.encode(), from).await
-            {
-                tracing::debug!(%from, %error, "the tracker cannot answer a peer");
+            let faults: Vec<TrackerFault> = tracker.plan.faults_at(env.now()).collect();
+            faults.iter().for_each(|fault| fired(*fault));
+            if faults.contains(&TrackerFault::Down) {
+                continue;
+            }
+            let answer = tracker.answer(&buffer[..length], from, env.now(), &announced, &faults);
+            let Some(answer) = answer.filter(|_| !tracker.plan.silent) else { continue };
+            let answer = spoilt::datagram(&answer, &faults);
+            let send = send(socket.clone(), from, answer);
+            match spoilt::delay(&faults) {
+                None => send.await,
+                Some(delay) => {
+                    let late = env.sleep_until(env.now() + delay);
+                    env.spawn(&format!("tracker answers {from}"), async move {
+                        late.await;
+                        send.await;
+                    });
+                }
             }
         }
     }
-    let mut listener = network.listen(at).await.expect("nobody else listens on this host");
     let tracker = Rc::new(RefCell::new(tracker));
     loop {
+        let serving = serve_http(&network, &env, at, &tracker, &announced, &fired);
+        let turns = tracker.borrow().plan.turns(env.now());
+        let is_down = {
+            let tracker = tracker.borrow();
+            tracker.plan.faults_at(env.now()).any(|fault| fault == TrackerFault::Down)
+        };
+        let until = async {
+            match turns {
+                Some(at) => env.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        if is_down {
+            until.await;
+        } else {
+            race! {
+                () = serving => {},
+                () = until => {},
+            }
+        }
+    }
+}
+
+async fn send(socket: Rc<impl Datagrams>, to: SocketAddr, bytes: Vec<u8>) {
+    if let Err(error) = socket.send_to(&bytes, to).await {
+        tracing::debug!(%to, %error, "the tracker cannot answer a peer");
+    }
+}
+
+/// Serves announces over HTTP; dropped, it listens no more.
+async fn serve_http<N: Network, E: Env>(
+    network: &N,
+    env: &E,
+    at: SocketAddr,
+    tracker: &Rc<RefCell<Tracker>>,
+    announced: &(impl Fn(IpAddr, &AnnounceRequest) + Clone + 'static),
+    fired: &(impl Fn(TrackerFault) + Clone + 'static),
+) {
+    let mut listener = network.listen(at).await.expect("nobody else listens on this host");
+    let silent = tracker.borrow().plan.silent;
+    loop {
         let Ok((stream, from)) = listener.accept().await else { continue };
-        let (tracker, clock, announced) = (tracker.clone(), env.clone(), announced.clone());
+        let (tracker, clock) = (tracker.clone(), env.clone());
+        let (announced, fired) = (announced.clone(), fired.clone());
         env.spawn(&format!("tracker serves {from}"), async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(&tracker, &request, from, clock.now(), &announced);
+                let now = clock.now();
+                let faults: Vec<TrackerFault> = tracker.borrow().plan.faults_at(now).collect();
+                faults.iter().for_each(|fault| fired(*fault));
+                let answer = answer(&tracker, &request, from, now, &announced, &faults);
+                let late = spoilt::delay(&faults).map(|delay| clock.sleep_until(now + delay));
                 async move {
                     if silent {
                         std::future::pending::<()>().await;
+                    }
+                    if let Some(late) = late {
+                        late.await;
                     }
                     Ok::<_, Infallible>(answer)
                 }
@@ -125,6 +184,7 @@ fn answer(
     from: SocketAddr,
     now: Time,
     announced: &impl Fn(IpAddr, &AnnounceRequest),
+    faults: &[TrackerFault],
 ) -> Response<Full<bytes::Bytes>> {
     let status = |status, body: Vec<u8>| {
         let mut response = Response::new(Full::new(body.into()));
@@ -144,11 +204,15 @@ fn answer(
     let body = match AnnounceRequest::from_query(request.uri().query().unwrap_or_default()) {
         Ok(announce) => {
             announced(from.ip(), &announce);
-            tracker.borrow_mut().announce(&announce, from.ip(), now).to_bytes(announce.compact)
+            let response = tracker.borrow_mut().announce(&announce, from.ip(), now, faults);
+            response.to_bytes(announce.compact)
         }
         Err(error) => AnnounceResponse::failure(&error.to_string()),
     };
-    status(StatusCode::OK, body)
+    match faults.contains(&TrackerFault::ServerError) {
+        true => status(StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+        false => status(StatusCode::OK, spoilt::body(body, faults)),
+    }
 }
 
 impl Tracker {
@@ -159,6 +223,7 @@ impl Tracker {
         from: SocketAddr,
         now: Time,
         announced: &impl Fn(IpAddr, &AnnounceRequest),
+        faults: &[TrackerFault],
     ) -> Option<UdpResponse> {
         Some(match UdpRequest::decode(datagram)? {
             UdpRequest::Connect { transaction } => {
@@ -168,7 +233,7 @@ impl Tracker {
                 if self.transactions.insert(from, transaction) != Some(transaction) {
                     announced(from.ip(), &announce);
                 }
-                let response = self.announce(&announce, from.ip(), now);
+                let response = self.announce(&announce, from.ip(), now, faults);
                 UdpResponse::Announce { transaction, response }
             }
             UdpRequest::Scrape { transaction, swarms, .. } => {
@@ -184,9 +249,10 @@ impl Tracker {
         announce: &AnnounceRequest,
         from: IpAddr,
         now: Time,
+        faults: &[TrackerFault],
     ) -> AnnounceResponse {
         let swarm = self.swarms.entry(announce.info_hash).or_default();
-        forget_the_silent(swarm, self.interval, now);
+        forget_the_silent(swarm, self.plan.interval(), now);
         if announce.event == Some(Event::Completed) {
             *self.downloaded.entry(announce.info_hash).or_default() += 1;
         }
@@ -203,13 +269,20 @@ impl Tracker {
             .map(|(_, member)| member.addr)
             .collect();
         let wanted = announce.numwant.unwrap_or(PEERS_DEFAULT).min(PEERS_DEFAULT) as usize;
+        let mut peers: Vec<SocketAddr> = others.sample(&mut self.rng, wanted).copied().collect();
+        spoilt::peers(
+            &mut peers,
+            SocketAddr::new(from, announce.port),
+            faults,
+            &mut self.faults_rng,
+        );
         let seeds = swarm.values().filter(|member| member.left == 0).count() as u32;
         AnnounceResponse {
-            interval: self.interval,
+            interval: self.plan.interval(),
             min_interval: None,
             complete: Some(seeds),
             incomplete: Some(swarm.len() as u32 - seeds),
-            peers: others.sample(&mut self.rng, wanted).copied().collect(),
+            peers,
             warning: None,
             tracker_id: None,
         }
@@ -220,7 +293,7 @@ impl Tracker {
         let mut response = ScrapeResponse::default();
         for info_hash in swarms {
             let Some(swarm) = self.swarms.get_mut(info_hash) else { continue };
-            forget_the_silent(swarm, self.interval, now);
+            forget_the_silent(swarm, self.plan.interval(), now);
             let complete = swarm.values().filter(|member| member.left == 0).count() as u32;
             let downloaded = self.downloaded.get(info_hash).copied().unwrap_or_default();
             let incomplete = swarm.len() as u32 - complete;
@@ -243,7 +316,7 @@ mod tests {
     use reseed_client::scrape;
 
     use super::*;
-    use crate::{HostLink, World, WorldOptions};
+    use crate::{HostLink, World, WorldOptions, plan::LinkPlan};
 
     const SWARM: InfoHash = InfoHash([7; 20]);
 
@@ -274,10 +347,17 @@ mod tests {
             let own = if address.is_ipv4() { "10.0.0.1" } else { "fd00::1" };
             let tracker = world.add_host("tracker", [address], HostLink::default());
             let user = world.add_host("user", [own.parse().unwrap()], HostLink::default());
-            let interval = Duration::from_secs(60);
-            let manner = Manner { address, interval, silent: false, udp };
+            let link = LinkPlan { latency_us: 0, jitter_us: 0, bandwidth: None, queue: None };
+            let plan = TrackerPlan {
+                address,
+                interval_s: 60,
+                silent: false,
+                udp,
+                faults: Vec::new(),
+                link,
+            };
             let (network, env) = (tracker.network(), tracker.env());
-            tracker.spawn("tracker", serve(network, env, manner, |_, _: &AnnounceRequest| {}));
+            tracker.spawn("tracker", serve(network, env, plan, |_, _: &AnnounceRequest| {}, |_| {}));
             let answers = Rc::new(RefCell::new(Vec::new()));
             let told = answers.clone();
             let (network, env) = (user.network(), user.env());

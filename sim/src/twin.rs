@@ -342,6 +342,7 @@ mod tests {
             scenario: "test".to_owned(),
             seed: 1,
             perturbation: 0.0,
+            buggify: 0.0,
             defects: Vec::new(),
             flip: None,
             limits: Limits { done_ms: 1, steps: 1 },

@@ -327,9 +327,60 @@ proptest! {
                     refused.insert(nth(n));
                 }
             }
-            let queued = table.ready.len() + table.waiting.len() + table.given_up.len();
+            let queued = table.ready.iter().map(IndexSet::len).sum::<usize>() + table.waiting.len() + table.given_up.len();
             let busy = table.entries.values().filter(|entry| entry.dialling || entry.connections > 0);
             prop_assert_eq!(queued + busy.count(), table.len());
         }
     }
+}
+
+fn gossip(number: u16) -> SocketAddr {
+    SocketAddr::from(([172, 16, (number >> 8) as u8, number as u8], 6881))
+}
+
+#[test]
+fn who_is_trusted_more_is_dialled_first_however_much_gossip_there_is() {
+    let mut table = PeerTable::new();
+    (0..1000).for_each(|number| _ = table.add(gossip(number), Source::Pex, Time::ZERO));
+    let told = SocketAddr::from(([10, 0, 0, 1], 6881));
+    table.add(told, Source::Tracker, Time::ZERO);
+    // One of the many turns out to be known to the user.
+    table.add(gossip(500), Source::Manual, Time::ZERO);
+    let rng = &mut rng();
+    let mut next = || table.next_dial(Time::ZERO, rng).unwrap();
+    assert_eq!([next(), next()], [gossip(500), told]);
+    assert_ne!(next(), told);
+}
+
+#[test]
+fn a_full_table_forgets_who_failed_for_who_is_new_but_nobody_that_is_trusted_more() {
+    let mut table = PeerTable::new();
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let trusted = SocketAddr::from(([10, 0, 0, 1], 6881));
+    table.add(trusted, Source::Tracker, Time::ZERO);
+    table.next_dial(Time::ZERO, rng).unwrap();
+    table.failed(trusted, Time::ZERO);
+    (0..3000).for_each(|number| _ = table.add(gossip(number), Source::Pex, Time::ZERO));
+    let full = table.len();
+    assert!(!table.add(gossip(5000), Source::Pex, Time::ZERO), "none of them failed yet");
+    let dead = table.next_dial(Time::ZERO, rng).unwrap();
+    table.failed(dead, Time::ZERO);
+    assert!(table.add(gossip(5000), Source::Pex, Time::ZERO));
+    assert_eq!(table.len(), full);
+    assert!(!table.add(dead, Source::Pex, Time::ZERO), "nobody else failed");
+    assert!(!table.add(trusted, Source::Tracker, Time::ZERO), "it is there still");
+}
+
+#[test]
+fn whom_the_tracker_told_of_last_is_dialled_before_whom_it_tells_of_no_more() {
+    let mut table = PeerTable::new();
+    let rng = &mut rng();
+    (0..500).for_each(|number| _ = table.add(gossip(number), Source::Tracker, Time::ZERO));
+    table.outdate();
+    let fresh = [gossip(7), gossip(5000)];
+    fresh.iter().for_each(|addr| _ = table.add(*addr, Source::Tracker, Time::ZERO));
+    let mut next = [(); 2].map(|()| table.next_dial(Time::ZERO, rng).unwrap());
+    next.sort_unstable();
+    assert_eq!(next, fresh);
+    assert!(table.next_dial(Time::ZERO, rng).is_some(), "the others are there still");
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::Bytes;
-use rand::Rng;
+use rand::{Rng, seq::SliceRandom};
 
 use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
@@ -19,6 +19,10 @@ use crate::{
 
 /// The extended message that is the extension handshake. BEP 10.
 const EXTENSION_HANDSHAKE: u8 = 0;
+
+/// Peers that are taken of a tracker's answer (count), whichever: it may tell of any
+/// number, and they may all be dead. As many as trackers commonly give at most.
+const ANSWER_PEERS_MAX: usize = 200;
 
 impl Torrent {
     /// Whether this connection takes part in peer exchange. BEP 11, BEP 27.
@@ -288,7 +292,15 @@ impl Torrent {
                 announcer.answered(now, &response);
                 self.event(Event::Announced);
                 self.tracker_id = response.tracker_id.or(self.tracker_id.take());
-                for addr in response.peers {
+                let mut peers = response.peers;
+                if peers.len() > ANSWER_PEERS_MAX {
+                    let (some, _) = peers.partial_shuffle(rng, ANSWER_PEERS_MAX);
+                    peers = some.to_vec();
+                }
+                if !peers.is_empty() {
+                    self.peers.outdate();
+                }
+                for addr in peers {
                     self.peers.add(addr, Source::Tracker, now);
                 }
                 if let Some(warning) = response.warning {

@@ -70,6 +70,11 @@ impl<'a> Roster<'a> {
         Ok(Roster { groups })
     }
 
+    /// Each group as it stands in the scenario, and who is in it.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&Peers, &[String])> {
+        self.groups.iter().map(|group| (group.peers, group.members.as_slice()))
+    }
+
     /// The one peer called `name`.
     pub(super) fn peer(&self, name: &str, place: Place) -> Result<String, ScenarioError> {
         match self.find(name) {
@@ -177,13 +182,13 @@ fn put_on_one_host<'a>(peers: impl Iterator<Item = (&'a mut PeerPlan, bool)>) {
 }
 
 /// What the plan of one peer needs to know.
-struct Drafting<'a> {
+pub(super) struct Drafting<'a> {
     roster: &'a Roster<'a>,
     pieces: u32,
     video: Option<Video>,
     is_live: bool,
     has_tracker: bool,
-    dice: Dice<'a>,
+    pub(super) dice: Dice<'a>,
     place: Place,
 }
 
@@ -204,7 +209,7 @@ impl Drafting<'_> {
             (true, Some(video)) => player::plan(&peer.player, &video, dice, &at("player"))?,
             (true, None) => return Err(at("stream").problem(Problem::NoBitrate)),
         };
-        Ok(PeerPlan {
+        let plan = PeerPlan {
             stream,
             player,
             address,
@@ -235,8 +240,12 @@ impl Drafting<'_> {
             },
             certificate: self.certificate(&peer.certificate, &at("certificate"))?,
             lies: self.lies(&peer.lies, &at("lies"))?,
+            behaviour: self.behaviour(&peer.behaviour, &at("behaviour"))?,
+            nat: dice.flag(peer.nat, &at("nat")),
+            if_possible: dice.flag(peer.if_possible, &at("if_possible")),
             ..PeerPlan::new(name)
-        })
+        };
+        Ok(if plan.runs_client() { plan } else { plan.without_client() })
     }
 
     fn subnet(&self, peer: &Peers) -> Result<u8, ScenarioError> {
@@ -272,7 +281,7 @@ impl Drafting<'_> {
     }
 
     /// One of the choices at `place`, and where it stands.
-    fn one_of<'c, T>(
+    pub(super) fn one_of<'c, T>(
         &self,
         choices: &'c [T],
         place: &Place,

@@ -11,7 +11,7 @@ use reseed_sim::{
 
 use super::{
     Draw, Flag, Flip, Limits, Link, Place, Problem, Quantity, Scenario, ScenarioError, Tracker,
-    axes::Axes, events, faults, peers, torrent,
+    axes::Axes, churn, events, faults, peers, torrent, tracker,
 };
 
 /// Where the tracker is.
@@ -36,18 +36,22 @@ impl Scenario {
         });
         let ipv6 = dice.flag(self.ipv6, &Place::root().field("ipv6"));
         let tracker = tracker.map(|tracker| plan_tracker(tracker, ipv6, dice)).transpose()?;
-        let peers = peers::plan(&roster, &torrent, tracker.is_some(), ipv6, dice)?;
+        let mut peers = peers::plan(&roster, &torrent, tracker.is_some(), ipv6, dice)?;
+        let churn = churn::plan(&roster, &mut peers, dice)?;
         let timetable = events::Timetable::new(&self.events, &roster, pieces, dice)?;
+        let mut events = timetable.plan(dice)?;
+        events.extend(churn);
         let plan = Plan {
             scenario: self.name.clone(),
             seed,
             perturbation: dice.share(self.perturbation, Place::root().field("perturbation"))?,
+            buggify: dice.share(self.buggify, Place::root().field("buggify"))?,
             defects: Vec::new(),
             flip: None,
             limits: plan_limits(&self.limits, dice)?,
             torrent,
             peers,
-            events: timetable.plan(dice)?,
+            events,
             faults: faults::plan(&self.faults, &roster, tracker.is_some(), &timetable, dice)?,
             tracker,
         };
@@ -128,6 +132,7 @@ fn plan_tracker(
         interval_s: dice.some(tracker.interval_s, "seconds", place.clone().field("interval_s"))?,
         silent: dice.flag(tracker.silent, &place.clone().field("silent")),
         udp: dice.flag(tracker.udp, &place.clone().field("udp")),
+        faults: tracker::faults(&tracker.faults, dice, &place.clone().field("faults"))?,
         link: dice.link(&tracker.link, place.field("link"))?,
     })
 }

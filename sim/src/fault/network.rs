@@ -131,6 +131,7 @@ mod tests {
             scenario: String::new(),
             seed: 0,
             perturbation: 0.0,
+            buggify: 0.0,
             defects: Vec::new(),
             flip: None,
             limits: Limits { done_ms: 0, steps: 0 },

@@ -61,7 +61,8 @@ struct Heard {
 impl Tracker {
     pub(super) fn new(plan: &Plan, tracker: &TrackerPlan, content: &Rc<Content>) -> Tracker {
         let interval = Duration::from_secs(tracker.interval_s.into());
-        let patience = plan.peers.iter().map(|peer| interval + slack(peer.link, tracker.link));
+        let patience = interval + tracker.slowness();
+        let patience = plan.peers.iter().map(|peer| patience + slack(peer.link, tracker.link));
         Tracker {
             shared: content.metainfo().info_hash,
             interval,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use super::{FaultPlan, Has, Lies, Plan, TRACKER, When};
+use super::{FaultPlan, Has, Lies, Plan, TRACKER, TrackerFault, When};
 
 /// Pieces of a plan's torrent at most (count).
 const PIECES_MAX: u64 = 1 << 20;
@@ -20,6 +20,7 @@ impl Plan {
     /// are; one that was edited, or made simpler, may not be.
     pub fn check(&self) -> Result<(), PlanError> {
         self.check_torrent()?;
+        self.check_tracker()?;
         self.check_peers()?;
         self.check_events()?;
         self.check_faults()?;
@@ -27,10 +28,12 @@ impl Plan {
         for name in flipped {
             self.named(name, "flip")?;
         }
-        match (0.0..=1.0).contains(&self.perturbation) {
-            true => Ok(()),
-            false => Err(error("perturbation", format!("{} is no share", self.perturbation))),
+        for (place, share) in [("perturbation", self.perturbation), ("buggify", self.buggify)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(error(place, format!("{share} is no share")));
+            }
         }
+        Ok(())
     }
 
     /// Pieces of the torrent (count).
@@ -56,6 +59,31 @@ impl Plan {
             pieces if pieces > PIECES_MAX => torrent(format!("{pieces} pieces are too many")),
             _ => Ok(()),
         }
+    }
+
+    fn check_tracker(&self) -> Result<(), PlanError> {
+        let faults = self.tracker.iter().flat_map(|tracker| &tracker.faults);
+        for (index, plan) in faults.enumerate() {
+            let name = plan.fault.name();
+            let wrong = |what: &str| {
+                Err(error(&format!("the tracker's fault {index}, {name}"), what.to_owned()))
+            };
+            match plan.fault {
+                _ if plan.for_ms == 0 => {
+                    return wrong("`for_ms` is 0, so that it would never hold");
+                }
+                _ if plan.from_ms.checked_add(plan.for_ms).is_none() => {
+                    return wrong("it would end later than a number holds");
+                }
+                TrackerFault::DeadAddresses { count: 0 } => return wrong("there are none"),
+                TrackerFault::DeadAddresses { count } if count > TrackerFault::ADDRESSES_MAX => {
+                    return wrong("there are more than fit into an answer");
+                }
+                TrackerFault::Slow { ms: 0 } => return wrong("it is not slow at all"),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_peers(&self) -> Result<(), PlanError> {
@@ -85,6 +113,12 @@ impl Plan {
             };
             if let Some(piece) = listed.iter().find(|piece| u64::from(**piece) >= self.pieces()) {
                 return wrong(format!("there is no piece {piece} of {}", self.pieces()));
+            }
+            if let Some(complaint) = peer.behaviour.complaint() {
+                return wrong(complaint);
+            }
+            if !peer.runs_client() && *peer != peer.without_client() {
+                return wrong("it runs no client that its options could be about".to_owned());
             }
             let is_played = self.torrent.bitrate.is_some() && peer.stream;
             if peer.player.is_some() && !is_played {

@@ -25,6 +25,10 @@ const TRIPS: u32 = 4;
 /// What more it takes.
 const PARTING_MIN: Duration = Duration::from_millis(100);
 
+/// Nobody is held to be heard by a tracker that does something wrong at that time, or did
+/// so shortly before or does so soon.
+const FAULT_SLACK: Duration = Duration::from_secs(20);
+
 /// What a report may be late by, for other callbacks before it.
 const REPORT_SLACK: Duration = Duration::from_secs(2);
 
@@ -173,7 +177,14 @@ impl<S: Stage> Run<'_, S> {
         let network = self.plan.faults.iter().any(|plan| plan.fault.is_of_network());
         let late = network || self.plan.faults.iter().any(|plan| plan.fault.holds_up());
         let narrow = late || links.iter().any(|link| link.bandwidth.is_some());
-        !narrow && Duration::from_millis(peer.app.grace_ms) >= needed
+        let now = self.stage.now();
+        let troubled = tracker.faults.iter().any(|fault| {
+            let (from, span) = (fault.from_ms, fault.for_ms);
+            let end = Duration::from_millis(from + span) + FAULT_SLACK;
+            Duration::from_millis(from) <= now.since_epoch() + FAULT_SLACK
+                && now.since_epoch() < end
+        });
+        !narrow && !troubled && Duration::from_millis(peer.app.grace_ms) >= needed
     }
 
     /// What a peer that has exited should have saved and has not, in words.

@@ -30,6 +30,10 @@ impl<S: Stage> Run<'_, S> {
                 false => self.lab.ended(peer, self.stage.now(), "has left"),
             }
         }
+        if self.plan.tracker.as_ref().is_some_and(|tracker| !tracker.faults.is_empty()) {
+            // Answers that are late, and the end of an outage, are nobody's to wait for.
+            self.stage.kill(Place(peers));
+        }
         let timers = (0..peers).map(|peer| self.stage.leftovers(Place(peer)).timers).max();
         let timers = timers.unwrap_or_default();
         if stopped && timers > 0 && self.lab.failure().is_none() {

@@ -1,7 +1,8 @@
 //! What can be simpler about a plan.
 
 use crate::plan::{
-    Action, AppPlan, CertificatePlan, EventPlan, FaultPlan, Has, Lies, Locality, PeerPlan, Plan,
+    Action, AppPlan, Behaviour, CertificatePlan, EventPlan, FaultPlan, Has, Lies, Locality,
+    PeerPlan, Plan,
     When,
 };
 
@@ -9,11 +10,12 @@ use crate::plan::{
 pub(super) type Pass = fn(&Plan) -> Vec<Plan>;
 
 /// All of them, those that make runs shorter first.
-pub(super) const ALL: [Pass; 11] = [
+pub(super) const ALL: [Pass; 12] = [
     no_twin,
     fewer_peers,
     fewer_faults,
     fewer_events,
+    fewer_tracker_faults,
     less_content,
     plainer,
     plainer_peers,
@@ -73,7 +75,16 @@ fn fewer_faults(plan: &Plan) -> Vec<Plan> {
     (0..plan.faults.len()).rev().map(without).collect()
 }
 
-/// Without an event and what waits for it.
+fn fewer_tracker_faults(plan: &Plan) -> Vec<Plan> {
+    let Some(tracker) = &plan.tracker else { return Vec::new() };
+    let without = |plan: &mut Plan, fault| {
+        let faults = plan.tracker.as_mut().map(|tracker| &mut tracker.faults);
+        faults.expect("there is a tracker").remove(fault);
+    };
+    (0..tracker.faults.len()).map(|fault| with(plan, |plan| without(plan, fault))).collect()
+}
+
+/// Without an event and those that wait for it.
 fn without_event(plan: &Plan, gone: usize) -> Plan {
     let mut smaller = plan.clone();
     let mut all_gone = vec![gone];
@@ -173,12 +184,14 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
 
 /// Options of one peer as they are where nobody says anything.
 fn plainer_peers(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut PeerPlan); 18] = [
+    let all: [fn(&mut PeerPlan); 20] = [
         |peer| peer.app = AppPlan::default(),
         |peer| peer.reports = None,
         |peer| peer.player = None,
         |peer| (peer.stream, peer.player) = (false, None),
         |peer| peer.lies = None,
+        |peer| peer.behaviour = Behaviour::Honest,
+        |peer| peer.nat = false,
         |peer| peer.certificate = CertificatePlan::Valid,
         |peer| peer.locality = Locality::Anywhere,
         |peer| peer.initiate_max = None,
@@ -275,7 +288,8 @@ fn earlier(ms: u64) -> impl Iterator<Item = u64> {
 
 /// Tasks in turn, a small seed, a tidier order of what happens.
 fn in_order(plan: &Plan) -> Vec<Plan> {
-    let mut simpler = vec![with(plan, |plan| plan.perturbation = 0.0)];
+    let mut simpler =
+        vec![with(plan, |plan| plan.buggify = 0.0), with(plan, |plan| plan.perturbation = 0.0)];
     simpler.extend((0..plan.seed.min(3)).map(|seed| with(plan, |plan| plan.seed = seed)));
     for (index, event) in plan.events.iter().enumerate() {
         if event.action == Action::Crash {

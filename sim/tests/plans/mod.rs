@@ -26,6 +26,7 @@ pub fn plan(pieces: u32, peers: impl IntoIterator<Item = PeerPlan>) -> Plan {
         scenario: "test".to_owned(),
         seed: 7,
         perturbation: 0.0,
+        buggify: 0.0,
         defects: Vec::new(),
         flip: None,
         limits: Limits { done_ms: 600_000, steps: 10_000_000 },
@@ -69,8 +70,14 @@ pub fn private(mut plan: Plan) -> Plan {
 /// The same plan with a tracker, to which everybody announces every 5 s.
 pub fn announced(mut plan: Plan) -> Plan {
     let address = Ipv4Addr::new(10, 0, 255, 1).into();
-    plan.tracker =
-        Some(TrackerPlan { address, interval_s: 5, silent: false, udp: false, link: link_ms(5) });
+    plan.tracker = Some(TrackerPlan {
+        address,
+        interval_s: 5,
+        silent: false,
+        udp: false,
+        faults: Vec::new(),
+        link: link_ms(5),
+    });
     plan.peers.iter_mut().for_each(|peer| peer.announce = true);
     plan
 }

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
 use reseed::plain_table;
+use reseed_client::Buggify;
 use reseed_sim::{
     Point,
-    plan::{Action, Fault},
+    plan::{Action, Behaviour, Fault, TrackerFault},
 };
 use serde::Serialize;
 
@@ -35,6 +36,9 @@ pub fn print(
     let never_reached: Vec<&str> =
         Point::ALL.iter().filter(|point| !reached(point)).map(|point| point.name()).collect();
     let kinds = Action::ALL.iter().map(|action| action.name()).chain(Fault::NAMES.iter().copied());
+    let kinds = kinds.chain(Behaviour::NAMES.iter().copied());
+    let kinds = kinds.chain(TrackerFault::NAMES.iter().copied()).chain(["nat"]);
+    let kinds = kinds.chain(Buggify::ALL.iter().map(|point| point.name()));
     let never_fired: Vec<&str> = kinds.filter(|name| !is_in(&totals.fired, name)).collect();
     if json {
         let document = Document { totals, groups, never_fired, never_reached };
