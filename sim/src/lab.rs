@@ -306,6 +306,7 @@ impl Lab {
         state.up = true;
         let words = format!("{} starts", state.name);
         inner.note(now, words);
+        inner.check(now, peer, |oracle, scene| oracle.starts(scene));
     }
 
     /// A peer's program has come to its end; what is left of it is seen to next.

@@ -7,6 +7,8 @@ mod stop;
 
 use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
+pub(crate) use self::exits::resume_data;
+
 use reseed_client::Env;
 use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
