@@ -15,9 +15,8 @@ fn picker(criterion: &mut Criterion) {
     {
         let id = BenchmarkId::from_parameter(format!("{pieces} pieces, {remotes} remotes"));
         let swarm = picking(pieces, remotes);
-        let fresh = || workloads::Picking::clone(&swarm);
         group.bench_function(id, |bench| {
-            bench.iter_batched_ref(fresh, pick, LargeInput);
+            bench.iter_batched_ref(|| swarm.clone(), pick, LargeInput);
         });
     }
 }
@@ -34,7 +33,6 @@ fn world(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("world");
     group.sample_size(20);
     for hosts in [100, 1_000] {
-        // There can be one running world a thread, and one that is dropped runs no more.
         let id = BenchmarkId::from_parameter(format!("{hosts} hosts tick for a minute"));
         group.bench_function(id, |bench| bench.iter(|| tick(ticking(hosts))));
     }

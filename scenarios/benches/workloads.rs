@@ -24,6 +24,7 @@ pub struct Picking {
     rng: ChaCha8Rng,
 }
 
+/// Nobody has been asked for anything yet.
 pub fn picking(pieces: u32, remotes: usize) -> Picking {
     let piece_length = BLOCKS * BLOCK_LENGTH;
     let layout = Layout::new(piece_length, u64::from(piece_length) * u64::from(pieces));
