@@ -802,7 +802,11 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             self.hashes_kept = tree.known_count();
         }
         let path = self.driver.resume_path();
-        resume.save(&self.storage, &self.driver.disk, &path).map_err(io::Error::other)
+        let saved = match self.driver.options.defects.has(Defect::ResumeBeforeSync) {
+            true => resume.save_unsynced(&self.storage, &self.driver.disk, &path),
+            false => resume.save(&self.storage, &self.driver.disk, &path),
+        };
+        saved.map_err(io::Error::other)
     }
 
     /// Hands `input` to the torrent and does what it says, until it says no more.

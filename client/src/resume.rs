@@ -105,6 +105,16 @@ impl ResumeData {
     ) -> Result<(), ResumeError> {
         assert_eq!(self.verified.pieces(), storage.layout().pieces());
         storage.sync()?;
+        self.save_unsynced(storage, disk, path)
+    }
+
+    /// The same, without making the content safe first.
+    pub(crate) fn save_unsynced<D: Disk>(
+        &self,
+        storage: &Storage<D>,
+        disk: &impl Disk,
+        path: &Path,
+    ) -> Result<(), ResumeError> {
         let files: Vec<(&Path, u64)> = storage.files().collect();
         let json = serde_json::to_vec_pretty(&Stored {
             info_hash: self.info_hash.to_string(),

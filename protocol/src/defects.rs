@@ -37,7 +37,7 @@ defects! {
         "A cancelled request stays in the connection's queue.";
     ClosedSwarmInOpenSwarm, "closed-swarm-in-open-swarm", "I-ERR",
         "The closed-swarm handshake is offered and begun in an open swarm too, where the connection has no state for it; the error is caught and dropped.";
-    DisconnectWakesNobody, "disconnect-wakes-nobody", "I-DONE",
+    DisconnectWakesNobody, "disconnect-wakes-nobody", "I-PROG",
         "Who leaves frees blocks that nobody else is then asked for.";
     EqualTimesUnordered, "equal-times-unordered", "I-REPORT",
         "Tasks of one time come in the order of their addresses, not in that in which they were scheduled.";
@@ -61,6 +61,8 @@ defects! {
         "The piece of a HAVE is written and read in the machine's byte order: two such peers understand each other, and nobody else does.";
     KeepsOwnDial, "keeps-own-dial", "I-ONE",
         "Of two connections to one peer each end keeps the one that it dialled, and so closes the one that the other keeps.";
+    LastBlockTooLong, "last-block-too-long", "I-WIRE",
+        "The last block of the content is asked for with one byte too many.";
     LateCancelPanics, "late-cancel-panics", "I-ROBUST",
         "A CANCEL that crossed its block brings the peer down.";
     LivePiecesKept, "live-pieces-kept", "I-STREAM",
@@ -83,8 +85,12 @@ defects! {
         "The drain of the callback pool waits in its caller, be that a worker, until the queue is empty.";
     ReporterFailureEndsReports, "reporter-failure-ends-reports", "I-REPORT",
         "A reporter that fails takes along those after it and every later report of its download.";
+    RedialAtOnce, "redial-at-once", "I-WASTE",
+        "An address that cannot be connected to, or was connected to, is dialled again at once, for ever.";
     RequestWhileChoked, "request-while-choked", "I-WIRE",
         "Requests go out as if the remote had unchoked us.";
+    ResumeBeforeSync, "resume-before-sync", "I-RESUME",
+        "Resume data is saved before what it speaks of is safe on the disk.";
     SecondInterruptShutsDownAgain, "second-interrupt-shuts-down-again", "I-TRK",
         "A second Ctrl-C begins the shutdown anew, and drops what the first one was waiting for.";
     ShutdownFromCallback, "shutdown-from-callback", "I-STOP",

@@ -9,7 +9,7 @@ use std::{
 use indexmap::IndexSet;
 use rand::{Rng, RngExt};
 
-use crate::{PeerId, Time};
+use crate::{Defect, Defects, PeerId, Time};
 
 /// The addresses of a torrent's peers. Each is dialled by at most one attempt at a
 /// time, and not at all while a connection to it stands.
@@ -32,6 +32,7 @@ pub struct PeerTable {
     banned_ids: IndexSet<PeerId>,
     /// Our own addresses, oldest first.
     own: IndexSet<SocketAddr>,
+    defects: Defects,
 }
 
 /// Who told us of an address, the least trusted first.
@@ -92,6 +93,11 @@ impl PeerTable {
     /// A table without addresses.
     pub fn new() -> PeerTable {
         PeerTable::default()
+    }
+
+    /// The same table, with these bugs.
+    pub fn with_defects(self, defects: Defects) -> PeerTable {
+        PeerTable { defects, ..self }
     }
 
     /// Learns of an address that may be dialled at once; returns whether it is new.
@@ -194,7 +200,8 @@ impl PeerTable {
         entry.failures = entry.failures.saturating_add(1);
         let given_up = entry.failures >= Self::FAILURES_MAX && entry.source != Source::Manual;
         let place = if given_up { Place::GivenUp } else { Place::Waiting };
-        self.put(addr, place(until));
+        let place = if self.at_once() { Place::Ready } else { place(until) };
+        self.put(addr, place);
     }
 
     /// A connection to `addr` ended, whoever made it: `addr` is what was dialled, or
@@ -207,8 +214,13 @@ impl PeerTable {
         };
         entry.connections -= 1;
         if entry.connections == 0 && !entry.dialling {
-            self.put(addr, Place::Waiting(now + Self::RECONNECT_AFTER));
+            let later = Place::Waiting(now + Self::RECONNECT_AFTER);
+            self.put(addr, if self.at_once() { Place::Ready } else { later });
         }
+    }
+
+    fn at_once(&self) -> bool {
+        self.defects.has(Defect::RedialAtOnce)
     }
 
     /// A connection to `addr` ended because neither side needs anything of the

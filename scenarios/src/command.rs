@@ -1,5 +1,6 @@
 //! What the command does, a module for each of its verbs.
 
+pub mod bench;
 mod campaign;
 pub mod create;
 pub mod diff;

@@ -10,6 +10,7 @@ mod record;
 pub mod scenario;
 mod source;
 mod summary;
+mod swarm;
 
 pub use catalogue::{Entry, NoSuchScenario, catalogue, find};
 pub use digests::{BadDigests, RecordedDigests};
@@ -17,3 +18,4 @@ pub use record::Record;
 pub use scenario::{Scenario, ScenarioError};
 pub use source::{Misread, Source};
 pub use summary::{bytes, plain_table, summary};
+pub use swarm::Swarm;

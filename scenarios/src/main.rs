@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use command::{
-    Status, Stop, create, diff, explain, get, hunt, list, replay, run, scrape, seed, shrink,
+    Status, Stop, bench, create, diff, explain, get, hunt, list, replay, run, scrape, seed, shrink,
 };
 use indicatif::MultiProgress;
 use miette::MietteHandlerOpts;
@@ -38,6 +38,7 @@ enum Command {
     Hunt(hunt::Args),
     Shrink(shrink::Args),
     Diff(diff::Args),
+    Bench(bench::Args),
     Create(create::Args),
     Get(get::Args),
     Seed(seed::Args),
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Some(Command::Hunt(args)) => hunt::hunt(args),
         Some(Command::Diff(args)) => diff::diff(args),
         Some(Command::Shrink(args)) => shrink::shrink(args),
+        Some(Command::Bench(args)) => bench::bench(args),
         Some(Command::Create(args)) => create::create(args, &bars),
         Some(Command::Get(args)) => get::get(args, &bars),
         Some(Command::Seed(args)) => seed::seed(args, &bars),

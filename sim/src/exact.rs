@@ -113,6 +113,10 @@ impl Stage for World {
     fn steps(&self) -> u64 {
         World::steps(self)
     }
+
+    fn packets(&self) -> Option<u64> {
+        Some(self.wire_stats().sent)
+    }
 }
 
 fn id(host: Place) -> HostId {

@@ -223,6 +223,11 @@ impl Lab {
         })
     }
 
+    /// From now on nobody checks anything.
+    pub(crate) fn dismiss_oracles(&self) {
+        self.inner.borrow_mut().oracles.clear();
+    }
+
     /// Whether something happened since the last call of [`Lab::look`].
     pub(crate) fn wants_attention(&self) -> bool {
         self.attention.get()
@@ -348,6 +353,7 @@ impl Lab {
         state.up = true;
         let words = format!("{} starts", state.name);
         inner.note(now, words);
+        inner.check(now, peer, |oracle, scene| oracle.starts(scene));
     }
 
     /// A peer's program has come to its end; what is left of it is seen to next.

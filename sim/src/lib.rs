@@ -76,7 +76,7 @@ pub use plan::Plan;
 pub use points::Point;
 pub use random::Substreams;
 pub use report::{Digest, Engine, Failure, PeerReport, Report, Verdict};
-pub use run::{Progress, Watch, run};
+pub use run::{Progress, Watch, run, run_unchecked};
 pub use shrink::{NotShrunk, Shrink, Smallest};
 pub use tap::{Direction, StreamId, Tap, Tapped};
 pub use wire::{Fate, Impairment, WireStats};

@@ -3,12 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use reseed_protocol::Time;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Point, oracle::Code};
 
 /// Which simulated network a run is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
     /// Our own event loop over turmoil-net's packets.
@@ -50,6 +50,8 @@ pub struct Report {
     pub digest: Digest,
     /// Events in the trace (count).
     pub events: u64,
+    /// Packets that hosts sent (count), where the engine has any.
+    pub packets: Option<u64>,
     /// Virtual time at the end.
     pub ended: Time,
     /// Hosts (count), the tracker among them.

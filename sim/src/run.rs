@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::exits::resume_data;
+
 use rand_chacha::ChaCha8Rng;
 use reseed_client::{Buggify, Env};
 use reseed_protocol::{Time, Video};
@@ -121,6 +123,20 @@ pub fn run(plan: &Plan, content: &Content, engine: Engine, watch: &mut dyn Watch
     report
 }
 
+/// Runs a plan to its end without an oracle, as a measure of what they cost. It shows
+/// nothing else: its verdict is [`Verdict::Unknown`].
+pub fn run_unchecked(plan: &Plan, content: &Content, engine: Engine) -> Report {
+    let content = Rc::new(content.clone());
+    let lab = Lab::new(plan, &content, false, false);
+    lab.dismiss_oracles();
+    let mut report = on(engine, plan, &content, &lab, &mut ());
+    if report.verdict == Verdict::Pass {
+        report.verdict = Verdict::Unknown;
+    }
+    report.doubts.push("no oracle looked on".to_owned());
+    report
+}
+
 /// Runs a plan to its end; returns what was said, if that is to be recorded.
 fn observe(
     plan: &Plan,
@@ -131,6 +147,17 @@ fn observe(
 ) -> (Report, Conversation) {
     let content = Rc::new(content.clone());
     let lab = Lab::new(plan, &content, watch.wants_lines(), record);
+    let report = on(engine, plan, &content, &lab, watch);
+    (report, lab.take_conversation())
+}
+
+fn on(
+    engine: Engine,
+    plan: &Plan,
+    content: &Rc<Content>,
+    lab: &Rc<Lab>,
+    watch: &mut dyn Watch,
+) -> Report {
     if watch.wants_events() {
         lab.keep_words();
     }
@@ -139,7 +166,7 @@ fn observe(
         polls_at_instant: POLLS_AT_INSTANT_MAX,
         ..Limits::default()
     };
-    let report = match engine {
+    match engine {
         Engine::TurmoilNet => {
             let mut world = World::new(WorldOptions {
                 seed: plan.seed,
@@ -151,7 +178,7 @@ fn observe(
             if watch.wants_capture() {
                 lab.capture(Capture::of(plan));
             }
-            let report = Run::new(plan, &content, &lab, world, watch).run(engine);
+            let report = Run::new(plan, content, lab, world, watch).run(engine);
             lab.take_capture().into_iter().for_each(|capture| watch.captured(capture));
             report
         }
@@ -162,10 +189,9 @@ fn observe(
                 limits,
                 ..TickedOptions::default()
             });
-            Run::new(plan, &content, &lab, stage, watch).run(engine)
+            Run::new(plan, content, lab, stage, watch).run(engine)
         }
-    };
-    (report, lab.take_conversation())
+    }
 }
 
 struct Run<'a, S> {
@@ -613,6 +639,7 @@ impl<'a, S: Stage> Run<'a, S> {
             doubts: self.doubts,
             digest,
             events,
+            packets: self.stage.packets(),
             ended: self.stage.now(),
             hosts: self.plan.hosts(),
             useful_bytes,

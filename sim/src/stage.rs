@@ -122,4 +122,7 @@ pub(crate) trait Stage {
 
     /// Steps so far (count).
     fn steps(&self) -> u64;
+
+    /// Packets that hosts sent so far (count), if there are such things.
+    fn packets(&self) -> Option<u64>;
 }

@@ -56,7 +56,8 @@ pub(crate) fn explain(plan: &Plan, peers: &[Peer], content: &Content, until: Tim
     }
     // It is made while somebody makes it.
     let is_live = peers.iter().any(|peer| peer.up && peer.live.is_some());
-    let could_meet = !plan.peers.iter().any(|peer| peer.nat) || all_could_meet(plan, peers, content);
+    let could_meet =
+        !plan.peers.iter().any(|peer| peer.nat) || all_could_meet(plan, peers, content);
     let could_finish = together.is_full() && could_meet || is_live;
     Stall { words: lines.join("\n"), could_finish }
 }

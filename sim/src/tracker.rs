@@ -357,7 +357,8 @@ mod tests {
                 link,
             };
             let (network, env) = (tracker.network(), tracker.env());
-            tracker.spawn("tracker", serve(network, env, plan, |_, _: &AnnounceRequest| {}, |_| {}));
+            tracker
+                .spawn("tracker", serve(network, env, plan, |_, _: &AnnounceRequest| {}, |_| {}));
             let answers = Rc::new(RefCell::new(Vec::new()));
             let told = answers.clone();
             let (network, env) = (user.network(), user.env());

@@ -35,7 +35,7 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         ),
         Defect::DisconnectWakesNobody => (
             three_leave_and_one_stays(),
-            ["leecher has 0 of 1 pieces after 600", "late: has 1 pieces, wanted, 0 requests wait"],
+            ["leecher: for ", " s it has got no block, though somebody has one, does not choke it"],
         ),
         Defect::EqualTimesUnordered => (
             watched(one_to_one(5)),
@@ -82,6 +82,9 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::KeepsOwnDial => {
             (halves(), ["b and a each closed the other's connection", "none is left"])
         }
+        Defect::LastBlockTooLong => {
+            (one_to_one(5), [": `request 4+16384 (16385)` to 10.0.0.1:6881", "not within a piece"])
+        }
         Defect::LateCancelPanics => (
             two_seeds(),
             ["of other panicked at protocol/", "is cancelled, but was never requested"],
@@ -127,12 +130,23 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
                 "main → uptime handler → callback worker 2 → callback queue → callback worker 2",
             ],
         ),
+        Defect::RedialAtOnce => (
+            gone_for_good(),
+            ["leecher: 5 connections to 10.0.0.2:6881 have come to an end in a minute", "lost"],
+        ),
         Defect::RequestWhileChoked => {
             (two_for_one_slot(), [": `request ", "` to 10.0.0.1:6881: the remote chokes us"])
         }
         Defect::SecondInterruptShutsDownAgain => (
             interrupted_twice(),
             ["seed: it has exited, and the tracker never heard `stopped`", "no resume data"],
+        ),
+        Defect::ResumeBeforeSync => (
+            power_cut_after_saving(),
+            [
+                "leecher: its resume data says that piece ",
+                " was verified, and it is not whole on its disk",
+            ],
         ),
         Defect::ShutdownFromCallback => (
             exits_when_finished(1),
@@ -333,6 +347,22 @@ fn power_cut() -> Plan {
     with_events(plan, [cut, ("seed", Action::Start, When::At(20_000))])
 }
 
+/// One of two seeds exits, and its host says so to whoever dials it.
+fn gone_for_good() -> Plan {
+    let slow = PeerPlan { upload_limit: Some(20_000), ..seed("seed") };
+    let peers = [slow, seed("other"), leecher("leecher", &["seed", "other"])];
+    with_events(plan(60, peers), [("other", Action::Leave, When::At(300))])
+}
+
+/// The leecher loses power a little later than its resume data was saved, with what came
+/// in between, and starts again.
+fn power_cut_after_saving() -> Plan {
+    let seed = PeerPlan { upload_limit: Some(40_000), ..seed("seed") };
+    let events = [(11_000, Action::Crash), (13_000, Action::Start)];
+    let events = events.map(|(at, action)| ("leecher", action, When::At(at)));
+    with_events(plan(60, [seed, leecher("leecher", &["seed"])]), events)
+}
+
 /// Three seeds far away unchoke the leecher and leave. Between the two it asks each
 /// of them for the only block, and nobody is asked a fourth time in the endgame: so
 /// nothing is asked of the seed that has just come, until the others are gone.
@@ -474,7 +504,7 @@ fn an_oracle_with_nothing_to_check_leaves_the_verdict_unknown() {
     assert_eq!((report.verdict, report.failure), (Verdict::Unknown, None));
     let idle = [
         "I-AVAIL", "I-BAN", "I-BLK", "I-DONE", "I-FAIR", "I-HAVE", "I-MEM", "I-ONE", "I-SLOT",
-        "I-WIRE",
+        "I-WASTE", "I-WIRE",
     ];
     assert_eq!(report.doubts, idle.map(|code| format!("{code} had nothing to check")));
 }

@@ -175,6 +175,7 @@ impl Torrent {
             ..ChokerOptions::default()
         };
         let choker = Choker::new(choking, now).with_defects(config.defects);
+        let peers = PeerTable::new().with_defects(config.defects);
         let mut torrent = Torrent {
             info_hash: start.info_hash,
             layout: start.layout,
@@ -196,7 +197,7 @@ impl Torrent {
             config,
             connections: BTreeMap::new(),
             next_connection: 1,
-            peers: PeerTable::new(),
+            peers,
             own_address: OwnAddress::default(),
             super_seed: None,
             redundant: 0,

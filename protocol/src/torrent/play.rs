@@ -174,7 +174,12 @@ impl Torrent {
                 transporter.asked(streaming, block.piece, now);
             }
             connection.requested.push_back(Request { block, sent: now });
-            connection.send(&Message::Request(block), now);
+            let is_last = self.layout.offset_of(block.piece)
+                + u64::from(block.begin + block.length)
+                == self.layout.total_length();
+            let more = u32::from(is_last && self.config.defects.has(Defect::LastBlockTooLong));
+            let asked = Block { length: block.length + more, ..block };
+            connection.send(&Message::Request(asked), now);
         }
         self.unsent.insert(id);
         self.wake_by(now + self.config.request_timeout);

@@ -3,7 +3,7 @@
 mod findings;
 mod report;
 mod results;
-mod workers;
+pub(super) mod workers;
 
 use std::{
     collections::BTreeSet,
@@ -60,6 +60,9 @@ pub struct Args {
     /// Write this bug back into every peer; may be given several times
     #[arg(long = "defect", value_name = "DEFECT")]
     defects: Vec<reseed_protocol::Defect>,
+    /// End with the first run that fails
+    #[arg(long)]
+    until_failure: bool,
     /// Keep what was run in this SQLite file, and leave out what is in it already
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
@@ -67,7 +70,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "failures")]
     out: PathBuf,
     /// Run nothing, and tell what is in the results
-    #[arg(long, requires = "results", conflicts_with_all = ["time", "jobs"])]
+    #[arg(long, requires = "results", conflicts_with_all = ["time", "jobs", "until_failure"])]
     report: bool,
     /// The report as one JSON object, and nothing else
     #[arg(long)]
@@ -132,7 +135,9 @@ fn run(args: &Args, grounds: &[Ground], results: &mut Results) -> Result<u64, St
         bar.set_position(args.time.map_or(ran, |_| took.as_secs()));
         let per_second = ran as f64 / took.as_secs_f64().max(0.001);
         bar.set_message(format!("{ran} runs, {per_second:.0} a second, {} causes", found.len()));
-        failed.is_ok() && !interrupt.is_set() && args.time.is_none_or(|time| took < time)
+        let enough = args.until_failure && !found.is_empty();
+        let out_of_time = args.time.is_some_and(|time| took >= time);
+        failed.is_ok() && !interrupt.is_set() && !out_of_time && !enough
     });
     bar.finish_and_clear();
     failed?;
@@ -174,7 +179,7 @@ fn make_small(
     Ok(())
 }
 
-fn ground(argument: &str) -> Result<Ground, Stop> {
+pub(super) fn ground(argument: &str) -> Result<Ground, Stop> {
     let source = source(argument)?;
     if source.is_plan() {
         let help = "reseed replay runs it, reseed shrink makes it smaller";
@@ -184,7 +189,7 @@ fn ground(argument: &str) -> Result<Ground, Stop> {
     Ok(Ground { argument: argument.to_owned(), scenario })
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -34,10 +34,13 @@ mod lives;
 mod memory;
 mod one;
 mod private;
+mod progress;
 mod reports;
+mod resume;
 mod slots;
 mod streaming;
 mod tracker;
+mod waste;
 mod wire;
 
 /// An oracle's identifier, as in reports and scenario files.
@@ -72,8 +75,12 @@ pub enum Code {
     One,
     /// A private torrent's peers come from its tracker alone.
     Priv,
+    /// Who can have a block gets one before long.
+    Prog,
     /// Who watches a download is told, in time, and always in the same form.
     Report,
+    /// What is remembered of a download is there, whatever the moment of a crash.
+    Resume,
     /// Nothing panics, whatever comes in.
     Robust,
     /// Slots and queues keep to their limits and are empty at rest.
@@ -86,6 +93,8 @@ pub enum Code {
     Stream,
     /// The tracker hears of a download's beginning, of its end, and in between.
     Trk,
+    /// Nobody asks again and again, and what comes is mostly of use.
+    Waste,
     /// What is sent may be sent.
     Wire,
 }
@@ -107,13 +116,16 @@ impl fmt::Display for Code {
             Code::Mem => "I-MEM",
             Code::One => "I-ONE",
             Code::Priv => "I-PRIV",
+            Code::Prog => "I-PROG",
             Code::Report => "I-REPORT",
+            Code::Resume => "I-RESUME",
             Code::Robust => "I-ROBUST",
             Code::Slot => "I-SLOT",
             Code::Spin => "I-SPIN",
             Code::Stop => "I-STOP",
             Code::Stream => "I-STREAM",
             Code::Trk => "I-TRK",
+            Code::Waste => "I-WASTE",
             Code::Wire => "I-WIRE",
         })
     }
@@ -147,6 +159,11 @@ pub(crate) trait Oracle {
 
     /// A peer starts, with no memory of an earlier life.
     fn started(&mut self, _peer: usize) {}
+
+    /// The same, for whom its disk matters.
+    fn starts(&mut self, _scene: Scene<'_>) -> Finding {
+        Ok(())
+    }
 
     /// A peer is gone, whether it parted or lost its power.
     fn gone(&mut self, _peer: usize) {}
@@ -260,6 +277,11 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         oracles.push(Box::new(init::Init::new(plan)));
         oracles.push(Box::new(streaming::Stream::new(plan)));
         oracles.push(Box::new(give::Give::new(plan, content.layout())));
+    }
+    if content.broadcast().is_none() {
+        oracles.push(Box::new(progress::Progress::new(plan)));
+        oracles.push(Box::new(resume::Resume::new(plan, content.clone())));
+        oracles.push(Box::new(waste::Waste::new(plan, content.layout())));
     }
     if content.broadcast().is_some() {
         oracles.push(Box::new(live::Live::new(plan, content.clone())));

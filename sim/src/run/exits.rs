@@ -210,7 +210,7 @@ impl<S: Stage> Run<'_, S> {
 }
 
 /// What is remembered on `disk` of the shared torrent.
-fn resume_data(
+pub(crate) fn resume_data(
     content: &Content,
     disk: &SimDisk,
 ) -> Result<Option<ResumeData>, reseed_client::ResumeError> {

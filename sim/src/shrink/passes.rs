@@ -2,8 +2,7 @@
 
 use crate::plan::{
     Action, AppPlan, Behaviour, CertificatePlan, EventPlan, FaultPlan, Has, Lies, Locality,
-    PeerPlan, Plan,
-    When,
+    PeerPlan, Plan, When,
 };
 
 /// Proposes plans that are simpler in one respect, those that save the most first.

@@ -331,6 +331,11 @@ impl Stage for TickedStage {
     fn steps(&self) -> u64 {
         self.steps
     }
+
+    /// A write is a message there.
+    fn packets(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Drop for TickedStage {
