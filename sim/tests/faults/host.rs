@@ -121,6 +121,7 @@ fn the_tracker_has_no_clock_that_could_fail() {
         address: Ipv4Addr::new(10, 0, 255, 1).into(),
         interval_s: 5,
         silent: false,
+        faults: Vec::new(),
         udp: false,
         link: link_ms(5),
     });
