@@ -19,18 +19,9 @@ def read(path):
 
 def instructions(summary):
     for profile in summary["profiles"]:
-        total = profile["summaries"]["total"]["summary"]
-        metrics = total.get("Callgrind")
-        if metrics and "Ir" in metrics:
-            return value(metrics["Ir"]["metrics"])
-    sys.exit(f"{summary['function_name']}: no count of instructions in {summary}")
-
-
-def value(metrics):
-    """The new one; with an old one beside it or not."""
-    new = metrics.get("Left")
-    new = metrics["Both"][0] if new is None else new
-    return new["Int"] if isinstance(new, dict) else new
+        if profile["tool"] == "Callgrind":
+            return profile["data"]["total"]["metrics"]["Ir"]["values"]["new"]
+    sys.exit(f"{summary['function_name']}: nobody counted its instructions")
 
 
 new_path, old_path, *options = sys.argv[1:]
