@@ -83,10 +83,10 @@ defects! {
         "After the last piece the playback position is that of the last piece again, and no end is seen.";
     PoolDrainsItself, "pool-drains-itself", "I-STOP",
         "The drain of the callback pool waits in its caller, be that a worker, until the queue is empty.";
-    ReporterFailureEndsReports, "reporter-failure-ends-reports", "I-REPORT",
-        "A reporter that fails takes along those after it and every later report of its download.";
     RedialAtOnce, "redial-at-once", "I-WASTE",
         "An address that cannot be connected to, or was connected to, is dialled again at once, for ever.";
+    ReporterFailureEndsReports, "reporter-failure-ends-reports", "I-REPORT",
+        "A reporter that fails takes along those after it and every later report of its download.";
     RequestWhileChoked, "request-while-choked", "I-WIRE",
         "Requests go out as if the remote had unchoked us.";
     ResumeBeforeSync, "resume-before-sync", "I-RESUME",
