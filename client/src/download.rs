@@ -692,7 +692,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                 return Ok(());
             }
         };
-        self.links.serve(connection, from, stream);
+        self.links.serve(connection, from, stream, &bytes);
         self.handle(Input::Received { connection, bytes })
     }
 

@@ -59,7 +59,7 @@ pub use limit::RateLimiter;
 pub use live::{Live, LiveSource};
 #[doc(inline)]
 pub use monitor::{Monitoring, Report, ReportError, Reporter};
-pub use network::{Datagrams, Listener, Network};
+pub use network::{Connection, Datagrams, Listener, Network};
 #[doc(inline)]
 pub use race::timeout_at;
 pub use real::{TokioEnv, TokioListener, TokioNetwork};

@@ -8,6 +8,7 @@ use reseed_protocol::{
     ConnectionId,
     torrent::Input,
     tracker::{AnnounceRequest, AnnounceResponse, Trackers},
+    wire::Framing,
 };
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -67,11 +68,19 @@ impl<N: Network, E: Env> Links<N, E> {
         self.trackers.replace(trackers);
     }
 
-    /// Serves a connection that was opened to us.
-    pub(crate) fn serve(&mut self, connection: ConnectionId, from: SocketAddr, stream: N::Stream) {
+    /// Serves a connection that was opened to us, of which `read` was read already.
+    pub(crate) fn serve(
+        &mut self,
+        connection: ConnectionId,
+        from: SocketAddr,
+        stream: N::Stream,
+        read: &[u8],
+    ) {
         let peer = self.open(connection);
         let name = format!("peer {connection} from {from}");
-        self.tasks.spawn(&self.env, &name, peer.serve(stream));
+        let mut framing = Framing::new();
+        framing.follow(read);
+        self.tasks.spawn(&self.env, &name, peer.serve(stream, framing));
     }
 
     /// Opens a connection.

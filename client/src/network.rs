@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// simulation each host has its own.
 pub trait Network: Clone + 'static {
     /// A TCP connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Stream: Connection;
     /// A listening TCP socket.
     type Listener: Listener<Stream = Self::Stream>;
     /// A UDP socket.
@@ -33,6 +33,14 @@ pub trait Network: Clone + 'static {
         host: &str,
         port: u16,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static;
+}
+
+/// A TCP connection's end.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// A hint that until `bytes` more are there, or the remote has said its last word, the
+    /// next read would do nothing but wait for them: as SO_RCVLOWAT says it to a kernel.
+    /// It holds until that read is done.
+    fn expect(&mut self, _bytes: usize) {}
 }
 
 /// A listening TCP socket; dropping it stops the listening.

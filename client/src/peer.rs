@@ -12,16 +12,23 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use reseed_protocol::{ConnectionId, torrent::Input};
+use reseed_protocol::{ConnectionId, Time, torrent::Input, wire::Framing};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{mpsc, oneshot},
 };
 
-use crate::{Buggify, Env, Network, RateLimiter, errands::Timetable, race, race::timeout_at};
+use crate::{
+    Buggify, Connection, Env, Network, RateLimiter, errands::Timetable, race, race::timeout_at,
+};
 
-/// Bytes read at a time at most: a TCP window without scaling.
+/// Bytes read at a time at most, and kept at most of a message that has not ended: a TCP
+/// window without scaling.
 const READ_MAX: usize = 64 * 1024;
+
+/// How long part of a message waits for the rest: what comes in at all is to be seen in
+/// the rates and by who waits for a sign of life.
+const HOLD_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes written at a time at most: few enough that the torrent hears in good
 /// time that there is room for more.
@@ -50,15 +57,7 @@ impl Shared {
     /// Reads what is there. All connections read into one buffer and keep only
     /// what came, so that a thousand silent ones hold no memory.
     pub(crate) async fn read(&self, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<BytesMut> {
-        self.read_at_most(reader, READ_MAX).await
-    }
-
-    async fn read_at_most(
-        &self,
-        reader: &mut (impl AsyncRead + Unpin),
-        most: usize,
-    ) -> io::Result<BytesMut> {
-        poll_fn(|context| self.poll_read(reader, most, context)).await
+        poll_fn(|context| self.poll_read(reader, READ_MAX, context)).await
     }
 
     fn poll_read(
@@ -123,7 +122,7 @@ impl<E: Env> Peer<E> {
             Ok(stream) => {
                 let input = Input::Dialled { connection: self.connection };
                 if self.inputs.send(input).await.is_ok() {
-                    self.serve(stream).await;
+                    self.serve(stream, Framing::new()).await;
                 }
             }
             Err(error) => {
@@ -134,35 +133,75 @@ impl<E: Env> Peer<E> {
         }
     }
 
-    /// Moves bytes both ways until either side ends it.
-    pub(crate) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    /// Moves bytes both ways until either side ends it. What was read of the stream before
+    /// has brought it as far as `framing` says.
+    pub(crate) async fn serve(self, stream: impl Connection, framing: Framing) {
         let Peer { env, connection, inputs, outbox, ended, shared } = self;
-        let (reader, writer) = split(stream);
+        let stream = RefCell::new(stream);
         race! {
             _ = ended => return,
-            () = read(reader, &env, connection, &inputs, &shared) => {},
-            () = write(writer, &env, connection, &inputs, &shared, outbox) => {},
+            () = read(&stream, framing, &env, connection, &inputs, &shared) => {},
+            () = write(&stream, &env, connection, &inputs, &shared, outbox) => {},
         }
         // Without a torrent it is nobody's connection.
         let _ = inputs.send(Input::Lost { connection }).await;
     }
 }
 
+/// Hands messages to the torrent, each of them whole unless it is long or slow.
 async fn read(
-    mut reader: impl AsyncRead + Unpin,
+    stream: &RefCell<impl Connection>,
+    mut framing: Framing,
     env: &impl Env,
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
 ) {
+    // Read, and not handed over; since when there is something in it.
+    let mut inbox = BytesMut::new();
+    let mut since: Option<Time> = None;
     loop {
         let most = if env.buggify(Buggify::ShortRead) { Buggify::FEW_BYTES } else { READ_MAX };
-        let bytes = match shared.read_at_most(&mut reader, most).await {
-            Ok(bytes) if bytes.is_empty() => return,
-            Ok(bytes) => bytes,
-            Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
+        if !inbox.is_empty() {
+            stream.borrow_mut().expect(framing.missing());
+        }
+        let reading = poll_fn(|cx| shared.poll_read(&mut *stream.borrow_mut(), most, cx));
+        let read = match since {
+            None => Some(reading.await),
+            Some(since) => timeout_at(env, since + HOLD_MAX, reading).await,
         };
-        shared.download.acquire(env, bytes.len() as u64).await;
+        let ready = match read {
+            Some(Ok(bytes)) if !bytes.is_empty() => {
+                shared.download.acquire(env, bytes.len() as u64).await;
+                let end = framing.follow(&bytes);
+                let (held, is_long) = (inbox.len(), inbox.len() + framing.missing() > READ_MAX);
+                match inbox.is_empty() {
+                    true => inbox = bytes,
+                    false => inbox.extend_from_slice(&bytes),
+                }
+                match end {
+                    _ if is_long => inbox.len(),
+                    0 => 0,
+                    end => held + end,
+                }
+            }
+            Some(Ok(_)) => {
+                let _ = inputs.send(Input::Received { connection, bytes: inbox }).await;
+                return;
+            }
+            Some(Err(error)) => return tracing::debug!(%connection, %error, "cannot read on"),
+            None => inbox.len(),
+        };
+        let bytes = inbox.split_to(ready);
+        match inbox.is_empty() {
+            true => since = None,
+            false if ready > 0 || since.is_none() => since = Some(env.now()),
+            false => {}
+        }
+        inbox.reserve(if inbox.is_empty() { 0 } else { framing.missing() });
+        if bytes.is_empty() {
+            continue;
+        }
         if env.buggify(Buggify::LateRead) {
             env.sleep_until(env.now() + Buggify::WHILE).await;
         }
@@ -173,7 +212,7 @@ async fn read(
 }
 
 async fn write(
-    mut writer: impl AsyncWrite + Unpin,
+    stream: &RefCell<impl Connection>,
     env: &impl Env,
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
@@ -189,7 +228,10 @@ async fn write(
                 let deadline = env.now() + WRITE_TIMEOUT;
                 let few = bytes.len().min(Buggify::FEW_BYTES);
                 let most = if env.buggify(Buggify::ShortWrite) { few } else { bytes.len() };
-                match timeout_at(env, deadline, writer.write(&bytes[..most])).await {
+                let writing = poll_fn(|cx| {
+                    Pin::new(&mut *stream.borrow_mut()).poll_write(cx, &bytes[..most])
+                });
+                match timeout_at(env, deadline, writing).await {
                     Some(Ok(0)) => return,
                     Some(Ok(written)) => bytes.advance(written),
                     Some(Err(error)) => {
@@ -207,11 +249,12 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
     use crate::{Tasks, manual::ManualEnv};
-    use reseed_protocol::Time;
+
+    impl Connection for DuplexStream {}
 
     const CONNECTION: ConnectionId = ConnectionId(1);
 
@@ -224,7 +267,7 @@ mod tests {
         handle.outbox.send(Bytes::from(vec![7; 5000])).unwrap();
         tasks.spawn(env, "peer", async move {
             let _handle = handle;
-            peer.serve(stream).await;
+            peer.serve(stream, Framing::new()).await;
         });
         (remote, received)
     }
@@ -236,6 +279,81 @@ mod tests {
         env.run_until(Time::from_secs(119));
         assert!(received.try_recv().is_err());
         env.run_until(Time::from_secs(121));
+        assert!(matches!(received.try_recv(), Ok(Input::Lost { connection: CONNECTION })));
+    }
+
+    /// Serves a connection past its handshake; returns the remote's end and what is heard.
+    fn hearing(env: &ManualEnv, tasks: &Tasks) -> (DuplexStream, mpsc::Receiver<Input>) {
+        let (stream, remote) = duplex(100_000);
+        let (inputs, received) = mpsc::channel(8);
+        let shared = Shared::new(RateLimiter::new(None), RateLimiter::new(None));
+        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
+        let mut framing = Framing::new();
+        framing.follow(&[0; 68]);
+        tasks.spawn(env, "peer", async move {
+            let _handle = handle;
+            peer.serve(stream, framing).await;
+        });
+        (remote, received)
+    }
+
+    fn write(remote: &mut DuplexStream, bytes: &[u8]) {
+        use futures_util::FutureExt;
+        remote.write_all(bytes).now_or_never().expect("there is room").unwrap();
+    }
+
+    fn heard(received: &mut mpsc::Receiver<Input>) -> Option<Vec<u8>> {
+        match received.try_recv() {
+            Ok(Input::Received { bytes, .. }) => Some(bytes.to_vec()),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_message_comes_whole_and_the_next_ones_start_waits() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (mut remote, mut received) = hearing(&env, &tasks);
+        write(&mut remote, &[0, 0, 0, 3, 7]);
+        env.run_until(Time::ZERO);
+        assert_eq!(heard(&mut received), None);
+        write(&mut remote, &[8, 9, 0, 0]);
+        env.run_until(Time::ZERO);
+        assert_eq!(heard(&mut received), Some(vec![0, 0, 0, 3, 7, 8, 9]));
+        assert_eq!(heard(&mut received), None);
+    }
+
+    #[test]
+    fn what_waits_for_a_second_is_handed_over_as_it_is() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (mut remote, mut received) = hearing(&env, &tasks);
+        write(&mut remote, &[0, 0, 0, 3, 7]);
+        env.run_until(Time::from_millis(999));
+        assert_eq!(heard(&mut received), None);
+        env.run_until(Time::from_millis(1001));
+        assert_eq!(heard(&mut received), Some(vec![0, 0, 0, 3, 7]));
+        write(&mut remote, &[8, 9]);
+        env.run_until(Time::from_millis(1001));
+        assert_eq!(heard(&mut received), Some(vec![8, 9]));
+    }
+
+    #[test]
+    fn of_a_message_too_long_to_keep_everything_is_handed_over_at_once() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (mut remote, mut received) = hearing(&env, &tasks);
+        write(&mut remote, &[1, 0, 0, 0, 7]);
+        env.run_until(Time::ZERO);
+        assert_eq!(heard(&mut received), Some(vec![1, 0, 0, 0, 7]));
+    }
+
+    #[test]
+    fn the_last_words_are_handed_over_whole_or_not() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (mut remote, mut received) = hearing(&env, &tasks);
+        write(&mut remote, &[0, 0, 0, 3, 7]);
+        drop(remote);
+        env.run_until(Time::ZERO);
+        assert_eq!(heard(&mut received), Some(vec![0, 0, 0, 3, 7]));
         assert!(matches!(received.try_recv(), Ok(Input::Lost { connection: CONNECTION })));
     }
 

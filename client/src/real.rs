@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{Instrument, debug_span};
 
-use crate::{Datagrams, Env, Listener, Network, substream};
+use crate::{Connection, Datagrams, Env, Listener, Network, substream};
 
 /// The machine's network. Needs a tokio runtime with I/O.
 ///
@@ -41,6 +41,8 @@ impl TokioNetwork {
         TokioNetwork { source: Some(ip).filter(|_| !any_would_do) }
     }
 }
+
+impl Connection for TcpStream {}
 
 /// A listening socket of the machine.
 #[derive(Debug)]

@@ -105,6 +105,8 @@ defects! {
         "A timer that found nothing to do is set to the time that it was due.";
     UnboundedBacklog, "unbounded-backlog", "I-MEM",
         "All that a remote asks for is read at once, however slowly it takes it.";
+    UnchokeWakesNobody, "unchoke-wakes-nobody", "I-PROG",
+        "An UNCHOKE lets requests go out, and nobody is told to send them.";
     UptimeMissesFinished, "uptime-misses-finished", "I-STOP",
         "The uptime handler knows only downloads that it saw downloading: one that finished between two looks, or before the first, keeps the client for ever.";
     VodStatsPlaceholder, "vod-stats-placeholder", "I-REPORT",

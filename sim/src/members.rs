@@ -14,6 +14,9 @@ use crate::{
 /// Unix time (seconds) at the start of a run: the beginning of 2010.
 pub(crate) const UNIX_EPOCH_S: u64 = 1_262_304_000;
 
+/// When a certificate has ended that had before the run began (Unix time, seconds).
+const PAST_S: u64 = UNIX_EPOCH_S - 1;
+
 /// The private key of whoever made the torrent. It does not depend on the seed, since
 /// the torrent does not.
 pub(crate) fn owner() -> PrivateKey {
@@ -40,10 +43,10 @@ pub(crate) fn membership(plan: &Plan, peer: &PeerPlan, content: &Content) -> Opt
         CertificatePlan::Valid => issue(&owner(), swarm, 0),
         CertificatePlan::ExpiresMs(at) => issue(&owner(), swarm, expiry_s(at)),
         CertificatePlan::None => return None,
-        CertificatePlan::Expired => issue(&owner(), swarm, UNIX_EPOCH_S - 1),
+        CertificatePlan::Expired => issue(&owner(), swarm, PAST_S),
         // Ours once, with a later time written into it.
         CertificatePlan::Forged => {
-            Certificate { expires_s: 0, ..issue(&owner(), swarm, UNIX_EPOCH_S - 1) }
+            Certificate { expires_s: 0, ..issue(&owner(), swarm, PAST_S) }
         }
         CertificatePlan::SelfMade => issue(&key, swarm, 0),
         CertificatePlan::OtherSwarm => issue(&owner(), InfoHash([0; 20]), 0),
@@ -63,6 +66,8 @@ pub(crate) fn entitled_until(plan: &Plan, peer: &PeerPlan) -> Option<u64> {
         _ if !plan.torrent.closed => Some(u64::MAX),
         CertificatePlan::Valid => Some(u64::MAX),
         CertificatePlan::ExpiresMs(at) => Some(expiry_s(at)),
+        // By a clock that was set back it may still have it.
+        CertificatePlan::Expired => Some(PAST_S),
         _ => None,
     }
 }

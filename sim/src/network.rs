@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use reseed_client::{Listener, Network};
+use reseed_client::{Connection, Listener, Network};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::{
     NetstatEntry, netstat,
@@ -240,6 +240,8 @@ impl SimStream {
         }
     }
 }
+
+impl Connection for SimStream {}
 
 impl AsyncRead for SimStream {
     fn poll_read(

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use reseed_client::Connection;
 use reseed_protocol::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -123,6 +124,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: Connection> Connection for Tapped<S> {
+    fn expect(&mut self, bytes: usize) {
+        self.stream.expect(bytes);
     }
 }
 

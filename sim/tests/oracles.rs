@@ -176,6 +176,10 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         Defect::UnboundedBacklog => {
             (slow_seed(), ["seed: #1 to 10.0.0.2:", " bytes; 4194304 are allowed"])
         }
+        Defect::UnchokeWakesNobody => (
+            one_to_one(5),
+            ["leecher: for ", " s it has got no block, though somebody has one, does not choke it"],
+        ),
         Defect::UptimeMissesFinished => (
             complete_from_the_start(),
             [

@@ -107,7 +107,7 @@ impl<N: Network, E: Env, D: Disk> Fetching<'_, N, E, D> {
             Some(Command::Accept(Inbound { stream, from, bytes, .. })) => {
                 match self.fetch.accept(from, self.driver.env.now()) {
                     Ok(connection) => {
-                        self.links.serve(connection, from, stream);
+                        self.links.serve(connection, from, stream, &bytes);
                         self.handle(Input::Received { connection, bytes });
                     }
                     Err(refused) => tracing::debug!(%from, %refused, "inbound connection refused"),

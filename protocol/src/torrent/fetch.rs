@@ -132,7 +132,9 @@ impl Torrent {
         connection.rejections = 0;
         connection.pipeline = Pipeline::new();
         connection.last_block = now;
-        self.request_more(id, now, rng);
+        if !self.config.defects.has(Defect::UnchokeWakesNobody) {
+            self.request_more(id, now, rng);
+        }
     }
 
     pub(super) fn allowed_fast(

@@ -6,6 +6,7 @@
 //! send what, and when) belong to the connection, not here. BEP 3, BEP 6, BEP 10.
 
 mod decoder;
+mod framing;
 mod handshake;
 mod message;
 
@@ -14,6 +15,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 pub use decoder::{Decoder, EXTENSION_CAP, message_cap};
+pub use framing::Framing;
 pub use handshake::Handshake;
 pub use message::Message;
 

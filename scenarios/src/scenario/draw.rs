@@ -9,8 +9,9 @@ use serde::{
     de::{self, Error, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 
-/// A number: fixed (`20`), or drawn evenly from a range whose ends both belong to
-/// it (`{ from = 5, to = 60 }`).
+/// A number: fixed (`20`), drawn evenly from a range whose ends both belong to it
+/// (`{ from = 5, to = 60 }`), or zero unless it is drawn so by chance
+/// (`{ chance = 0.2, from = 5, to = 60 }`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Draw<T> {
@@ -18,6 +19,15 @@ pub enum Draw<T> {
     Fixed(T),
     /// One of these.
     Range {
+        /// The smallest.
+        from: T,
+        /// The largest; not less than `from`.
+        to: T,
+    },
+    /// Mostly zero.
+    Sometimes {
+        /// Probability of one of these, 0 to 1.
+        chance: f64,
         /// The smallest.
         from: T,
         /// The largest; not less than `from`.
@@ -51,6 +61,10 @@ impl<T: Quantity> Draw<T> {
         match self {
             Draw::Fixed(number) => number,
             Draw::Range { from, to } => T::draw(from, to, rng),
+            Draw::Sometimes { chance, from, to } => match rng.random_bool(chance) {
+                true => T::draw(from, to, rng),
+                false => T::default(),
+            },
         }
     }
 }
@@ -131,20 +145,29 @@ impl<'de, T: Quantity> Visitor<'de> for DrawVisitor<T> {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Draw<T>, A::Error> {
-        let Ends { from: Number(from), to: Number(to) } =
+        let Ends { chance, from: Number(from), to: Number(to) } =
             Ends::<T>::deserialize(MapAccessDeserializer::new(map))?;
         if from > to {
             return Err(A::Error::custom(format_args!(
                 "a range from {from} to {to} is empty, expected `from` to be at most `to`"
             )));
         }
-        Ok(Draw::Range { from, to })
+        match chance {
+            None => Ok(Draw::Range { from, to }),
+            Some(chance) if (0.0..=1.0).contains(&chance) => {
+                Ok(Draw::Sometimes { chance, from, to })
+            }
+            Some(chance) => {
+                Err(A::Error::custom(format_args!("`chance` is {chance}, expected 0 to 1")))
+            }
+        }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, bound = "T: Quantity")]
 struct Ends<T> {
+    chance: Option<f64>,
     from: Number<T>,
     to: Number<T>,
 }
@@ -190,12 +213,16 @@ impl<T: JsonSchema> JsonSchema for Draw<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let number = generator.subschema_for::<T>();
         json_schema!({
-            "description": "A number, or a range that the seed draws one from.",
+            "description": "A number, or a range that the seed draws one from; with `chance`, zero otherwise.",
             "anyOf": [
                 number,
                 {
                     "type": "object",
-                    "properties": { "from": number, "to": number },
+                    "properties": {
+                        "chance": { "type": "number", "minimum": 0, "maximum": 1 },
+                        "from": number,
+                        "to": number,
+                    },
                     "required": ["from", "to"],
                     "additionalProperties": false,
                 },
@@ -237,6 +264,18 @@ mod tests {
         }
         assert!(read("n = { from = 2, to = 1 }").unwrap_err().contains("is empty"));
         assert!(read("n = { form = 2, to = 1 }").unwrap_err().contains("unknown field `form`"));
+    }
+
+    #[test]
+    fn with_a_chance_it_is_mostly_zero() {
+        let Ok(sometimes) = read("n = { chance = 0.1, from = 3, to = 5 }") else { panic!() };
+        let mut rng = Substreams::new(1).stream("test");
+        let drawn: Vec<u32> = (0..1000).map(|_| sometimes.sample(&mut rng)).collect();
+        let zeros = drawn.iter().filter(|number| **number == 0).count();
+        assert!((850..950).contains(&zeros), "{zeros}");
+        assert!(drawn.iter().all(|number| [0, 3, 4, 5].contains(number)));
+        let error = read("n = { chance = 1.5, from = 3, to = 5 }").unwrap_err();
+        assert!(error.contains("`chance` is 1.5, expected 0 to 1"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use reseed_client::{Datagrams, Listener, Network};
+use reseed_client::{Connection, Datagrams, Listener, Network};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
@@ -164,6 +164,8 @@ impl TickedStream {
         }
     }
 }
+
+impl Connection for TickedStream {}
 
 impl AsyncRead for TickedStream {
     fn poll_read(
