@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use reseed_protocol::{ConnectionId, Time, torrent::Input, wire::Framing};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     sync::{mpsc, oneshot},
 };
 
@@ -328,12 +328,12 @@ mod tests {
         let (env, tasks) = (ManualEnv::default(), Tasks::new());
         let (mut remote, mut received) = hearing(&env, &tasks);
         write(&mut remote, &[0, 0, 0, 3, 7]);
-        env.run_until(Time::from_millis(999));
+        env.run_until(Time::from_epoch(Duration::from_millis(999)));
         assert_eq!(heard(&mut received), None);
-        env.run_until(Time::from_millis(1001));
+        env.run_until(Time::from_epoch(Duration::from_millis(1001)));
         assert_eq!(heard(&mut received), Some(vec![0, 0, 0, 3, 7]));
         write(&mut remote, &[8, 9]);
-        env.run_until(Time::from_millis(1001));
+        env.run_until(Time::from_epoch(Duration::from_millis(1001)));
         assert_eq!(heard(&mut received), Some(vec![8, 9]));
     }
 

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use reseed_protocol::{
 use crate::{
     SimDisk, Substreams,
     broadcast::Broadcast,
+    disk::{PAGE, Page},
     members,
     plan::{FilePlan, Has, TorrentPlan},
 };
@@ -207,6 +209,20 @@ impl Content {
         &self.bytes[start as usize..][..block.length as usize]
     }
 
+    /// Its files in pages, for disks to share: whole ones only.
+    pub(crate) fn pages(&self) -> Vec<(PathBuf, Rc<[Page]>)> {
+        let mut bytes = &self.bytes[..];
+        let mut files = Vec::new();
+        for file in self.metainfo.info.files() {
+            // A live stream's bytes are not known beforehand.
+            let Some((of_file, rest)) = bytes.split_at_checked(file.length as usize) else { break };
+            let pages = of_file.as_chunks::<PAGE>().0.iter().map(|page| Rc::new(*page));
+            files.push((file.path.iter().collect(), pages.collect()));
+            bytes = rest;
+        }
+        files
+    }
+
     /// Puts on `disk` what `has` says.
     pub(crate) fn put(&self, has: &Has, disk: &SimDisk) -> io::Result<()> {
         let pieces: Vec<u32> = match has {
@@ -246,13 +262,9 @@ impl Content {
 
     /// Whether `disk` holds the true bytes of `piece`.
     pub(crate) fn is_on(&self, disk: &SimDisk, piece: u32) -> bool {
-        self.each_span(piece, |path, offset, truth| {
-            let mut found = vec![0; truth.len()];
-            disk.read_at(path, offset, &mut found)?;
-            match found == truth {
-                true => Ok(()),
-                false => Err(io::ErrorKind::InvalidData.into()),
-            }
+        self.each_span(piece, |path, offset, truth| match disk.holds(path, offset, truth) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::InvalidData.into()),
         })
         .is_ok()
     }

@@ -110,6 +110,19 @@ impl SimDisk {
         if total > 0 { bits } else { 0 }
     }
 
+    /// What is likely to be written to the file at `path`: pages of it that are the same
+    /// are kept once, however many disks know them.
+    pub(crate) fn expect(&self, path: &Path, pages: Rc<[Page]>) {
+        self.platter.borrow_mut().expected.insert(path.to_owned(), pages);
+    }
+
+    /// Whether these are the bytes at `offset` of the file at `path`. What is kept as it
+    /// was expected is right without a look, if `bytes` are of what was expected.
+    pub(crate) fn holds(&self, path: &Path, offset: u64, bytes: &[u8]) -> bool {
+        let platter = self.platter.borrow();
+        platter.files.get(path).is_some_and(|file| file.holds(offset, bytes))
+    }
+
     /// Whether any has flipped that was not written over since.
     pub(crate) fn has_any_flipped(&self) -> bool {
         !self.platter.borrow().flipped.is_empty()
@@ -205,8 +218,8 @@ impl Disk for SimDisk {
             Written::Part(0, error) => return Err(error),
             Written::Part(part, error) => (&bytes[..part], Err(error)),
         };
-        let Platter { files, stats, flipped, .. } = &mut *platter;
-        let file = file_at(files, path);
+        let Platter { files, stats, flipped, expected, .. } = &mut *platter;
+        let file = file_at(files, expected, path);
         file.write(offset, bytes);
         let end = offset + bytes.len() as u64;
         file.length = file.length.max(end);
@@ -223,7 +236,8 @@ impl Disk for SimDisk {
         if let Written::Part(_, error) = self.meet_write(&platter, 0, 0) {
             return Err(error);
         }
-        file_at(&mut platter.files, path).set_length(length);
+        let Platter { files, expected, .. } = &mut *platter;
+        file_at(files, expected, path).set_length(length);
         Ok(())
     }
 
@@ -285,6 +299,7 @@ impl Disk for SimDisk {
 #[derive(Default)]
 struct Platter {
     files: BTreeMap<PathBuf, File>,
+    expected: BTreeMap<PathBuf, Rc<[Page]>>,
     stats: DiskStats,
     /// Bytes with a bit that flipped since they were written.
     flipped: BTreeSet<(PathBuf, u64)>,
@@ -302,13 +317,16 @@ impl Platter {
     }
 }
 
-type Page = Rc<[u8; PAGE]>;
+/// Bytes that several disks may hold.
+pub(crate) type Page = Rc<[u8; PAGE]>;
 
 /// A sparse file: a page that is not there reads as zeros.
 #[derive(Default)]
 struct File {
     length: u64,
     pages: BTreeMap<u64, Page>,
+    /// What it is likely to become.
+    expected: Option<Rc<[Page]>>,
     /// The length that is on the platter; `None` if the file is not.
     durable_length: Option<u64>,
     /// What the platter holds of the pages changed since the last sync.
@@ -329,9 +347,34 @@ impl File {
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         for (number, within, range) in pages_of(offset, bytes.len()) {
             let part = &bytes[range];
-            let page = self.change(number);
-            page[within..within + part.len()].copy_from_slice(part);
+            if let Some(page) = self.expected(number).filter(|page| page[..] == *part) {
+                let page = page.clone();
+                self.put(number, page);
+            } else {
+                self.change(number)[within..within + part.len()].copy_from_slice(part);
+            }
         }
+    }
+
+    fn expected(&self, number: u64) -> Option<&Page> {
+        self.expected.as_ref()?.get(number as usize)
+    }
+
+    fn holds(&self, offset: u64, bytes: &[u8]) -> bool {
+        let is_as_expected =
+            |number, page| self.expected(number).is_some_and(|expected| Rc::ptr_eq(expected, page));
+        let mut parts = pages_of(offset, bytes.len());
+        offset + bytes.len() as u64 <= self.length
+            && parts.all(|(number, within, range)| {
+                let part = &bytes[range];
+                match self.pages.get(&number) {
+                    Some(page) => {
+                        part.len() == PAGE && is_as_expected(number, page)
+                            || page[within..within + part.len()] == *part
+                    }
+                    None => part.iter().all(|byte| *byte == 0),
+                }
+            })
     }
 
     /// Changes a bit at `at`, in the platter's copy as well if there is another.
@@ -395,6 +438,11 @@ impl File {
         }
     }
 
+    fn put(&mut self, number: u64, page: Page) {
+        let durable = self.pages.insert(number, page);
+        self.unsynced.entry(number).or_insert(durable);
+    }
+
     fn change(&mut self, number: u64) -> &mut [u8; PAGE] {
         let durable = self.pages.get(&number).cloned();
         self.unsynced.entry(number).or_insert(durable);
@@ -421,8 +469,14 @@ fn pages_of(
     })
 }
 
-fn file_at<'a>(files: &'a mut BTreeMap<PathBuf, File>, path: &Path) -> &'a mut File {
-    files.entry(path.to_owned()).or_default()
+/// The file at `path`, which is made if there is none.
+fn file_at<'a>(
+    files: &'a mut BTreeMap<PathBuf, File>,
+    expected: &BTreeMap<PathBuf, Rc<[Page]>>,
+    path: &Path,
+) -> &'a mut File {
+    let new = || File { expected: expected.get(path).cloned(), ..File::default() };
+    files.entry(path.to_owned()).or_insert_with(new)
 }
 
 fn not_found(path: &Path) -> io::Error {
@@ -592,5 +646,29 @@ mod tests {
         disk.replace(Path::new("f"), b"abc").unwrap();
         disk.wipe();
         assert_eq!(disk.paths(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_comes_as_expected_is_kept_once_and_what_becomes_of_it_apart() {
+        let truth: Vec<u8> = (0..2 * PAGE).map(|at| (at / 7) as u8).collect();
+        let pages: Rc<[Page]> = truth.as_chunks().0.iter().map(|page| Rc::new(*page)).collect();
+        let path = Path::new("content");
+        let disks = [SimDisk::new(), SimDisk::new()];
+        for disk in &disks {
+            disk.expect(path, pages.clone());
+            disk.write_at(path, 0, &truth).unwrap();
+            disk.sync(path).unwrap();
+            assert!(disk.holds(path, 0, &truth) && disk.holds(path, 5, &truth[5..PAGE + 9]));
+        }
+        assert_eq!(Rc::strong_count(&pages[0]), 3);
+        let mut read = vec![0; truth.len()];
+        disks[0].write_at(path, 9, &[truth[9] ^ 1]).unwrap();
+        assert!(!disks[0].holds(path, 0, &truth) && disks[1].holds(path, 0, &truth));
+        disks[1].flip_bits(1, &mut ChaCha8Rng::seed_from_u64(1));
+        assert!(!disks[1].holds(path, 0, &truth));
+        disks[0].write_at(path, 0, &truth[..PAGE]).unwrap();
+        assert!(disks[0].holds(path, 0, &truth) && !disks[0].holds(path, PAGE as u64, &truth));
+        disks[0].read_at(path, 0, &mut read).unwrap();
+        assert_eq!(read, truth);
     }
 }

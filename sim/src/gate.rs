@@ -19,8 +19,9 @@ use crate::{
 
 /// Which hosts cannot be dialled.
 pub(crate) struct Doors {
-    /// Addresses behind a NAT, and a peer at each.
-    natted: BTreeMap<IpAddr, usize>,
+    /// Who is behind a NAT, by where it listens. Of those who share a host another may
+    /// have its port forwarded.
+    natted: BTreeMap<SocketAddr, usize>,
     tracker: Option<TrackerPlan>,
     lab: Rc<Lab>,
 }
@@ -28,7 +29,8 @@ pub(crate) struct Doors {
 impl Doors {
     pub(crate) fn new(plan: &Plan, lab: Rc<Lab>) -> Rc<Doors> {
         let natted = plan.peers.iter().enumerate().filter(|(_, peer)| peer.nat);
-        let natted = natted.map(|(index, peer)| (peer.address, index)).collect();
+        let natted =
+            natted.map(|(index, peer)| (SocketAddr::new(peer.address, peer.port), index)).collect();
         Rc::new(Doors { natted, tracker: plan.tracker.clone(), lab })
     }
 
@@ -43,7 +45,7 @@ impl Doors {
         {
             self.lab.fired(now, None, TrackerFault::Down.name());
         }
-        let natted = self.natted.get(&to.ip()).filter(|_| from != to.ip());
+        let natted = self.natted.get(&to).filter(|_| from != to.ip());
         natted.inspect(|peer| self.lab.fired(now, Some(**peer), Doors::NAT)).is_some()
     }
 

@@ -77,7 +77,7 @@ pub use points::Point;
 pub use random::Substreams;
 pub use report::{Digest, Engine, Failure, PeerReport, Report, Verdict};
 pub use run::{Progress, Watch, run, run_unchecked};
-pub use shrink::{NotShrunk, Shrink, Smallest};
+pub use shrink::{NotShrunk, Shrink, Smallest, simpler};
 pub use tap::{Direction, StreamId, Tap, Tapped};
 pub use wire::{Fate, Impairment, WireStats};
 pub use world::{Ended, HostPanic, Step, World};

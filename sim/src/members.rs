@@ -45,9 +45,7 @@ pub(crate) fn membership(plan: &Plan, peer: &PeerPlan, content: &Content) -> Opt
         CertificatePlan::None => return None,
         CertificatePlan::Expired => issue(&owner(), swarm, PAST_S),
         // Ours once, with a later time written into it.
-        CertificatePlan::Forged => {
-            Certificate { expires_s: 0, ..issue(&owner(), swarm, PAST_S) }
-        }
+        CertificatePlan::Forged => Certificate { expires_s: 0, ..issue(&owner(), swarm, PAST_S) },
         CertificatePlan::SelfMade => issue(&key, swarm, 0),
         CertificatePlan::OtherSwarm => issue(&owner(), InfoHash([0; 20]), 0),
     };

@@ -124,6 +124,13 @@ impl Shrink {
     }
 }
 
+/// Plans that are simpler than `plan` in one respect each, those that save the most
+/// first. Whether they fail as it does is another question.
+pub fn simpler(plan: &Plan) -> Vec<Plan> {
+    let all = passes::ALL.iter().flat_map(|pass| pass(plan));
+    all.filter(|simpler| simpler != plan && simpler.check().is_ok()).collect()
+}
+
 fn report(plan: &Plan, engine: Engine) -> Result<Report, ContentError> {
     let content = Content::generate(&plan.torrent)?;
     Ok(run(plan, &content, engine, &mut ()))

@@ -1,9 +1,12 @@
 //! A magnet link's download until it is one of a torrent.
 
-use std::path::PathBuf;
+use std::{future::pending, path::PathBuf};
 
 use reseed_protocol::{
-    Info, MetadataFetch, extension::METADATA_LENGTH_MAX, metadata_fetch::Handover,
+    Info, MetadataFetch,
+    extension::METADATA_LENGTH_MAX,
+    metadata_fetch::Handover,
+    torrent::{Event, Output},
 };
 
 use super::*;

@@ -57,9 +57,12 @@ impl Oracle for Fair {
             return Ok(());
         }
         let waits = &mut self.peers[scene.peer];
-        let interested = torrent
-            .connections()
-            .filter(|connection| connection.is_established() && connection.is_peer_interested());
+        let interested = torrent.connections().filter(|connection| {
+            connection.is_established()
+                && connection.is_peer_interested()
+                // In a closed swarm to be unchoked is for members.
+                && connection.may_have_content()
+        });
         let mut waiting = Vec::new();
         for connection in interested {
             self.checks += 1;

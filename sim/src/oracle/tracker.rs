@@ -33,6 +33,7 @@ pub(super) struct Tracker {
     shared: InfoHash,
     interval: Duration,
     silent: bool,
+    is_deaf: bool,
     /// From an announce to the next at most, by peer.
     patience: Vec<Duration>,
     downloads: BTreeMap<(usize, InfoHash), Heard>,
@@ -67,6 +68,7 @@ impl Tracker {
             shared: content.metainfo().info_hash,
             interval,
             silent: tracker.silent,
+            is_deaf: tracker.silent && tracker.udp,
             patience: patience.collect(),
             downloads: BTreeMap::new(),
             late: vec![false; plan.peers.len()],
@@ -91,6 +93,11 @@ impl Oracle for Tracker {
 
     fn checks(&self) -> u64 {
         self.checks
+    }
+
+    /// Over UDP who gets no answer never comes to announce. BEP 15.
+    fn may_rest(&self) -> bool {
+        self.is_deaf
     }
 
     fn started(&mut self, peer: usize) {
