@@ -253,8 +253,8 @@ pub struct Peers {
     /// Give the metadata to whom asks for it (BEP 9).
     #[serde(default = "no")]
     pub metadata: Flag,
-    /// Start from a magnet link, with nothing but the torrent's hash and its tracker.
-    /// Somebody must give the metadata.
+    /// Start from a magnet link, with nothing but the torrent's hash and its tracker; but
+    /// of a private torrent from that. Somebody must give the metadata.
     #[serde(default = "no")]
     pub magnet: Flag,
     /// Prefer connections of a greater priority (BEP 40).

@@ -320,8 +320,10 @@ impl Wire {
         let packet = self.packets.get(slot);
         let (from, to) = endpoints(&packet.packet);
         // A stack retransmits for as long as it has the socket. Resets come from
-        // sockets that are gone already.
-        if !is_reset(&packet.packet) && !socket_exists(from, to) {
+        // sockets that are gone already; so may the last acknowledgement, which a real
+        // one in TIME-WAIT gives again whenever the FIN is.
+        let outlives_socket = is_reset(&packet.packet) || is_pure_acknowledgement(&packet.packet);
+        if !outlives_socket && !socket_exists(from, to) {
             return self.discard(now, slot, Loss::SenderGone);
         }
         self.stats.retransmitted += 1;

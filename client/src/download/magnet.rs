@@ -23,9 +23,12 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let Subject::Magnet(magnet) = &self.subject else { return Ok(Some(None)) };
         let (magnet, path) = (magnet.clone(), metadata_path(magnet.info_hash));
         let kept = match self.disk.read(&path, METADATA_LENGTH_MAX.into()) {
-            // Longer than any: it is none.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-            kept => kept?,
+            Ok(kept) => kept,
+            // Longer than any, or not to be read: it is to be had of others.
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the metadata that was kept");
+                None
+            }
         };
         if let Some(metadata) = kept.filter(|kept| Info::hash(kept) == magnet.info_hash) {
             self.begin(&magnet, &metadata)?;
@@ -44,7 +47,9 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         fetching.run().await?;
         let fetch = fetching.fetch;
         let Some(metadata) = fetch.metadata().cloned() else { return Ok(None) };
-        self.disk.replace(&path, &metadata)?;
+        if let Err(error) = self.disk.replace(&path, &metadata) {
+            tracing::warn!(%error, "cannot keep the metadata; another time it is asked for again");
+        }
         self.begin(&magnet, &metadata)?;
         Ok(Some(Some(fetch.hand_over(self.env.now()))))
     }

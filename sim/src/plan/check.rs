@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use super::{FaultPlan, Has, Lies, Plan, TRACKER, TrackerFault, When};
+use super::{FaultPlan, Has, Lies, PeerPlan, Plan, TRACKER, TrackerFault, When};
 
 /// Pieces of a plan's torrent at most (count).
 const PIECES_MAX: u64 = 1 << 20;
@@ -91,6 +91,13 @@ impl Plan {
             return Err(error("peers", "there is none".to_owned()));
         }
         let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
+        let gives_metadata = |peer: &PeerPlan| peer.metadata && !peer.magnet;
+        if let Some(peer) = self.peers.iter().find(|peer| peer.magnet)
+            && (self.torrent.private || !self.peers.iter().any(gives_metadata))
+        {
+            let what = "it has a magnet link, and nobody who has the metadata gives it";
+            return Err(error(&peer.name, what.to_owned()));
+        }
         for peer in &self.peers {
             let wrong = |what: String| Err(error(&peer.name, what));
             if !names.insert(&peer.name) {

@@ -6,7 +6,7 @@ use reseed_protocol::Time;
 
 use super::Run;
 use crate::{
-    plan::{Action, When},
+    plan::{Action, Has, When},
     stage::{Place, Stage},
     stall,
 };
@@ -77,7 +77,12 @@ impl<S: Stage> Run<'_, S> {
                 self.start(peer);
             }
             Action::Wipe => {
-                self.stage.disk(Place(peer)).wipe();
+                let disk = self.stage.disk(Place(peer));
+                disk.wipe();
+                // Its other torrents nobody else has: they come from where they came from.
+                let restored =
+                    self.own[peer].iter().try_for_each(|own| own.put(&Has::Everything, &disk));
+                restored.expect("a disk that nobody uses takes what it is given");
                 self.lab.note(now, format!("{}'s disk is wiped", self.plan.peers[peer].name));
             }
             Action::Leave | Action::Interrupt | Action::Crash | Action::Start => return false,
