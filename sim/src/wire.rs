@@ -9,6 +9,7 @@
 //! time-out. Only UDP is ever really lost.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
     rc::Rc,
@@ -29,6 +30,7 @@ use crate::{
         endpoints, is_pure_acknowledgement, is_reset, reset, retransmission_timeout, socket_exists,
         wire_size,
     },
+    stack::Stacks,
 };
 
 /// What became of the packets so far.
@@ -96,6 +98,8 @@ pub(crate) struct Wire {
     pub(crate) impairment: Option<Box<dyn Impairment>>,
     pub(crate) stats: WireStats,
     pub(crate) recorder: Option<Rc<dyn Recorder>>,
+    /// The stacks, where they are our own.
+    native: Option<Rc<RefCell<Stacks>>>,
 }
 
 /// When TCP gives up on a segment that never gets through.
@@ -106,7 +110,11 @@ pub(crate) struct Timeouts {
 }
 
 impl Wire {
-    pub(crate) fn new(rng: ChaCha8Rng, timeouts: Timeouts) -> Wire {
+    pub(crate) fn new(
+        rng: ChaCha8Rng,
+        timeouts: Timeouts,
+        native: Option<Rc<RefCell<Stacks>>>,
+    ) -> Wire {
         Wire {
             hosts: Vec::new(),
             addresses: BTreeMap::new(),
@@ -121,6 +129,7 @@ impl Wire {
             impairment: None,
             stats: WireStats::default(),
             recorder: None,
+            native,
         }
     }
 
@@ -196,13 +205,13 @@ impl Wire {
     }
 
     /// The next packet to hand to its destination's stack, which is up.
-    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, Packet)> {
+    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, HostId, Packet)> {
         loop {
             let (summary, host, packet) = self.released.pop_front()?;
             if self.hosts[host.index()].reachable {
                 self.stats.delivered += 1;
                 self.record(now, &Event::Delivered(summary));
-                return Some((summary, packet));
+                return Some((summary, host, packet));
             }
             self.count_discarded(now, summary, Loss::Unreachable);
         }
@@ -321,7 +330,15 @@ impl Wire {
         let (from, to) = endpoints(&packet.packet);
         // A stack retransmits for as long as it has the socket. Resets come from
         // sockets that are gone already.
-        if !is_reset(&packet.packet) && !socket_exists(from, to) {
+        let exists = match (&self.native, self.flows.source(packet.flow)) {
+            // The last acknowledgement is that of a socket which is gone: TCP keeps the
+            // time to wait for that (RFC 9293 §3.6.1).
+            (Some(stacks), Some(host)) => {
+                is_pure_acknowledgement(&packet.packet) || stacks.borrow().exists(host, from, to)
+            }
+            _ => socket_exists(from, to),
+        };
+        if !is_reset(&packet.packet) && !exists {
             return self.discard(now, slot, Loss::SenderGone);
         }
         self.stats.retransmitted += 1;
