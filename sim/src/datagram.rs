@@ -35,9 +35,7 @@ impl SimDatagrams {
     /// Where it is bound.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.0 {
-            Socket::TurmoilNet { socket, network } => {
-                socket.call(network, UdpSocket::local_addr)
-            }
+            Socket::TurmoilNet { socket, network } => socket.call(network, UdpSocket::local_addr),
             Socket::Native(socket) => socket.local_addr(),
         }
     }

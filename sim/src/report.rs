@@ -20,6 +20,9 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// All of them.
+    pub const ALL: [Engine; 3] = [Engine::TurmoilNet, Engine::Native, Engine::Turmoil];
+
     /// Whether it tells its packets one by one, so that a [`Capture`](crate::Capture)
     /// can be had of a run.
     pub fn shows_packets(self) -> bool {

@@ -21,8 +21,8 @@ use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
 
 use crate::{
-    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Stack, Substreams,
-    Verdict, World, WorldOptions,
+    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Stack,
+    Substreams, Verdict, World, WorldOptions,
     broadcast::Broadcast,
     fault::{DiskFaults, Faults},
     gate::{Doors, Gate},
@@ -168,8 +168,7 @@ fn on(
     };
     match engine {
         Engine::TurmoilNet | Engine::Native => {
-            let stack =
-                if engine == Engine::Native { Stack::Native } else { Stack::TurmoilNet };
+            let stack = if engine == Engine::Native { Stack::Native } else { Stack::TurmoilNet };
             let mut world = World::new(WorldOptions {
                 seed: plan.seed,
                 stack,

@@ -313,7 +313,7 @@ impl Connection {
             let length = self.unsent.len().min(self.mss).min(room.max(0) as usize);
             let last = length == self.unsent.len();
             let fin = last && self.fin == Fin::Queued && length < room.max(0) as usize;
-            if length == 0 && !fin {
+            if length == 0 && !fin || self.is_better_later(length) {
                 break;
             }
             let flags = TcpFlags { ack: true, psh: last && length > 0, fin, ..TcpFlags::default() };
@@ -327,6 +327,14 @@ impl Connection {
         if self.acknowledge {
             send(self.segment(TcpFlags { ack: true, ..TcpFlags::default() }, Bytes::new()));
         }
+    }
+
+    /// Whether a segment of `length` bytes would be small and can be larger after the next
+    /// acknowledgement: the window cuts it short (RFC 9293 §3.8.6.2.1), or the writer waits
+    /// for room to write more.
+    fn is_better_later(&self, length: usize) -> bool {
+        let more = length < self.unsent.len() || self.writer.is_some();
+        length > 0 && length < self.mss && more && self.next != self.unacknowledged
     }
 
     /// The segment that is sent next, with the present acknowledgement.
@@ -414,11 +422,7 @@ impl Connection {
         Poll::Ready(Ok(self.update_window()))
     }
 
-    pub(crate) fn poll_write(
-        &mut self,
-        cx: &Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Phase::Reset(kind) = self.phase {
             return Poll::Ready(Err(kind.into()));
         }
@@ -508,7 +512,15 @@ pub(crate) fn packet(
         src: from.ip(),
         dst: to.ip(),
         ttl: 64,
-        payload: Transport::Tcp(TcpSegment { src_port, dst_port, seq, ack, flags, window, payload }),
+        payload: Transport::Tcp(TcpSegment {
+            src_port,
+            dst_port,
+            seq,
+            ack,
+            flags,
+            window,
+            payload,
+        }),
     }
 }
 

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use super::connection::park;
 use crate::HostId;
 
-/// What a socket keeps for its reader (bytes). Linux counts some 200 KiB, with the
-/// memory that it takes to keep each.
+/// What a socket keeps for its reader (bytes), headers included; Linux's default.
 const RECEIVE_QUEUE: usize = 208 * 1024;
 
-/// What keeping a datagram takes besides its payload (bytes).
-const KEEPING: usize = 512;
+/// A datagram's headers (bytes).
+const HEADERS: usize = 28;
 
 pub(crate) struct UdpSocket {
     pub(crate) local: SocketAddr,
@@ -33,7 +32,7 @@ impl UdpSocket {
 
     /// One that finds no room is lost.
     pub(crate) fn receive(&mut self, from: SocketAddr, payload: Bytes) {
-        let size = payload.len() + KEEPING;
+        let size = payload.len() + HEADERS;
         if self.queued + size > RECEIVE_QUEUE {
             return;
         }
@@ -48,7 +47,7 @@ impl UdpSocket {
         let Some((from, payload)) = self.queue.pop_front() else {
             return park(&mut self.reader, cx);
         };
-        self.queued -= payload.len() + KEEPING;
+        self.queued -= payload.len() + HEADERS;
         Poll::Ready((from, payload))
     }
 

@@ -25,16 +25,16 @@ use turmoil_net::{
     NetstatEntry, NetstatState, Packet, Proto, TcpFlags, TcpSegment, Transport, UdpDatagram,
 };
 
-pub(crate) use self::{
-    slab::Id,
-    stream::{NativeDatagrams, NativeListener, NativeStream},
-};
 use self::{
     connection::{Connection, Ends, Received, packet},
     datagrams::UdpSocket,
     listener::{BACKLOG, Listener},
     ports::Ports,
     slab::Slab,
+};
+pub(crate) use self::{
+    slab::Id,
+    stream::{NativeDatagrams, NativeListener, NativeStream},
 };
 use crate::{HostId, flow::AddressHasher};
 
@@ -530,3 +530,6 @@ fn numbers_of_reset(segment: &TcpSegment) -> ([u32; 2], bool) {
         false => ([0, segment.seq.wrapping_add(length)], true),
     }
 }
+
+#[cfg(test)]
+mod tests;

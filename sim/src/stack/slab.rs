@@ -77,7 +77,8 @@ mod tests {
         assert_eq!(slab.remove(first), Some('a'));
         let second = slab.insert('b');
         assert_ne!(first, second);
-        assert_eq!((slab.get(first), slab.remove(first)), (None, None));
+        assert_eq!(slab.get(first), None);
+        assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get_mut(second), Some(&mut 'b'));
         assert_eq!(slab.iter().collect::<Vec<_>>(), [(second, &'b')]);
     }

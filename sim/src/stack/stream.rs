@@ -63,8 +63,8 @@ impl NativeStream {
         remote: SocketAddr,
     ) -> io::Result<NativeStream> {
         let host = network.landlord();
-        let (id, local) = network
-            .call(|| stacks.borrow_mut().connect(host, network.host(), remote))?;
+        let (id, local) =
+            network.call(|| stacks.borrow_mut().connect(host, network.host(), remote))?;
         network.core.touch();
         Ok(NativeStream { socket: Socket::new(network, stacks, host, id), local, remote })
     }
@@ -83,7 +83,8 @@ impl NativeStream {
 
     /// The next read that succeeds waits for so many bytes, or all that there will be.
     pub(crate) fn set_low_water(&mut self, bytes: usize) {
-        if let Some(connection) = self.socket.stacks.borrow_mut().connections.get_mut(self.socket.id)
+        if let Some(connection) =
+            self.socket.stacks.borrow_mut().connections.get_mut(self.socket.id)
         {
             connection.set_low_water(bytes);
         }
@@ -165,8 +166,7 @@ impl NativeListener {
         at: SocketAddr,
     ) -> io::Result<NativeListener> {
         let host = network.landlord();
-        let (id, local) =
-            network.call(|| stacks.borrow_mut().listen(host, network.host(), at))?;
+        let (id, local) = network.call(|| stacks.borrow_mut().listen(host, network.host(), at))?;
         Ok(NativeListener { socket: Socket::new(network, stacks, host, id), local })
     }
 
