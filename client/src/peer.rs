@@ -170,27 +170,40 @@ async fn read(
             None => Some(reading.await),
             Some(since) => timeout_at(env, since + HOLD_MAX, reading).await,
         };
+        let is_late = read.is_none();
+        let read = match read {
+            Some(read) => read.map(Some),
+            None => {
+                stream.borrow_mut().expect(1);
+                let there =
+                    |cx: &mut Context<'_>| shared.poll_read(&mut *stream.borrow_mut(), most, cx);
+                match poll_fn(|cx| Poll::Ready(there(cx))).await {
+                    Poll::Ready(read) => read.map(Some),
+                    Poll::Pending => Ok(None),
+                }
+            }
+        };
         let ready = match read {
-            Some(Ok(bytes)) if !bytes.is_empty() => {
+            Ok(None) => inbox.len(),
+            Ok(Some(bytes)) if !bytes.is_empty() => {
                 shared.download.acquire(env, bytes.len() as u64).await;
                 let end = framing.follow(&bytes);
-                let (held, is_long) = (inbox.len(), inbox.len() + framing.missing() > READ_MAX);
+                let held = inbox.len();
                 match inbox.is_empty() {
                     true => inbox = bytes,
                     false => inbox.extend_from_slice(&bytes),
                 }
                 match end {
-                    _ if is_long => inbox.len(),
+                    _ if is_late || held + framing.missing() > READ_MAX => inbox.len(),
                     0 => 0,
                     end => held + end,
                 }
             }
-            Some(Ok(_)) => {
+            Ok(Some(_)) => {
                 let _ = inputs.send(Input::Received { connection, bytes: inbox }).await;
                 return;
             }
-            Some(Err(error)) => return tracing::debug!(%connection, %error, "cannot read on"),
-            None => inbox.len(),
+            Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
         };
         let bytes = inbox.split_to(ready);
         match inbox.is_empty() {

@@ -10,7 +10,7 @@ use reseed::{RecordedDigests, bytes, catalogue, find};
 use reseed_protocol::Time;
 use reseed_sim::{Content, Engine, Plan, Report, Verdict, Watch, oracle::Code, run};
 
-const ENGINES: [Engine; 2] = [Engine::TurmoilNet, Engine::Turmoil];
+const ENGINES: [Engine; 3] = Engine::ALL;
 
 fn plan(scenario: &str, seed: u64) -> Plan {
     let source = find(scenario).unwrap().source();

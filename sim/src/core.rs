@@ -15,12 +15,15 @@ use turmoil_net::shim::tokio::net::TcpStream;
 use crate::{
     HostId, StreamId, Tap,
     executor::Executor,
-    network::{Close, Connecting, RECEIVE_BUFFER},
+    network::turmoil_net::{Close, Connecting, RECEIVE_BUFFER},
     random::Substreams,
     segment::socket_exists,
+    stack::Stacks,
 };
 
 pub(crate) struct Core {
+    /// The stacks, where they are our own.
+    pub(crate) native: Option<Rc<RefCell<Stacks>>>,
     pub(crate) executor: Rc<Executor>,
     pub(crate) streams: Substreams,
     pub(crate) hosts: RefCell<Vec<CoreHost>>,
@@ -46,14 +49,22 @@ pub(crate) struct Core {
 
 pub(crate) struct CoreHost {
     pub(crate) name: Rc<str>,
-    pub(crate) stack: turmoil_net::HostId,
+    /// Whose stack it uses.
+    pub(crate) landlord: HostId,
+    /// That stack, where it is turmoil-net's.
+    pub(crate) stack: Option<turmoil_net::HostId>,
     /// The present processes' sockets without a connection, some of them dropped.
     pub(crate) sockets: Vec<Weak<dyn Close>>,
 }
 
 impl Core {
-    pub(crate) fn new(executor: Executor, streams: Substreams) -> Core {
+    pub(crate) fn new(
+        executor: Executor,
+        streams: Substreams,
+        native: Option<Rc<RefCell<Stacks>>>,
+    ) -> Core {
         Core {
+            native,
             executor: Rc::new(executor),
             streams,
             hosts: RefCell::default(),
@@ -77,8 +88,10 @@ impl Core {
     /// Makes the calls that follow calls to `host`'s stack; false if the world
     /// is gone and there are no stacks.
     pub(crate) fn enter(&self, host: HostId) -> bool {
-        if self.running.get() {
-            turmoil_net::set_current(self.hosts.borrow()[host.index()].stack);
+        if self.running.get()
+            && let Some(stack) = self.hosts.borrow()[host.index()].stack
+        {
+            turmoil_net::set_current(stack);
         }
         self.running.get()
     }

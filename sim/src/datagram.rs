@@ -12,37 +12,54 @@ use std::{
 use reseed_client::Datagrams;
 use turmoil_net::shim::tokio::net::UdpSocket;
 
-use crate::{HostNetwork, network::Shared};
+use crate::{HostNetwork, network::turmoil_net::Shared, stack::NativeDatagrams};
 
 /// A UDP socket.
-pub struct SimDatagrams {
-    socket: Rc<Shared<UdpSocket>>,
-    network: HostNetwork,
+pub struct SimDatagrams(Socket);
+
+enum Socket {
+    TurmoilNet { socket: Rc<Shared<UdpSocket>>, network: HostNetwork },
+    Native(NativeDatagrams),
 }
 
 impl SimDatagrams {
     pub(crate) fn bind(network: HostNetwork, at: SocketAddr) -> io::Result<SimDatagrams> {
+        if let Some(stacks) = &network.core.native {
+            return Ok(SimDatagrams(Socket::Native(NativeDatagrams::bind(&network, stacks, at)?)));
+        }
         let socket = network.call(|| at_once(UdpSocket::bind(at)))?;
-        Ok(SimDatagrams { socket: Shared::new(&network, socket), network })
+        let socket = Shared::new(&network, socket);
+        Ok(SimDatagrams(Socket::TurmoilNet { socket, network }))
     }
 
     /// Where it is bound.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.call(&self.network, UdpSocket::local_addr)
+        match &self.0 {
+            Socket::TurmoilNet { socket, network } => socket.call(network, UdpSocket::local_addr),
+            Socket::Native(socket) => socket.local_addr(),
+        }
     }
 }
 
 impl Datagrams for SimDatagrams {
     /// More than the MTU allows is an error.
     async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        self.network.core.touch();
-        self.socket.call(&self.network, |socket| at_once(socket.send_to(bytes, to)))?;
+        let (socket, network) = match &self.0 {
+            Socket::TurmoilNet { socket, network } => (socket, network),
+            Socket::Native(socket) => return socket.send_to(bytes, to),
+        };
+        network.core.touch();
+        socket.call(network, |socket| at_once(socket.send_to(bytes, to)))?;
         Ok(())
     }
 
     async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (socket, network) = match &self.0 {
+            Socket::TurmoilNet { socket, network } => (socket, network),
+            Socket::Native(socket) => return socket.receive_from(buffer).await,
+        };
         poll_fn(|cx| {
-            let poll = self.socket.call(&self.network, |socket| {
+            let poll = socket.call(network, |socket| {
                 // The stack keeps the waker, so the future need not live on.
                 Ok(pin!(socket.recv_from(buffer)).poll(cx))
             });
@@ -52,9 +69,11 @@ impl Datagrams for SimDatagrams {
     }
 }
 
-impl Drop for SimDatagrams {
+impl Drop for Socket {
     fn drop(&mut self) {
-        self.socket.close_in(&self.network);
+        if let Socket::TurmoilNet { socket, network } = self {
+            socket.close_in(network);
+        }
     }
 }
 

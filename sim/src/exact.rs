@@ -97,7 +97,9 @@ impl Stage for World {
     /// The timers are those of all hosts together.
     fn leftovers(&self, host: Place) -> Leftovers {
         let tasks = self.tasks(id(host)).iter().map(|task| task.to_string()).collect();
-        Leftovers { tasks, sockets: Vec::new(), timers: self.timers() }
+        let sockets = self.core.native.as_ref();
+        let sockets = sockets.map(|stacks| stacks.borrow().open(id(host))).unwrap_or_default();
+        Leftovers { tasks, sockets, timers: self.timers() }
     }
 
     fn panics(&self) -> Vec<String> {

@@ -1,36 +1,26 @@
-//! A host's sockets: TCP over the stacks of `turmoil-net`, safe against their
-//! edges.
+//! A host's sockets.
 
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    rc::{Rc, Weak},
+    rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use bytes::{Buf, Bytes};
 use reseed_client::{Connection, Listener, Network};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use turmoil_net::{
-    NetstatEntry, netstat,
-    shim::tokio::net::{TcpListener, TcpStream},
+
+use self::turmoil_net::{Handshake, NetListener, NetStream};
+use crate::{
+    Direction, HostId, SimDatagrams, Tapped,
+    core::Core,
+    host::Incarnation,
+    stack::{NativeListener, NativeStream},
 };
 
-use crate::{Direction, HostId, SimDatagrams, Tapped, core::Core, host::Incarnation, timer::Sleep};
-
-/// Bytes that a stack buffers for a socket's reader.
-pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
-
-/// A stack tells its peer of room in the buffer only when one read has freed
-/// half of it.
-const WINDOW_UPDATE: usize = RECEIVE_BUFFER / 2;
-
-/// How often it is seen whether a port is free whose connections linger.
-const LINGER_CHECK: Duration = Duration::from_millis(1);
+pub(crate) mod turmoil_net;
 
 /// A host's network.
 #[derive(Clone)]
@@ -45,6 +35,20 @@ impl HostNetwork {
         HostNetwork { core, host, incarnation }
     }
 
+    pub(crate) fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// Whose stack it uses.
+    pub(crate) fn landlord(&self) -> HostId {
+        self.core.hosts.borrow()[self.host.index()].landlord
+    }
+
+    /// Whether there are a host and a stack still.
+    pub(crate) fn is_running(&self) -> bool {
+        self.incarnation.is_current() && self.core.running.get()
+    }
+
     /// Runs a call to the host's stack.
     pub(crate) fn call<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         if !self.incarnation.is_current() || !self.core.enter(self.host) {
@@ -53,34 +57,7 @@ impl HostNetwork {
         call()
     }
 
-    async fn bind(&self, at: SocketAddr) -> io::Result<TcpListener> {
-        let mut bind = Box::pin(TcpListener::bind(at));
-        // The stack binds at once; the call is asynchronous only in name.
-        poll_fn(|cx| match self.call(|| Ok(bind.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
-    }
-
-    /// Whether somebody on this host listens at `port`.
-    fn has_listener(&self, port: u16) -> bool {
-        let name = self.core.host_name(self.host);
-        let names = self.core.names.borrow();
-        let Some(address) = names.get(&*name).and_then(|addresses| addresses.first()) else {
-            return false;
-        };
-        let listens = |entry: &NetstatEntry| entry.peer.is_none() && entry.local.port() == port;
-        self.core.enter(self.host) && netstat(*address).entries.iter().any(listens)
-    }
-
-    fn open(&self, stream: TcpStream, direction: Direction) -> io::Result<Tapped<SimStream>> {
-        let stream = SimStream {
-            socket: Some(stream),
-            network: self.clone(),
-            unread: Bytes::new(),
-            ended: false,
-        };
+    fn open(&self, stream: SimStream, direction: Direction) -> io::Result<Tapped<SimStream>> {
         let id = self.core.next_stream();
         let tap = self.core.tap.borrow().clone();
         let Some(tap) = tap else {
@@ -106,31 +83,22 @@ impl Network for HostNetwork {
         to: SocketAddr,
     ) -> impl Future<Output = io::Result<Tapped<SimStream>>> + 'static {
         let network = self.clone();
-        let mut handshake =
-            Handshake { future: Some(Box::pin(TcpStream::connect(to))), network: network.clone() };
+        let mut dial = match self.core.native {
+            Some(_) => Dial::Native(None),
+            None => Dial::TurmoilNet(Handshake::new(self, to)),
+        };
         async move {
-            let stream = poll_fn(|cx| handshake.poll(cx)).await?;
+            let stream = poll_fn(|cx| dial.poll(&network, to, cx)).await?;
             network.open(stream, Direction::Outgoing)
         }
     }
 
-    /// Where connections of a process that is gone still linger, it waits for them to
-    /// end: the stack knows no `SO_REUSEADDR`, which would let it listen at once.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<SimListener>> + 'static {
         let network = self.clone();
         async move {
-            let socket = loop {
-                match network.bind(at).await {
-                    Err(error)
-                        if error.kind() == io::ErrorKind::AddrInUse
-                            && !network.has_listener(at.port()) =>
-                    {
-                        let executor = network.core.executor.clone();
-                        let again = executor.now() + LINGER_CHECK;
-                        Sleep::new(executor, again).await;
-                    }
-                    bound => break Shared::new(&network, bound?),
-                }
+            let socket = match &network.core.native {
+                Some(stacks) => Listening::Native(NativeListener::bind(&network, stacks, at)?),
+                None => Listening::TurmoilNet(NetListener::bind(network.clone(), at).await?),
             };
             Ok(SimListener { socket, network })
         }
@@ -164,84 +132,71 @@ impl Network for HostNetwork {
     }
 }
 
-/// What becomes a connection.
-pub(crate) type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
-
-/// A connection being opened. Who gives it up has its socket closed after the next
-/// flush: a host that dials itself is half connected by then otherwise, and the stack
-/// never lets go of half a connection that is reset, nor of its port.
-struct Handshake {
-    future: Option<Connecting>,
-    network: HostNetwork,
+/// A connection being opened; it is begun when it is polled.
+enum Dial {
+    TurmoilNet(Handshake),
+    Native(Option<NativeStream>),
 }
 
-impl Handshake {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        let HostNetwork { core, .. } = &self.network;
-        let future = self.future.as_mut().expect("it is polled until it is ready");
-        let poll = self.network.call(|| {
-            core.touch();
-            Ok(future.as_mut().poll(cx))
-        })?;
-        if poll.is_ready() {
-            self.future = None;
-        }
-        poll
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        if let Some(future) = self.future.take() {
-            self.network.core.give_up(self.network.host, future);
-        }
+impl Dial {
+    fn poll(
+        &mut self,
+        network: &HostNetwork,
+        to: SocketAddr,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<SimStream>> {
+        let (stream, stacks) = match (self, &network.core.native) {
+            (Dial::TurmoilNet(handshake), _) => {
+                return handshake.poll(cx).map_ok(|stream| SimStream(Open::TurmoilNet(stream)));
+            }
+            (Dial::Native(_), None) => return Poll::Ready(Err(stopped())),
+            (Dial::Native(stream), Some(stacks)) => (stream, stacks),
+        };
+        let dialled = match stream {
+            Some(dialled) => dialled,
+            None => stream.insert(NativeStream::dial(network, stacks, to)?),
+        };
+        ready!(dialled.poll_open(cx))?;
+        let stream = stream.take().expect("it was dialled");
+        Poll::Ready(Ok(SimStream(Open::Native(stream))))
     }
 }
 
 /// A TCP connection's end.
-pub struct SimStream {
-    /// `None` only while it is being dropped.
-    socket: Option<TcpStream>,
-    network: HostNetwork,
-    /// Read from the stack, not yet by the application. The stack is always
-    /// read in one go, whatever the application asks for: a peer that saw the
-    /// window close is told of room only by a read of half the buffer, and would
-    /// wait for ever on a reader with a smaller one.
-    unread: Bytes,
-    /// The remote has said its last word, or there was an error.
-    ended: bool,
+pub struct SimStream(Open);
+
+enum Open {
+    TurmoilNet(NetStream),
+    Native(NativeStream),
 }
 
 impl SimStream {
     /// This end's address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.network.call(|| self.socket().local_addr())
+        match &self.0 {
+            Open::TurmoilNet(stream) => stream.local_addr(),
+            Open::Native(stream) => Ok(stream.local_addr()),
+        }
     }
 
     /// The other end's address.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.network.call(|| self.socket().peer_addr())
-    }
-
-    fn socket(&self) -> &TcpStream {
-        self.socket.as_ref().expect("it is there until the drop")
-    }
-
-    /// Runs a call to the socket, unless the host has stopped since.
-    fn poll<R>(
-        &mut self,
-        call: impl FnOnce(Pin<&mut TcpStream>, &Core) -> Poll<io::Result<R>>,
-    ) -> Poll<io::Result<R>> {
-        let HostNetwork { core, .. } = &self.network;
-        let socket = self.socket.as_mut().expect("it is there until the drop");
-        match self.network.call(|| Ok(call(Pin::new(socket), core))) {
-            Ok(poll) => poll,
-            Err(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        match &self.0 {
+            Open::TurmoilNet(stream) => stream.peer_addr(),
+            Open::Native(stream) => Ok(stream.remote_addr()),
         }
     }
 }
 
-impl Connection for SimStream {}
+impl Connection for SimStream {
+    /// On turmoil-net's stack nothing waits.
+    fn expect(&mut self, bytes: usize) {
+        match &mut self.0 {
+            Open::TurmoilNet(_) => {}
+            Open::Native(stream) => stream.set_low_water(bytes),
+        }
+    }
+}
 
 impl AsyncRead for SimStream {
     fn poll_read(
@@ -249,53 +204,10 @@ impl AsyncRead for SimStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if buffer.remaining() == 0 {
-            return Poll::Ready(Ok(()));
+        match &mut self.get_mut().0 {
+            Open::TurmoilNet(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Open::Native(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
-        if this.unread.is_empty() {
-            return this.poll_read_stack(cx, buffer);
-        }
-        let now = this.unread.len().min(buffer.remaining());
-        buffer.put_slice(&this.unread[..now]);
-        this.unread.advance(now);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl SimStream {
-    /// Reads all that the stack has, leaving in `unread` what does not fit.
-    fn poll_read_stack(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut unread = Bytes::new();
-        let poll = self.poll(|socket, core| {
-            let read = if buffer.remaining() >= RECEIVE_BUFFER {
-                let before = buffer.filled().len();
-                ready!(socket.poll_read(cx, buffer))?;
-                buffer.filled().len() - before
-            } else {
-                let mut scratch = core.scratch.borrow_mut();
-                let mut whole = ReadBuf::new(&mut scratch);
-                ready!(socket.poll_read(cx, &mut whole))?;
-                let (now, later) = whole
-                    .filled()
-                    .split_at_checked(buffer.remaining())
-                    .unwrap_or((whole.filled(), &[]));
-                buffer.put_slice(now);
-                unread = Bytes::copy_from_slice(later);
-                now.len() + later.len()
-            };
-            if read >= WINDOW_UPDATE {
-                core.touch();
-            }
-            Poll::Ready(Ok(read))
-        });
-        self.unread = unread;
-        self.ended |= matches!(poll, Poll::Ready(Ok(0) | Err(_)));
-        poll.map_ok(drop)
     }
 }
 
@@ -305,10 +217,10 @@ impl AsyncWrite for SimStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll(|socket, core| {
-            core.touch();
-            socket.poll_write(cx, bytes)
-        })
+        match &mut self.get_mut().0 {
+            Open::TurmoilNet(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Open::Native(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
     }
 
     /// What is written is on its way.
@@ -317,118 +229,41 @@ impl AsyncWrite for SimStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll(|socket, core| {
-            core.touch();
-            socket.poll_shutdown(cx)
-        })
-    }
-}
-
-impl Drop for SimStream {
-    fn drop(&mut self) {
-        let core = self.network.core.clone();
-        if core.enter(self.network.host)
-            && let (Ok(local), Ok(remote)) = (self.socket().local_addr(), self.socket().peer_addr())
-        {
-            // What a host sends to itself never leaves its stack.
-            let local_only = remote.ip().is_loopback() || remote.ip() == local.ip();
-            if local_only {
-                if !self.ended
-                    && let Some(socket) = self.socket.take()
-                {
-                    core.part(self.network.host, socket);
-                }
-            } else if !self.unread.is_empty() {
-                // As a stack does that has unread bytes itself.
-                core.aborts.borrow_mut().push((local, remote));
-            } else if !self.ended {
-                core.orphans.borrow_mut().insert((local, remote));
-            }
-        }
-        if let Some(socket) = self.socket.take() {
-            close(&self.network, socket);
-        }
-    }
-}
-
-/// A socket without a connection, which its host's stop closes wherever it is
-/// held.
-pub(crate) struct Shared<S>(pub(crate) RefCell<Option<S>>);
-
-/// Closes a socket; the caller has entered its host.
-pub(crate) trait Close {
-    fn close(&self);
-}
-
-impl<S> Close for Shared<S> {
-    fn close(&self) {
-        let socket = self.0.borrow_mut().take();
-        drop(socket);
-    }
-}
-
-impl<S: 'static> Shared<S> {
-    pub(crate) fn new(network: &HostNetwork, socket: S) -> Rc<Shared<S>> {
-        let shared = Rc::new(Shared(RefCell::new(Some(socket))));
-        let weak: Weak<Shared<S>> = Rc::downgrade(&shared);
-        network.core.add_socket(network.host, weak);
-        shared
-    }
-
-    /// Runs a call to the socket.
-    pub(crate) fn call<R>(
-        &self,
-        network: &HostNetwork,
-        call: impl FnOnce(&S) -> io::Result<R>,
-    ) -> io::Result<R> {
-        network.call(|| self.0.borrow().as_ref().ok_or_else(stopped).and_then(call))
-    }
-
-    /// Drops the socket in its own stack.
-    pub(crate) fn close_in(&self, network: &HostNetwork) {
-        let socket = self.0.borrow_mut().take();
-        if let Some(socket) = socket {
-            close(network, socket);
+        match &mut self.get_mut().0 {
+            Open::TurmoilNet(stream) => Pin::new(stream).poll_shutdown(cx),
+            Open::Native(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
 /// A listening TCP socket.
 pub struct SimListener {
-    socket: Rc<Shared<TcpListener>>,
+    socket: Listening,
     network: HostNetwork,
+}
+
+enum Listening {
+    TurmoilNet(NetListener),
+    Native(NativeListener),
 }
 
 impl Listener for SimListener {
     type Stream = Tapped<SimStream>;
 
     async fn accept(&mut self) -> io::Result<(Tapped<SimStream>, SocketAddr)> {
-        let accepted = poll_fn(|cx| {
-            let poll = self.socket.call(&self.network, |socket| Ok(socket.poll_accept(cx)));
-            poll.unwrap_or_else(|error| Poll::Ready(Err(error)))
+        let stream = SimStream(match &mut self.socket {
+            Listening::TurmoilNet(socket) => Open::TurmoilNet(socket.accept().await?),
+            Listening::Native(socket) => Open::Native(socket.accept().await?),
         });
-        let (stream, remote) = accepted.await?;
+        let remote = stream.peer_addr()?;
         Ok((self.network.open(stream, Direction::Incoming)?, remote))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.call(&self.network, TcpListener::local_addr)
-    }
-}
-
-impl Drop for SimListener {
-    fn drop(&mut self) {
-        self.socket.close_in(&self.network);
-    }
-}
-
-/// Drops a socket in its own stack, or not at all if there is none any more.
-fn close<S>(network: &HostNetwork, socket: S) {
-    if network.core.enter(network.host) {
-        network.core.touch();
-        drop(socket);
-    } else {
-        std::mem::forget(socket);
+        match &self.socket {
+            Listening::TurmoilNet(socket) => socket.local_addr(),
+            Listening::Native(socket) => socket.local_addr(),
+        }
     }
 }
 

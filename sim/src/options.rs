@@ -12,6 +12,8 @@ use crate::HostId;
 pub struct WorldOptions {
     /// Every random choice comes from it.
     pub seed: u64,
+    /// Whose TCP and UDP the hosts have.
+    pub stack: Stack,
     /// Probability (0..=1) that the task to poll next is drawn from all that are
     /// ready, rather than the one ready longest.
     pub perturbation: f64,
@@ -37,6 +39,7 @@ impl Default for WorldOptions {
     fn default() -> WorldOptions {
         WorldOptions {
             seed: 0,
+            stack: Stack::TurmoilNet,
             perturbation: 0.0,
             mtu: 1500,
             pass_grid: Duration::from_millis(1),
@@ -45,6 +48,16 @@ impl Default for WorldOptions {
             limits: Limits::default(),
         }
     }
+}
+
+/// Whose TCP and UDP the hosts of a world have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stack {
+    /// turmoil-net's. There can be one such world at a time a thread.
+    #[default]
+    TurmoilNet,
+    /// Our own.
+    Native,
 }
 
 /// Bounds on a run.

@@ -25,11 +25,10 @@ impl World {
         self.wire.set_reachable(host, false);
         // What sockets have to say when they are dropped never leaves the host.
         self.drop_processes(host);
-        self.core.close_given_up();
-        self.core.forget_parting(host);
-        self.core.aborts.take();
-        self.reset_sockets(host);
-        self.swallow(host);
+        match self.core.native.clone() {
+            Some(stacks) => stacks.borrow_mut().forget(self.landlord(host)),
+            None => self.forget_connections(host),
+        }
         self.wire.forget_sender(self.now(), host);
     }
 
@@ -59,6 +58,14 @@ impl World {
         self.host(host)
     }
 
+    fn forget_connections(&mut self, host: HostId) {
+        self.core.close_given_up();
+        self.core.forget_parting(host);
+        self.core.aborts.take();
+        self.reset_sockets(host);
+        self.swallow(host);
+    }
+
     /// Flushes, but nothing leaves `host`.
     fn swallow(&mut self, host: HostId) {
         let mut outgoing = Vec::new();
@@ -81,5 +88,8 @@ impl World {
         let sockets = std::mem::take(&mut self.core.hosts.borrow_mut()[host.index()].sockets);
         self.core.enter(host);
         sockets.iter().filter_map(Weak::upgrade).for_each(|socket| socket.close());
+        if let Some(stacks) = &self.core.native {
+            stacks.borrow_mut().close_all(self.landlord(host), host);
+        }
     }
 }

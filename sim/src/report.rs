@@ -13,15 +13,20 @@ use crate::{Point, oracle::Code};
 pub enum Engine {
     /// Our own event loop over turmoil-net's packets.
     TurmoilNet,
+    /// The same event loop over packets of our own TCP and UDP.
+    Native,
     /// turmoil itself: one runtime a host, ticked.
     Turmoil,
 }
 
 impl Engine {
+    /// All of them.
+    pub const ALL: [Engine; 3] = [Engine::TurmoilNet, Engine::Native, Engine::Turmoil];
+
     /// Whether it tells its packets one by one, so that a [`Capture`](crate::Capture)
     /// can be had of a run.
     pub fn shows_packets(self) -> bool {
-        self == Engine::TurmoilNet
+        self != Engine::Turmoil
     }
 }
 
@@ -127,6 +132,7 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Engine::TurmoilNet => "turmoil-net",
+            Engine::Native => "native",
             Engine::Turmoil => "turmoil",
         })
     }
@@ -138,8 +144,11 @@ impl FromStr for Engine {
     fn from_str(name: &str) -> Result<Engine, String> {
         match name {
             "turmoil-net" => Ok(Engine::TurmoilNet),
+            "native" => Ok(Engine::Native),
             "turmoil" => Ok(Engine::Turmoil),
-            other => Err(format!("there is no engine {other:?}; expected turmoil-net or turmoil")),
+            other => Err(format!(
+                "there is no engine {other:?}; expected turmoil-net, native or turmoil"
+            )),
         }
     }
 }

@@ -21,8 +21,8 @@ use reseed_protocol::{Time, Video};
 use tokio::sync::mpsc;
 
 use crate::{
-    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Substreams,
-    Verdict, World, WorldOptions,
+    Capture, Content, Engine, Failure, HostLink, Limits, Link, PeerReport, Report, Stack,
+    Substreams, Verdict, World, WorldOptions,
     broadcast::Broadcast,
     fault::{DiskFaults, Faults},
     gate::{Doors, Gate},
@@ -167,9 +167,11 @@ fn on(
         ..Limits::default()
     };
     match engine {
-        Engine::TurmoilNet => {
+        Engine::TurmoilNet | Engine::Native => {
+            let stack = if engine == Engine::Native { Stack::Native } else { Stack::TurmoilNet };
             let mut world = World::new(WorldOptions {
                 seed: plan.seed,
+                stack,
                 perturbation: plan.perturbation,
                 limits,
                 ..WorldOptions::default()

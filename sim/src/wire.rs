@@ -9,6 +9,7 @@
 //! time-out. Only UDP is ever really lost.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
     rc::Rc,
@@ -29,6 +30,7 @@ use crate::{
         endpoints, is_pure_acknowledgement, is_reset, reset, retransmission_timeout, socket_exists,
         wire_size,
     },
+    stack::Stacks,
 };
 
 /// What became of the packets so far.
@@ -96,6 +98,8 @@ pub(crate) struct Wire {
     pub(crate) impairment: Option<Box<dyn Impairment>>,
     pub(crate) stats: WireStats,
     pub(crate) recorder: Option<Rc<dyn Recorder>>,
+    /// The stacks, where they are our own.
+    native: Option<Rc<RefCell<Stacks>>>,
 }
 
 /// When TCP gives up on a segment that never gets through.
@@ -106,7 +110,11 @@ pub(crate) struct Timeouts {
 }
 
 impl Wire {
-    pub(crate) fn new(rng: ChaCha8Rng, timeouts: Timeouts) -> Wire {
+    pub(crate) fn new(
+        rng: ChaCha8Rng,
+        timeouts: Timeouts,
+        native: Option<Rc<RefCell<Stacks>>>,
+    ) -> Wire {
         Wire {
             hosts: Vec::new(),
             addresses: BTreeMap::new(),
@@ -121,6 +129,7 @@ impl Wire {
             impairment: None,
             stats: WireStats::default(),
             recorder: None,
+            native,
         }
     }
 
@@ -196,13 +205,13 @@ impl Wire {
     }
 
     /// The next packet to hand to its destination's stack, which is up.
-    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, Packet)> {
+    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, HostId, Packet)> {
         loop {
             let (summary, host, packet) = self.released.pop_front()?;
             if self.hosts[host.index()].reachable {
                 self.stats.delivered += 1;
                 self.record(now, &Event::Delivered(summary));
-                return Some((summary, packet));
+                return Some((summary, host, packet));
             }
             self.count_discarded(now, summary, Loss::Unreachable);
         }
@@ -320,10 +329,14 @@ impl Wire {
         let packet = self.packets.get(slot);
         let (from, to) = endpoints(&packet.packet);
         // A stack retransmits for as long as it has the socket. Resets come from
-        // sockets that are gone already; so may the last acknowledgement, which a real
-        // one in TIME-WAIT gives again whenever the FIN is.
+        // sockets that are gone already; so may the last acknowledgement, which TCP would
+        // give again in TIME-WAIT (RFC 9293 §3.6.1).
         let outlives_socket = is_reset(&packet.packet) || is_pure_acknowledgement(&packet.packet);
-        if !outlives_socket && !socket_exists(from, to) {
+        let exists = |host| match &self.native {
+            Some(stacks) => stacks.borrow().exists(host, from, to),
+            None => socket_exists(from, to),
+        };
+        if !outlives_socket && !self.flows.source(packet.flow).is_some_and(exists) {
             return self.discard(now, slot, Loss::SenderGone);
         }
         self.stats.retransmitted += 1;

@@ -1,6 +1,6 @@
 //! The loop that everything else hangs on: from one event to the next.
 
-use std::{collections::BTreeSet, net::IpAddr, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeSet, net::IpAddr, rc::Rc, time::Duration};
 
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::Time;
@@ -13,7 +13,9 @@ use crate::{
     event::Event,
     executor::{Executor, Polled},
     host::Incarnation,
+    options::Stack,
     segment::{decline, is_unawaited_welcome, reset},
+    stack::Stacks as NativeStacks,
     wire::{Timeouts, Wire, WireStats},
 };
 
@@ -78,6 +80,8 @@ enum Stacks {
     /// `None` only on the way to the next state.
     Building(Box<Option<Net>>),
     Entered(EnterGuard),
+    /// These are our own, and need no entering.
+    Native(Rc<RefCell<NativeStacks>>),
 }
 
 pub(crate) struct Host {
@@ -91,13 +95,23 @@ impl World {
     /// An empty world at time zero.
     pub fn new(options: WorldOptions) -> World {
         let streams = Substreams::new(options.seed);
-        let config = KernelConfig::default().mtu(options.mtu).retx_threshold(u32::MAX);
+        let native = match options.stack {
+            Stack::TurmoilNet => None,
+            Stack::Native => Some(Rc::new(RefCell::new(NativeStacks::new(options.mtu)))),
+        };
+        let stacks = match &native {
+            Some(native) => Stacks::Native(native.clone()),
+            None => {
+                let config = KernelConfig::default().mtu(options.mtu).retx_threshold(u32::MAX);
+                Stacks::Building(Box::new(Some(Net::with_config(config))))
+            }
+        };
         let timeouts =
             Timeouts { connect: options.connect_timeout, established: options.established_timeout };
         let executor = Executor::new(options.perturbation, streams.stream("order"));
         World {
-            core: Rc::new(Core::new(executor, streams)),
-            wire: Wire::new(streams.stream("links"), timeouts),
+            wire: Wire::new(streams.stream("links"), timeouts, native.clone()),
+            core: Rc::new(Core::new(executor, streams, native)),
             hosts: Vec::new(),
             limits: options.limits,
             pass_grid: options.pass_grid,
@@ -109,7 +123,7 @@ impl World {
             waits_for_disks: false,
             waiting: BTreeSet::new(),
             outgoing: Vec::new(),
-            stacks: Stacks::Building(Box::new(Some(Net::with_config(config)))),
+            stacks,
         }
     }
 
@@ -127,15 +141,24 @@ impl World {
         addresses: impl IntoIterator<Item = IpAddr>,
         link: HostLink,
     ) -> HostHandle {
-        let Stacks::Building(net) = &mut self.stacks else {
-            panic!("adding host {name:?} to a world that has run already");
-        };
+        let building = !self.core.running.get();
+        assert!(building, "adding host {name:?} to a world that has run already");
         let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         let id = HostId(self.hosts.len() as u32);
-        let net = net.as_mut().as_mut().expect("it is there until it is entered");
-        let stack = net.add_host(addresses.clone());
+        let stack = match &mut self.stacks {
+            Stacks::Building(net) => {
+                let net = net.as_mut().as_mut().expect("it is there until it is entered");
+                Some(net.add_host(addresses.clone()))
+            }
+            Stacks::Entered(_) => unreachable!("nothing has run yet"),
+            Stacks::Native(stacks) => {
+                stacks.borrow_mut().add(addresses.clone());
+                None
+            }
+        };
         self.core.hosts.borrow_mut().push(CoreHost {
             name: name.into(),
+            landlord: id,
             stack,
             sockets: Vec::new(),
         });
@@ -157,13 +180,17 @@ impl World {
     ///
     /// If the world has run already, or the name is taken.
     pub fn add_lodger(&mut self, name: &str, landlord: HostId) -> HostHandle {
-        let building = matches!(self.stacks, Stacks::Building(_));
+        let building = !self.core.running.get();
         assert!(building, "adding host {name:?} to a world that has run already");
         let addresses = self.addresses(landlord).to_vec();
         let id = HostId(self.hosts.len() as u32);
         let stack = self.core.hosts.borrow()[landlord.index()].stack;
+        if let Stacks::Native(stacks) = &self.stacks {
+            stacks.borrow_mut().add(Vec::new());
+        }
         self.core.hosts.borrow_mut().push(CoreHost {
             name: name.into(),
+            landlord,
             stack,
             sockets: Vec::new(),
         });
@@ -297,8 +324,13 @@ impl World {
     pub fn sockets(&self, host: HostId) -> Vec<NetstatEntry> {
         match (&self.stacks, self.addresses(host).first()) {
             (Stacks::Entered(_), Some(address)) => netstat(*address).entries,
+            (Stacks::Native(stacks), _) => stacks.borrow().netstat(self.landlord(host)),
             _ => Vec::new(),
         }
+    }
+
+    pub(crate) fn landlord(&self, host: HostId) -> HostId {
+        self.core.hosts.borrow()[host.index()].landlord
     }
 
     /// Packets on their way, and lost ones to be sent again (count).
@@ -413,22 +445,27 @@ impl World {
         if let Stacks::Building(net) = &mut self.stacks {
             let net = net.take().expect("it is there until it is entered");
             self.stacks = Stacks::Entered(net.enter());
-            self.core.running.set(true);
         }
+        self.core.running.set(true);
     }
 
     pub(crate) fn net(&self) -> &EnterGuard {
         match &self.stacks {
             Stacks::Entered(net) => net,
             Stacks::Building(_) => unreachable!("a step enters first"),
+            Stacks::Native(_) => unreachable!("our own stacks need no workarounds"),
         }
     }
 
     fn deliver(&mut self) {
         let now = self.now();
         self.wire.advance(now, self.pass_grid);
-        while let Some((summary, packet)) = self.wire.pop_released(now) {
+        while let Some((summary, host, packet)) = self.wire.pop_released(now) {
             self.core.touch();
+            if let Stacks::Native(stacks) = &self.stacks {
+                stacks.borrow_mut().deliver(host, packet);
+                continue;
+            }
             // RFC 1122 §4.2.2.13: data for a reader that is gone is answered with
             // a reset, or its writer would fill the window and wait for ever.
             let socket = (summary.to, summary.from);
@@ -485,6 +522,12 @@ impl World {
         self.core.touched.set(false);
         self.flushes += 1;
         let mut outgoing = std::mem::take(&mut self.outgoing);
+        if let Stacks::Native(stacks) = &self.stacks {
+            stacks.borrow_mut().flush(&mut outgoing);
+            self.wire.send(self.core.executor.now(), &mut outgoing);
+            self.outgoing = outgoing;
+            return;
+        }
         // An abort comes before what the socket still had to say.
         let aborts = self.core.aborts.take();
         for (local, remote) in &aborts {

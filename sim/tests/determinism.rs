@@ -22,7 +22,7 @@ impl Impairment for Loss {
 /// Eight hosts that dial each other at random and send at random, over links
 /// with everything, and a crash; returns the hash and the number of events.
 fn run(seed: u64) -> (u64, u64) {
-    let options = WorldOptions { seed, perturbation: 0.3, ..WorldOptions::default() };
+    let options = WorldOptions { seed, perturbation: 0.3, ..common::options() };
     let link = Link {
         latency: millis(20),
         jitter: millis(10),
@@ -84,7 +84,7 @@ fn different_seeds_give_different_events() {
 #[test]
 fn perturbation_alone_changes_the_order() {
     let run = |perturbation| {
-        let options = WorldOptions { seed: 5, perturbation, ..WorldOptions::default() };
+        let options = WorldOptions { seed: 5, perturbation, ..common::options() };
         let (mut world, hosts) = world(options, 4, HostLink::with_latency(millis(10)));
         let digest = Rc::new(Digest::default());
         world.set_recorder(digest.clone());

@@ -50,7 +50,7 @@ fn run(plan: &Plan, engine: Engine) -> Report {
 
 #[test]
 fn each_does_what_it_is_there_for_and_the_others_finish() {
-    for engine in [Engine::TurmoilNet, Engine::Turmoil] {
+    for engine in Engine::ALL {
         for (behaviour, _) in KINDS {
             let (name, report) = (behaviour.name(), run(&among(behaviour), engine));
             let Report { verdict, failure, doubts, .. } = &report;

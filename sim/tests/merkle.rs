@@ -18,8 +18,6 @@ fn plan(peers: Vec<PeerPlan>) -> Plan {
     plan
 }
 
-const ENGINES: [Engine; 2] = [Engine::TurmoilNet, Engine::Turmoil];
-
 fn passes(plan: &Plan, engine: Engine) {
     let content = Content::generate(&plan.torrent).unwrap();
     let report = run(plan, &content, engine, &mut ());
@@ -28,7 +26,7 @@ fn passes(plan: &Plan, engine: Engine) {
 
 #[test]
 fn a_leecher_gets_it_from_a_seed_that_has_nothing_but_the_content() {
-    for engine in ENGINES {
+    for engine in Engine::ALL {
         let plan = plan(vec![seed("seed"), leecher("leecher", &["seed"])]);
         passes(&plan, engine);
         passes(&private(plan), engine);
@@ -40,7 +38,7 @@ fn two_that_have_a_part_each_prove_it_to_each_other() {
     let part = |name, knows, pieces| PeerPlan { has: Has::Pieces(pieces), ..leecher(name, knows) };
     let a = part("a", &["b"], vec![0, 2, 4, 6]);
     let b = part("b", &[], vec![1, 3, 5, 7]);
-    for engine in ENGINES {
+    for engine in Engine::ALL {
         passes(&plan(vec![a.clone(), b.clone()]), engine);
     }
 }
@@ -53,7 +51,7 @@ fn who_lost_its_power_goes_on_with_the_tree_that_it_kept() {
     let late = When::Verified { peer: "leecher".to_owned(), pieces: 7 };
     let events = [(Action::Crash, late), (Action::Start, When::After(0))];
     let plan = with_events(plan, events.map(|(action, when)| ("leecher", action, when)));
-    for engine in ENGINES {
+    for engine in Engine::ALL {
         passes(&plan, engine);
     }
 }

@@ -18,7 +18,7 @@ fn behind_nat(nat: bool) -> Plan {
 
 #[test]
 fn who_is_behind_a_nat_is_met_by_whom_it_dials() {
-    for engine in [Engine::TurmoilNet, Engine::Turmoil] {
+    for engine in Engine::ALL {
         let [with, without] = [true, false].map(|nat| run(&announced(behind_nat(nat)), engine));
         assert_eq!(with.verdict, Verdict::Pass, "{:?} {:?}", with.failure, with.doubts);
         assert!(with.fired("nat") > 0);

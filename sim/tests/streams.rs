@@ -9,12 +9,12 @@ use common::{
 };
 use reseed_client::{Env, Listener, Network};
 use reseed_protocol::Time;
-use reseed_sim::{Direction, HostLink, StreamId, Tap, WorldOptions};
+use reseed_sim::{Direction, HostLink, StreamId, Tap};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
 fn a_reader_with_a_small_buffer_never_stalls_its_writer() {
-    let (mut world, hosts) = world(WorldOptions::default(), 2, HostLink::with_latency(millis(5)));
+    let (mut world, hosts) = world(common::options(), 2, HostLink::with_latency(millis(5)));
     let total = Rc::new(RefCell::new(0));
     let (env, network, count) = (hosts[1].env(), hosts[1].network(), total.clone());
     hosts[1].spawn("slow reader", async move {

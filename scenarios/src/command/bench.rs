@@ -32,7 +32,7 @@ pub struct Args {
     /// Only the swarm of so many peers; not of a hunt
     #[arg(long, value_name = "N", requires = "set", value_parser = clap::value_parser!(u32).range(2..1_000_000))]
     peers: Option<u32>,
-    /// The simulated network: turmoil-net or turmoil
+    /// The simulated network: turmoil-net, native or turmoil
     #[arg(long, requires = "set")]
     engine: Option<Engine>,
     /// Without the oracles: what is left is what they cost

@@ -33,7 +33,7 @@ pub struct Args {
     /// The other
     #[arg(value_name = "NAME@SEED|FILE")]
     second: String,
-    /// The simulated network: turmoil-net or turmoil
+    /// The simulated network: turmoil-net, native or turmoil
     #[arg(long, default_value_t = Engine::TurmoilNet)]
     engine: Engine,
     /// Write this bug back into the second run

@@ -54,7 +54,7 @@ pub struct Args {
     /// Runs at a time; as many as there are cores if nothing is said
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// The simulated network: turmoil-net or turmoil
+    /// The simulated network: turmoil-net, native or turmoil
     #[arg(long, default_value_t = Engine::TurmoilNet)]
     engine: Engine,
     /// Write this bug back into every peer; may be given several times

@@ -11,7 +11,7 @@ use std::{
 
 use reseed_client::{Env, Listener, Network};
 use reseed_protocol::Time;
-use reseed_sim::{Event, HostHandle, HostLink, Recorder, World, WorldOptions};
+use reseed_sim::{Event, HostHandle, HostLink, Recorder, Stack, World, WorldOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -35,9 +35,17 @@ pub fn world(options: WorldOptions, count: usize, link: HostLink) -> (World, Vec
     (world, hosts)
 }
 
+/// The defaults, on the stack that the tests are for: those in `native.rs` are the others
+/// again, for our own.
+pub fn options() -> WorldOptions {
+    let native = module_path!().starts_with("native::");
+    let stack = if native { Stack::Native } else { Stack::TurmoilNet };
+    WorldOptions { stack, ..WorldOptions::default() }
+}
+
 /// Exact passes.
 pub fn exact() -> WorldOptions {
-    WorldOptions { pass_grid: Duration::ZERO, ..WorldOptions::default() }
+    WorldOptions { pass_grid: Duration::ZERO, ..options() }
 }
 
 pub fn millis(millis: u64) -> Duration {

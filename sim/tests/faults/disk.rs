@@ -47,7 +47,7 @@ fn a_download_whose_disk_fails_says_so_and_goes_on_when_it_is_well_again() {
         let delay = delay(fault, &["leecher"], 20_000);
         assert!(delay > 5.0, "{fault:?}: {delay} s");
         let plan = with_fault(download(), fault, &["leecher"], 2_000, 20_000);
-        for engine in [Engine::TurmoilNet, Engine::Turmoil] {
+        for engine in Engine::ALL {
             let (report, lines) = told(&plan, engine);
             assert_eq!(report.verdict, Verdict::Pass, "{fault:?}: {report:?}");
             let said = |line: &&String| line.contains("leecher cannot keep piece");

@@ -1,0 +1,12 @@
+//! The tests of the world again, on our own stack.
+
+#[path = "determinism.rs"]
+mod determinism;
+#[path = "executor.rs"]
+mod executor;
+#[path = "links.rs"]
+mod links;
+#[path = "power.rs"]
+mod power;
+#[path = "streams.rs"]
+mod streams;
