@@ -177,7 +177,7 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
             (slow_seed(), ["seed: #1 to 10.0.0.2:", " bytes; 4194304 are allowed"])
         }
         Defect::UnchokeWakesNobody => (
-            one_to_one(5),
+            without_fast(one_to_one(5)),
             ["leecher: for ", " s it has got no block, though somebody has one, does not choke it"],
         ),
         Defect::UptimeMissesFinished => (
@@ -192,6 +192,12 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
         }
         _ => panic!("{defect} has no plan to show itself in"),
     }
+}
+
+/// The same, where the seed lets nobody request before it unchokes them.
+fn without_fast(mut plan: Plan) -> Plan {
+    plan.peers[0].fast = false;
+    plan
 }
 
 /// A seed, and one who has nothing.
