@@ -247,6 +247,7 @@ impl Torrent {
         self.put_out_spoken(id);
         let Some(connection) = self.connections.remove(&id) else { return };
         self.unsent.remove(&id);
+        self.about = None;
         self.turns.leave(id);
         self.own_address.forget(id);
         self.picker.release_all(id);

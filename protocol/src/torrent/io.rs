@@ -119,6 +119,19 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// The one connection that it is about and whose own affair it is.
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Input::Dialled { connection }
+            | Input::Received { connection, .. }
+            | Input::Flushed { connection, .. }
+            | Input::BlockRead { connection, .. } => Some(*connection),
+            _ => None,
+        }
+    }
+}
+
 /// Something to do outside.
 #[derive(Debug)]
 #[non_exhaustive]

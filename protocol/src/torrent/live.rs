@@ -162,6 +162,9 @@ impl Torrent {
     /// once, a source would have to send each piece to everybody. So each waits for a
     /// time of its own, while nothing is urgent, and most then find it with others.
     pub(super) fn hold_back(&mut self, piece: u32, now: Time) {
+        if !matches!(self.live, Some(Live::Viewer { .. })) {
+            return;
+        }
         let known = self.picker.availability()[piece as usize];
         let others = self.established_ids().len() > 1;
         let wanted = self.picker.is_wanted(piece) && !self.picker.have().contains(piece);

@@ -110,6 +110,9 @@ pub struct Torrent {
     outputs: VecDeque<Output>,
     /// Connections with something in their outbox.
     unsent: BTreeSet<ConnectionId>,
+    /// The connection that the last input was about, if all that came of it is there and
+    /// in what is unsent.
+    about: Option<ConnectionId>,
     /// Blocks became free since connections were last asked to request more.
     refill: bool,
     /// Whether no block was free when that was last looked at.
@@ -204,6 +207,7 @@ impl Torrent {
             stopping: false,
             outputs: VecDeque::new(),
             unsent: BTreeSet::new(),
+            about: None,
             refill: false,
             endgame: false,
             rechoke: false,
@@ -243,6 +247,7 @@ impl Torrent {
 
     /// Takes in something that happened at `now`.
     pub fn handle(&mut self, input: Input, now: Time, rng: &mut impl Rng) {
+        self.about = input.connection();
         match input {
             Input::Timeout => {}
             Input::Dialled { connection } => self.dialled(connection, now),
@@ -357,6 +362,15 @@ impl Torrent {
     /// The connections, oldest first.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         self.connections.values()
+    }
+
+    /// The connections that the last input changed, if it was about one of them: that, and
+    /// those to which something goes out now. `None` means any of them, or that one ended.
+    pub fn touched(&self) -> Option<impl Iterator<Item = &Connection>> {
+        let about = self.about?;
+        let others = self.unsent.iter().copied().filter(move |id| *id != about);
+        let touched = std::iter::once(about).chain(others);
+        Some(touched.filter_map(|id| self.connections.get(&id)))
     }
 
     /// The connection that is our number `id`.

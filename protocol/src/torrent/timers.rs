@@ -17,6 +17,7 @@ impl Torrent {
             return;
         }
         self.wake = None;
+        self.about = None;
         self.expire_connections(now);
         self.expire_access(now);
         self.expire_requests(now);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reseed_protocol::{Bitfield, ConnectionId, Torrent};
+use reseed_protocol::{Bitfield, Connection, ConnectionId, Torrent};
 
 use super::{Code, Finding, Oracle, Scene};
 
@@ -27,7 +27,15 @@ impl Availability {
 }
 
 impl Count {
+    /// Takes in what changed with the last step, or what may have at all.
     fn update(&mut self, torrent: &Torrent) {
+        let Some(touched) = torrent.touched() else { return self.update_all(torrent) };
+        for connection in touched {
+            self.see(connection, torrent.layout().pieces());
+        }
+    }
+
+    fn update_all(&mut self, torrent: &Torrent) {
         self.pieces.resize(torrent.layout().pieces() as usize, 0);
         let pieces = &mut self.pieces;
         self.seen.retain(|id, seen| {
@@ -38,16 +46,17 @@ impl Count {
             lives
         });
         for connection in torrent.connections() {
-            let now = connection.remote_pieces();
-            let seen = self
-                .seen
-                .entry(connection.id())
-                .or_insert_with(|| Bitfield::empty(torrent.layout().pieces()));
-            if seen.words() != now.words() {
-                now.difference(seen).for_each(|piece| pieces[piece as usize] += 1);
-                seen.difference(now).for_each(|piece| pieces[piece as usize] -= 1);
-                seen.clone_from(now);
-            }
+            self.see(connection, torrent.layout().pieces());
+        }
+    }
+
+    fn see(&mut self, connection: &Connection, of: u32) {
+        let (now, pieces) = (connection.remote_pieces(), &mut self.pieces);
+        let seen = self.seen.entry(connection.id()).or_insert_with(|| Bitfield::empty(of));
+        if seen.words() != now.words() {
+            now.difference(seen).for_each(|piece| pieces[piece as usize] += 1);
+            seen.difference(now).for_each(|piece| pieces[piece as usize] -= 1);
+            seen.clone_from(now);
         }
     }
 }
@@ -73,9 +82,12 @@ impl Oracle for Availability {
         if picker == count.pieces {
             return Ok(());
         }
+        count.update_all(torrent);
         let mut pairs = picker.iter().zip(&count.pieces).enumerate();
-        let (piece, (got, expected)) =
-            pairs.find(|(_, (got, expected))| got != expected).expect("they differ");
+        let (piece, (got, expected)) = match pairs.find(|(_, (got, expected))| got != expected) {
+            Some(differs) => differs,
+            None => return Ok(()),
+        };
         Err(format!("availability of piece {piece} is {got}, but {expected} connections have it"))
     }
 }

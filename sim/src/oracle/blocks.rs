@@ -1,26 +1,69 @@
 //! I-BLK: every block is in exactly one state, and the blocks in flight are those
 //! that wait in some connection's queue.
 
-use reseed_protocol::{Block, ConnectionId, Torrent, torrent::Event};
+use std::collections::BTreeMap;
+
+use reseed_protocol::{Block, Connection, ConnectionId, Torrent, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene};
 
-/// Every step compares the set of blocks in flight with the set of requests that
-/// wait, by the sums of their fingerprints; where these differ, block by block. The
-/// picker's audit of itself looks at every piece, so that it is made every
+/// Every step that changed either compares the set of blocks in flight with the set of
+/// requests that wait, by the sums of their fingerprints; where these differ, block by
+/// block. The picker's audit of itself looks at every piece, so that it is made every
 /// [`AUDIT_EACH`]th step, and whenever a connection ends or a piece is decided.
 pub(super) struct Blocks {
-    steps: Vec<u64>,
+    peers: Vec<Sums>,
     checks: u64,
 }
 
 /// Steps from one audit to the next (count).
 const AUDIT_EACH: u64 = 64;
 
+/// What one peer's sets came to.
+#[derive(Default)]
+struct Sums {
+    steps: u64,
+    queues: BTreeMap<ConnectionId, u128>,
+    /// Of all queues together.
+    queued: u128,
+    /// Blocks in flight, and free ones (count), when they were last compared.
+    compared: Option<(usize, u64)>,
+}
+
 impl Blocks {
     pub(super) fn new(peers: usize) -> Blocks {
-        Blocks { steps: vec![0; peers], checks: 0 }
+        Blocks { peers: (0..peers).map(|_| Sums::default()).collect(), checks: 0 }
     }
+}
+
+impl Sums {
+    /// Takes in the queues that the last step may have changed; returns whether it did.
+    fn update(&mut self, torrent: &Torrent) -> bool {
+        let before = self.queued;
+        match torrent.touched() {
+            Some(touched) => {
+                for connection in touched {
+                    let now = sum(connection);
+                    let last = self.queues.insert(connection.id(), now).unwrap_or(0);
+                    self.queued = self.queued.wrapping_sub(last).wrapping_add(now);
+                }
+            }
+            None => {
+                let sums = torrent.connections().map(|it| (it.id(), sum(it)));
+                self.queues = sums.collect();
+                self.queued = self.queues.values().copied().fold(0, u128::wrapping_add);
+                self.compared = None;
+            }
+        }
+        let counts = (torrent.picker().in_flight_count(), torrent.picker().free_count());
+        self.compared.replace(counts) != Some(counts) || self.queued != before
+    }
+}
+
+/// The sum of what waits in a connection's queue.
+fn sum(connection: &Connection) -> u128 {
+    let fingerprints = connection.requested().map(|block| fingerprint(block, connection.id()));
+    fingerprints.fold(0, u128::wrapping_add)
 }
 
 impl Oracle for Blocks {
@@ -38,29 +81,34 @@ impl Oracle for Blocks {
             Event::Disconnected { .. } | Event::PieceVerified { .. } | Event::PieceFailed { .. }
         );
         if decisive {
-            self.steps[scene.peer] = 0;
+            self.peers[scene.peer].steps = 0;
         }
         Ok(())
     }
 
     fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
-        let steps = &mut self.steps[scene.peer];
-        if steps.is_multiple_of(AUDIT_EACH) {
+        let sums = &mut self.peers[scene.peer];
+        if sums.steps.is_multiple_of(AUDIT_EACH) {
             torrent.picker().check()?;
+            sums.compared = None;
         }
-        *steps += 1;
-        let queued = torrent.connections().flat_map(|connection| {
-            connection.requested().map(|block| fingerprint(block, connection.id()))
-        });
+        sums.steps += 1;
+        let changed = sums.update(torrent);
+        self.checks += u64::from(sums.queued != 0);
+        if !changed {
+            return Ok(());
+        }
         let in_flight = torrent.picker().in_flight().flat_map(|(block, from)| {
             from.iter().map(move |connection| fingerprint(block, *connection))
         });
-        let queued = queued.fold(0, u128::wrapping_add);
-        self.checks += u64::from(queued != 0);
-        match queued == in_flight.fold(0, u128::wrapping_add) {
+        match sums.queued == in_flight.fold(0, u128::wrapping_add) {
             true => Ok(()),
             false => compare(torrent),
         }
+    }
+
+    fn started(&mut self, peer: usize) {
+        self.peers[peer] = Sums::default();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use reseed_protocol::{ConnectionId, Time, Torrent};
+use reseed_protocol::{Connection, ConnectionId, Time, Torrent};
 
 use super::{Code, Finding, Oracle, Scene};
 
@@ -13,6 +13,8 @@ pub(super) struct Fair {
     peers: Vec<BTreeMap<ConnectionId, Wait>>,
     /// Whose times do not count, because a fault holds them up.
     held_up: Vec<bool>,
+    /// When each is looked at again, though nothing changed.
+    due: Vec<Option<Time>>,
     checks: u64,
 }
 
@@ -25,10 +27,25 @@ struct Wait {
     seeding: bool,
 }
 
+/// How often it is seen who has waited for too long.
+const LOOK_EACH: Duration = Duration::from_millis(100);
+
+/// Whether a peer wants something, and may have it.
+fn could_be_served(connection: &Connection) -> bool {
+    connection.is_established()
+        && connection.is_peer_interested()
+        // In a closed swarm to be unchoked is for members.
+        && connection.may_have_content()
+}
+
+fn waits_for_a_slot(connection: &Connection) -> bool {
+    could_be_served(connection) && connection.is_choking()
+}
+
 impl Fair {
     pub(super) fn new(peers: usize) -> Fair {
         let waits = (0..peers).map(|_| BTreeMap::new()).collect();
-        Fair { peers: waits, held_up: vec![false; peers], checks: 0 }
+        Fair { peers: waits, held_up: vec![false; peers], due: vec![None; peers], checks: 0 }
     }
 }
 
@@ -57,16 +74,20 @@ impl Oracle for Fair {
             return Ok(());
         }
         let waits = &mut self.peers[scene.peer];
-        let interested = torrent.connections().filter(|connection| {
-            connection.is_established()
-                && connection.is_peer_interested()
-                // In a closed swarm to be unchoked is for members.
-                && connection.may_have_content()
-        });
+        let is_known = |connection: &Connection| {
+            waits.contains_key(&connection.id()) == waits_for_a_slot(connection)
+        };
+        let is_due = self.due[scene.peer].is_none_or(|due| due <= scene.now);
+        if !is_due && torrent.touched().is_some_and(|mut touched| touched.all(is_known)) {
+            self.checks += 1;
+            return Ok(());
+        }
+        self.due[scene.peer] = Some(scene.now + LOOK_EACH);
+        let interested = torrent.connections().filter(|it| could_be_served(it));
         let mut waiting = Vec::new();
         for connection in interested {
             self.checks += 1;
-            if connection.is_choking() {
+            if waits_for_a_slot(connection) {
                 waiting.push(connection.id());
             }
         }

@@ -1,7 +1,7 @@
 //! I-MEM: what a connection and the peer table hold is bounded by constants,
 //! whatever a remote declares.
 
-use reseed_protocol::{PeerTable, Torrent, wire::message_cap};
+use reseed_protocol::{Connection, PeerTable, Torrent, wire::message_cap};
 
 use super::{Code, Finding, Oracle, Scene};
 
@@ -16,6 +16,20 @@ pub(super) struct Memory {
     checks: u64,
 }
 
+impl Memory {
+    fn look_at(&mut self, connection: &Connection, most: usize) -> Finding {
+        self.checks += 1;
+        let held = connection.memory();
+        match held <= most {
+            true => Ok(()),
+            false => {
+                let (id, addr) = (connection.id(), connection.addr());
+                Err(format!("{id} to {addr} holds {held} bytes; {most} are allowed"))
+            }
+        }
+    }
+}
+
 impl Oracle for Memory {
     fn code(&self) -> Code {
         Code::Mem
@@ -27,14 +41,10 @@ impl Oracle for Memory {
 
     fn stepped(&mut self, _: Scene<'_>, torrent: &Torrent) -> Finding {
         let most = message_cap(Some(torrent.layout().pieces())) + CONNECTION_MAX;
-        for connection in torrent.connections() {
-            self.checks += 1;
-            let held = connection.memory();
-            if held > most {
-                let (id, addr) = (connection.id(), connection.addr());
-                return Err(format!("{id} to {addr} holds {held} bytes; {most} are allowed"));
-            }
-        }
+        match torrent.touched() {
+            Some(mut touched) => touched.try_for_each(|connection| self.look_at(connection, most)),
+            None => torrent.connections().try_for_each(|it| self.look_at(it, most)),
+        }?;
         let known = torrent.known_peers();
         match known <= PeerTable::ENTRIES_MAX {
             true => Ok(()),
