@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasherDefault, Hasher},
+    hash::{BuildHasherDefault, Hash, Hasher},
     net::{IpAddr, SocketAddr},
 };
 
@@ -12,7 +12,7 @@ use turmoil_net::{Packet, Transport};
 use crate::{HostId, segment::endpoints};
 
 /// What the packets of a flow have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FlowKey {
     from: SocketAddr,
     to: SocketAddr,
@@ -23,6 +23,27 @@ impl FlowKey {
     pub(crate) fn of(packet: &Packet) -> FlowKey {
         let (from, to) = endpoints(packet);
         FlowKey { from, to, tcp: matches!(packet.payload, Transport::Tcp(_)) }
+    }
+}
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_address(&self.from, state);
+        hash_address(&self.to, state);
+    }
+}
+
+/// Fewer words than the derived hash takes in.
+pub(crate) fn hash_address(address: &SocketAddr, state: &mut impl Hasher) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            state.write_u64(u64::from(ip.to_bits()) << 16 | u64::from(address.port()));
+        }
+        IpAddr::V6(ip) => {
+            state.write_u64((ip.to_bits() >> 64) as u64);
+            state.write_u64(ip.to_bits() as u64);
+            state.write_u16(address.port());
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Packets on their way, and the queues that they stand in.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BinaryHeap, VecDeque, binary_heap::PeekMut},
+    time::Duration,
+};
 
 use reseed_protocol::Time;
 use turmoil_net::Packet;
@@ -81,24 +85,148 @@ impl Packets {
 }
 
 /// Slots by time, then in order of insertion.
+///
+/// What a link lets through comes out in order, so each link has a lane, and only the
+/// first of each lane has to be put in order among the others.
 #[derive(Default)]
 pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<(Time, u64, u32, u64)>>,
+    /// The first of each lane that is not empty, and what overtakes others of its lane.
+    first: BinaryHeap<Reverse<Queued>>,
+    /// What waits behind the first, and the time of the last.
+    lanes: Vec<Lane>,
     pushed: u64,
 }
 
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Queued>,
+    /// Whether one of it is in the heap, whose turn is before those that wait.
+    has_first: bool,
+    last: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Queued {
+    /// Nanoseconds since the epoch.
+    at: u64,
+    pushed: u64,
+    number: u64,
+    slot: u32,
+    lane: Option<u32>,
+}
+
+impl Queued {
+    fn order(&self) -> (u64, u64) {
+        (self.at, self.pushed)
+    }
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Queued) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Queued) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Queued) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
 impl Queue {
-    pub(crate) fn push(&mut self, at: Time, slot: u32, number: u64) {
+    /// `lane` is a link's number; what is pushed on it comes in order for the most part.
+    pub(crate) fn push(&mut self, at: Time, slot: u32, number: u64, lane: usize) {
         self.pushed += 1;
-        self.heap.push(Reverse((at, self.pushed, slot, number)));
+        let mut queued =
+            Queued { at: nanos(at), pushed: self.pushed, number, slot, lane: Some(lane as u32) };
+        if lane >= self.lanes.len() {
+            self.lanes.resize_with(lane + 1, Lane::default);
+        }
+        let lane = &mut self.lanes[lane];
+        if !lane.has_first {
+            lane.has_first = true;
+        } else if queued.at >= lane.last {
+            lane.last = queued.at;
+            return lane.waiting.push_back(queued);
+        } else {
+            queued.lane = None;
+            return self.first.push(Reverse(queued));
+        }
+        lane.last = queued.at;
+        self.first.push(Reverse(queued));
     }
 
     pub(crate) fn next(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
+        self.first.peek().map(|Reverse(first)| time(first.at))
     }
 
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, u32, u64)> {
-        self.next().filter(|at| *at <= now)?;
-        self.heap.pop().map(|Reverse((at, _, slot, number))| (at, slot, number))
+        let mut first = self.first.peek_mut()?;
+        let Queued { at, slot, number, lane, .. } = first.0;
+        if at > nanos(now) {
+            return None;
+        }
+        let lane = lane.map(|lane| &mut self.lanes[lane as usize]);
+        let next = lane.and_then(|lane| {
+            let next = lane.waiting.pop_front();
+            lane.has_first = next.is_some();
+            next
+        });
+        match next {
+            Some(next) => *first = Reverse(next),
+            None => _ = PeekMut::pop(first),
+        }
+        Some((time(at), slot, number))
+    }
+}
+
+/// Times that do not fit are centuries away.
+fn nanos(at: Time) -> u64 {
+    at.since_epoch().as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+fn time(nanos: u64) -> Time {
+    Time::from_epoch(Duration::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn all_come_out_by_time_and_then_as_they_were_pushed(
+            pushes in prop::collection::vec((0..50u64, 0..4usize, any::<bool>()), 1..200),
+        ) {
+            let mut queue = Queue::default();
+            let mut left: Vec<(u64, u64)> = Vec::new();
+            for ((at, lane, pop), number) in pushes.into_iter().zip(0..) {
+                queue.push(time(at), number as u32, number, lane);
+                left.push((at, number));
+                left.sort();
+                prop_assert_eq!(queue.next(), Some(time(left[0].0)));
+                if pop {
+                    prop_assert!(left[0].0 == 0 || queue.pop_due(time(left[0].0 - 1)).is_none());
+                    let (at, number) = left.remove(0);
+                    let popped = queue.pop_due(time(60));
+                    prop_assert_eq!(popped, Some((time(at), number as u32, number)));
+                }
+            }
+            for (at, number) in left {
+                let popped = queue.pop_due(time(60));
+                prop_assert_eq!(popped, Some((time(at), number as u32, number)));
+            }
+            prop_assert_eq!(queue.next(), None);
+        }
     }
 }

@@ -14,11 +14,14 @@ use crate::{Digest, Event, PacketSummary, StreamId, transcript};
 pub(crate) struct Trace {
     hasher: Xxh3,
     events: u64,
-    /// One event, as bytes; kept to be used again.
+    /// The last events, as bytes, which the hash has not taken in yet.
     scratch: BytesMut,
     /// The events in words, if somebody wants them.
     words: Option<Vec<(Time, String)>>,
 }
+
+/// Bytes that the hash is given at once, at least.
+const AT_ONCE: usize = 4096;
 
 /// What kind of event follows, so that no two kinds look alike.
 #[derive(Clone, Copy)]
@@ -50,7 +53,9 @@ impl Trace {
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        Digest(self.hasher.digest())
+        let mut hasher = self.hasher.clone();
+        hasher.update(&self.scratch);
+        Digest(hasher.digest())
     }
 
     /// Something below the application: packets, polls, power.
@@ -135,14 +140,17 @@ impl Trace {
     }
 
     fn begin(&mut self, kind: Kind, at: Time) {
-        self.scratch.clear();
         self.scratch.extend_from_slice(&[kind as u8]);
         self.number(at.since_epoch().as_nanos() as u64);
     }
 
     fn end(&mut self) {
         self.events += 1;
-        self.hasher.update(&self.scratch);
+        // The hash is of all bytes in a row, however many it is given at once.
+        if self.scratch.len() >= AT_ONCE {
+            self.hasher.update(&self.scratch);
+            self.scratch.clear();
+        }
     }
 
     fn packet(&mut self, what: u8, packet: &PacketSummary) {

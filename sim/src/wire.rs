@@ -92,7 +92,7 @@ pub(crate) struct Wire {
     /// What reaches its destination's stack.
     arriving: Queue,
     /// Packets that may be handed over now.
-    released: VecDeque<(PacketSummary, HostId, Packet)>,
+    released: VecDeque<(u64, HostId, Packet)>,
     rng: ChaCha8Rng,
     timeouts: Timeouts,
     pub(crate) impairment: Option<Box<dyn Impairment>>,
@@ -165,6 +165,18 @@ impl Wire {
 
     /// Takes what the stacks have sent at one moment, in their order.
     pub(crate) fn send(&mut self, now: Time, packets: &mut Vec<Packet>) {
+        if self.native.is_some() {
+            // They say once what there is to acknowledge.
+            self.flows.begin_batch();
+            for packet in packets.drain(..) {
+                let addresses = &self.addresses;
+                let key = FlowKey::of(&packet);
+                let flow = self.flows.find(key, |address| addresses.get(&address).copied());
+                let slot = self.insert(now, flow, packet);
+                self.set_out(now, slot);
+            }
+            return;
+        }
         let mut batch = std::mem::take(&mut self.batch);
         self.merge_acknowledgements(packets, &mut batch);
         for (flow, packet) in batch.drain(..) {
@@ -207,7 +219,8 @@ impl Wire {
     /// The next packet to hand to its destination's stack, which is up.
     pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, HostId, Packet)> {
         loop {
-            let (summary, host, packet) = self.released.pop_front()?;
+            let (number, host, packet) = self.released.pop_front()?;
+            let summary = PacketSummary::new(number, &packet);
             if self.hosts[host.index()].reachable {
                 self.stats.delivered += 1;
                 self.record(now, &Event::Delivered(summary));
@@ -293,7 +306,9 @@ impl Wire {
     fn insert(&mut self, now: Time, flow: u32, packet: Packet) -> u32 {
         self.stats.sent += 1;
         let number = self.stats.sent;
-        self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
+        if self.recorder.is_some() {
+            self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
+        }
         self.packets.insert(InFlight {
             number,
             packet,
@@ -363,12 +378,15 @@ impl Wire {
     fn schedule(&mut self, at: Time, slot: u32, leg: Leg) {
         let packet = self.packets.get_mut(slot);
         packet.leg = leg;
-        self.moving.push(at, slot, packet.number);
+        // A link's packets leave it in order.
+        let lane = self.flows.source(packet.flow).map_or(0, HostId::index);
+        self.moving.push(at, slot, packet.number, lane);
     }
 
     fn schedule_arrival(&mut self, at: Time, slot: u32) {
-        let number = self.packets.get(slot).number;
-        self.arriving.push(at, slot, number);
+        let packet = self.packets.get(slot);
+        let lane = self.flows.destination(packet.flow).map_or(0, HostId::index);
+        self.arriving.push(at, slot, packet.number, lane);
     }
 
     fn arrive(&mut self, now: Time, slot: u32) {
@@ -406,8 +424,7 @@ impl Wire {
     fn release(&mut self, slot: u32) {
         let InFlight { number, packet, flow, .. } = self.packets.remove(slot);
         let host = self.flows.destination(flow).expect("it arrived somewhere");
-        let summary = PacketSummary::new(number, &packet);
-        self.released.push_back((summary, host, packet));
+        self.released.push_back((number, host, packet));
     }
 
     fn lose(&mut self, now: Time, slot: u32, cause: Loss) {
@@ -445,7 +462,7 @@ impl Wire {
         let reset = reset(endpoints(packet).1, endpoints(packet).0);
         let source = self.flows.source(*flow).expect("a stack that sends has a host");
         self.discard(now, slot, Loss::TimedOut);
-        self.released.push_back((PacketSummary::new(number, &reset), source, reset));
+        self.released.push_back((number, source, reset));
     }
 
     fn discard(&mut self, now: Time, slot: u32, cause: Loss) {
@@ -487,7 +504,7 @@ fn round_up(at: Time, grid: Duration) -> Time {
     if grid.is_zero() {
         return at;
     }
-    let (at, grid) = (at.since_epoch().as_nanos(), grid.as_nanos());
-    let nanos = at.div_ceil(grid) * grid;
-    Time::from_epoch(Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)))
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    let (at, grid) = (nanos(at.since_epoch()), nanos(grid));
+    Time::from_epoch(Duration::from_nanos(at.div_ceil(grid).saturating_mul(grid)))
 }

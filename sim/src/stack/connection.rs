@@ -7,7 +7,7 @@
 use std::{
     hash::{Hash, Hasher},
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     task::{Context, Poll, Waker},
 };
 
@@ -19,7 +19,7 @@ use super::{
     buffer::{ReceiveBuffer, SendBuffer},
     slab::Id,
 };
-use crate::HostId;
+use crate::{HostId, flow::hash_address};
 
 /// Bytes that a connection buffers for its reader.
 pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -46,18 +46,8 @@ impl Ends {
 
 impl Hash for Ends {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for end in [&self.local, &self.remote] {
-            match end.ip() {
-                IpAddr::V4(ip) => {
-                    state.write_u64(u64::from(ip.to_bits()) << 16 | u64::from(end.port()));
-                }
-                IpAddr::V6(ip) => {
-                    state.write_u64((ip.to_bits() >> 64) as u64);
-                    state.write_u64(ip.to_bits() as u64);
-                    state.write_u16(end.port());
-                }
-            }
-        }
+        hash_address(&self.local, state);
+        hash_address(&self.remote, state);
     }
 }
 

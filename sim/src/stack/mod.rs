@@ -263,7 +263,10 @@ impl Stacks {
             for (host, id) in dirty.drain(..) {
                 if let Some(connection) = self.connections.get_mut(id) {
                     connection.dirty = false;
-                    connection.transmit(|packet| outgoing.push((host, packet)));
+                    match self.stacks[host.index()].has(connection.ends.remote.ip()) {
+                        true => connection.transmit(|packet| outgoing.push((host, packet))),
+                        false => connection.transmit(|packet| out.push(packet)),
+                    }
                     self.see_if_over(host, id);
                 }
             }
