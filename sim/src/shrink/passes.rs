@@ -198,7 +198,7 @@ fn plainer_peers(plan: &Plan) -> Vec<Plan> {
         |peer| peer.download_limit = None,
         |peer| peer.link = PeerPlan::new("").link,
         |peer| peer.choke_round_ms = PeerPlan::new("").choke_round_ms,
-        |peer| peer.upload_slots = PeerPlan::new("").upload_slots,
+        |peer| peer.upload_slots = 1,
         |peer| (peer.pex, peer.fast) = (true, true),
         |peer| (peer.metadata, peer.magnet) = (false, false),
         |peer| (peer.peer_priority, peer.dont_have, peer.super_seed) = (false, false, false),
