@@ -127,10 +127,10 @@ fn torrent(folder: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> [String; 2
 }
 
 #[test]
-fn a_real_torrent_is_shared_with_its_real_content_on_both_engines() {
+fn a_real_torrent_is_shared_with_its_real_content_on_all_engines() {
     let folder = tempfile::tempdir().unwrap();
     let [torrent, content] = torrent(folder.path(), |bytes| bytes);
-    for engine in ["turmoil-net", "turmoil"] {
+    for engine in ["turmoil-net", "native", "turmoil"] {
         let shared = ["--torrent", &torrent, "--content", &content, "--engine", engine, "--json"];
         let output = reseed(&[&["run", "swarm"], &shared[..]].concat());
         assert_eq!(output.status.code(), Some(0), "{output:?}");

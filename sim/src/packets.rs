@@ -9,6 +9,8 @@ use std::{
 use reseed_protocol::Time;
 use turmoil_net::Packet;
 
+use crate::segment::wire_size;
+
 /// A packet on its way.
 pub(crate) struct InFlight {
     pub(crate) number: u64,
@@ -19,6 +21,17 @@ pub(crate) struct InFlight {
     /// Times that it was lost.
     pub(crate) attempts: u32,
     pub(crate) first_sent: Time,
+}
+
+/// What has to be known of a packet to take it along. These lie close together: with
+/// many packets on their way, it is looking them up that takes the time.
+#[derive(Clone, Copy)]
+pub(crate) struct Hop {
+    /// The packet's number; zero if the slot is free.
+    pub(crate) number: u64,
+    pub(crate) flow: u32,
+    /// Bytes on the wire.
+    pub(crate) size: u32,
     pub(crate) leg: Leg,
 }
 
@@ -37,6 +50,7 @@ pub(crate) enum Leg {
 #[derive(Default)]
 pub(crate) struct Packets {
     slots: Vec<Option<InFlight>>,
+    hops: Vec<Hop>,
     free: Vec<u32>,
 }
 
@@ -44,14 +58,22 @@ impl Packets {
     pub(crate) fn insert(&mut self, packet: InFlight) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.hops.push(Hop { number: 0, flow: 0, size: 0, leg: Leg::Origin });
             self.slots.len() as u32 - 1
         });
+        self.hops[slot as usize] = Hop {
+            number: packet.number,
+            flow: packet.flow,
+            size: wire_size(&packet.packet) as u32,
+            leg: Leg::Origin,
+        };
         self.slots[slot as usize] = Some(packet);
         slot
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> InFlight {
         self.free.push(slot);
+        self.hops[slot as usize].number = 0;
         self.slots[slot as usize].take().expect("the slot holds a packet")
     }
 
@@ -64,7 +86,15 @@ impl Packets {
     }
 
     pub(crate) fn holds(&self, slot: u32, number: u64) -> bool {
-        self.slots[slot as usize].as_ref().is_some_and(|packet| packet.number == number)
+        self.hops[slot as usize].number == number
+    }
+
+    pub(crate) fn hop(&self, slot: u32) -> Hop {
+        self.hops[slot as usize]
+    }
+
+    pub(crate) fn set_leg(&mut self, slot: u32, leg: Leg) {
+        self.hops[slot as usize].leg = leg;
     }
 
     pub(crate) fn len(&self) -> usize {

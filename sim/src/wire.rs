@@ -25,10 +25,9 @@ use crate::{
     event::{Event, Loss, PacketSummary, Recorder},
     flow::{FlowKey, Flows},
     link::{HostLink, LinkState},
-    packets::{InFlight, Leg, Packets, Queue},
+    packets::{Hop, InFlight, Leg, Packets, Queue},
     segment::{
         endpoints, is_pure_acknowledgement, is_reset, reset, retransmission_timeout, socket_exists,
-        wire_size,
     },
     stack::Stacks,
 };
@@ -200,7 +199,7 @@ impl Wire {
     pub(crate) fn advance(&mut self, now: Time, grid: Duration) {
         while let Some((at, slot, number)) = self.moving.pop_due(now) {
             if self.packets.holds(slot, number) {
-                match self.packets.get(slot).leg {
+                match self.packets.hop(slot).leg {
                     Leg::Origin => self.set_out_again(at, slot),
                     Leg::UpLink => self.reach_up_link(at, slot),
                     Leg::DownLink => self.reach_down_link(at, slot),
@@ -316,13 +315,12 @@ impl Wire {
             order: self.flows.send(flow),
             attempts: 0,
             first_sent: now,
-            leg: Leg::Origin,
         })
     }
 
     fn reach_up_link(&mut self, now: Time, slot: u32) {
-        let packet = self.packets.get(slot);
-        let (flow, size) = (packet.flow, wire_size(&packet.packet));
+        let Hop { flow, size, .. } = self.packets.hop(slot);
+        let size = u64::from(size);
         let source = self.flows.source(flow).expect("a stack that sends has a host");
         let Some(at) = self.hosts[source.index()].up.accept(now, size, &mut self.rng) else {
             return self.overflow(now, slot, source);
@@ -359,10 +357,9 @@ impl Wire {
     }
 
     fn reach_down_link(&mut self, now: Time, slot: u32) {
-        let packet = self.packets.get(slot);
-        let size = wire_size(&packet.packet);
-        let host = self.flows.destination(packet.flow).expect("it has a link");
-        match self.hosts[host.index()].down.accept(now, size, &mut self.rng) {
+        let Hop { flow, size, .. } = self.packets.hop(slot);
+        let host = self.flows.destination(flow).expect("it has a link");
+        match self.hosts[host.index()].down.accept(now, size.into(), &mut self.rng) {
             Some(at) => self.schedule_arrival(at, slot),
             None => self.overflow(now, slot, host),
         }
@@ -376,17 +373,17 @@ impl Wire {
     }
 
     fn schedule(&mut self, at: Time, slot: u32, leg: Leg) {
-        let packet = self.packets.get_mut(slot);
-        packet.leg = leg;
+        self.packets.set_leg(slot, leg);
         // A link's packets leave it in order.
-        let lane = self.flows.source(packet.flow).map_or(0, HostId::index);
-        self.moving.push(at, slot, packet.number, lane);
+        let hop = self.packets.hop(slot);
+        let lane = self.flows.source(hop.flow).map_or(0, HostId::index);
+        self.moving.push(at, slot, hop.number, lane);
     }
 
     fn schedule_arrival(&mut self, at: Time, slot: u32) {
-        let packet = self.packets.get(slot);
-        let lane = self.flows.destination(packet.flow).map_or(0, HostId::index);
-        self.arriving.push(at, slot, packet.number, lane);
+        let hop = self.packets.hop(slot);
+        let lane = self.flows.destination(hop.flow).map_or(0, HostId::index);
+        self.arriving.push(at, slot, hop.number, lane);
     }
 
     fn arrive(&mut self, now: Time, slot: u32) {

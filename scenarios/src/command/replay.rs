@@ -70,7 +70,7 @@ pub fn replay(args: &Args) -> Result<Status, Stop> {
     if args.pcap.is_some() && !world.engine.shows_packets() {
         let engine = world.engine;
         return Err(miette!(
-            help = "leave out --engine: turmoil-net has them",
+            help = "leave out --engine: turmoil-net has them, and so has native",
             "{engine} does not show its packets, so that there is nothing to write with --pcap"
         )
         .into());
