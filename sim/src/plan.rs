@@ -647,6 +647,13 @@ impl Plan {
         self.peers.len() + usize::from(self.tracker.is_some())
     }
 
+    /// What is done to its hosts, and what goes wrong around them: events and faults
+    /// (count).
+    pub fn happenings(&self) -> usize {
+        let of_tracker = self.tracker.as_ref().map_or(0, |tracker| tracker.faults.len());
+        self.events.len() + self.faults.len() + of_tracker
+    }
+
     /// Whether somebody streams.
     pub fn streams(&self) -> bool {
         self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream)

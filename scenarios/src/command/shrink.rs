@@ -88,10 +88,10 @@ pub fn shrink(args: &Args) -> Result<Status, Stop> {
 /// How large a plan is, in words.
 pub fn size(plan: &Plan) -> String {
     let pieces = usize::try_from(plan.pieces()).unwrap_or(usize::MAX);
-    size_of([plan.hosts(), plan.events.len(), pieces])
+    size_of([plan.hosts(), plan.happenings(), pieces])
 }
 
-/// The same of these counts: hosts, events, pieces.
+/// The same of these counts: hosts, events and faults together, pieces.
 pub fn size_of(size: [usize; 3]) -> String {
     let words = size.into_iter().zip(["host", "event", "piece"]).map(|(count, what)| {
         let plural = if count == 1 { "" } else { "s" };

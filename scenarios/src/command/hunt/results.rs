@@ -44,7 +44,7 @@ pub struct Row {
     pub evidence: Option<String>,
     /// Sixteen hexadecimal digits.
     pub digest: String,
-    /// Hosts, events and pieces of its plan (counts).
+    /// Hosts, events and faults together, and pieces of its plan (counts).
     pub size: [usize; 3],
     /// How often each kind of event was carried out.
     pub fired: Vec<(&'static str, u64)>,

@@ -111,9 +111,9 @@ fn told(scenario: &str, plan: &Plan, report: &Report) -> Row {
     }
 }
 
-/// Hosts, events and pieces (counts).
+/// Hosts, events and faults together, and pieces (counts).
 pub fn size(plan: &Plan) -> [usize; 3] {
-    [plan.hosts(), plan.events.len(), usize::try_from(plan.pieces()).unwrap_or(usize::MAX)]
+    [plan.hosts(), plan.happenings(), usize::try_from(plan.pieces()).unwrap_or(usize::MAX)]
 }
 
 fn broken(scenario: &str, seed: u64, verdict: &str, what: &str, words: &str) -> Row {
