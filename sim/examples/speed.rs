@@ -12,7 +12,7 @@ use std::{
 
 use reseed_client::{Env, Listener, Network};
 use reseed_protocol::Time;
-use reseed_sim::{HostHandle, HostLink, Link, World, WorldOptions};
+use reseed_sim::{HostHandle, HostLink, Link, Stack, World, WorldOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PORT: u16 = 6881;
@@ -22,13 +22,16 @@ fn main() {
         idle(count, Duration::from_secs(120), "keepalive only");
         idle(count, Duration::from_secs(1), "a 1 s tick each");
     }
-    for mtu in [1500, 16_384, 65_000] {
-        bulk(2, 1, 16 << 20, mtu, None);
-    }
-    for mtu in [1500, 16_384] {
-        bulk(10, 4, 4 << 20, mtu, None);
-        bulk(100, 8, 1 << 20, mtu, None);
-        bulk(200, 20, 1 << 20, mtu, Some(1_000_000));
+    for stack in [Stack::TurmoilNet, Stack::Native] {
+        for mtu in [1500, 16_384, 65_000] {
+            bulk(stack, 2, 1, 16 << 20, mtu, None);
+        }
+        for mtu in [1500, 16_384] {
+            bulk(stack, 10, 4, 4 << 20, mtu, None);
+            bulk(stack, 10, 4, 4 << 20, mtu, Some(1_000_000));
+            bulk(stack, 100, 8, 1 << 20, mtu, None);
+            bulk(stack, 200, 20, 1 << 20, mtu, Some(1_000_000));
+        }
     }
 }
 
@@ -66,8 +69,15 @@ fn idle(count: usize, period: Duration, what: &str) {
     println!("{count} idle hosts, 60 s, {what}: {wall:?}, {} steps", world.steps());
 }
 
-fn bulk(count: usize, streams: usize, length: usize, mtu: u32, bandwidth: Option<u64>) {
-    let options = WorldOptions { mtu, ..WorldOptions::default() };
+fn bulk(
+    stack: Stack,
+    count: usize,
+    streams: usize,
+    length: usize,
+    mtu: u32,
+    bandwidth: Option<u64>,
+) {
+    let options = WorldOptions { stack, mtu, ..WorldOptions::default() };
     let (mut world, hosts) = hosts(options, count);
     for host in world.hosts() {
         let HostLink { up, down } = world.link(host);
@@ -113,7 +123,7 @@ fn bulk(count: usize, streams: usize, length: usize, mtu: u32, bandwidth: Option
     let stats = world.wire_stats();
     let megabytes = received.get() as f64 / 1e6;
     println!(
-        "{count} hosts, {streams} streams each, MTU {mtu}, {bandwidth:?} B/s: {megabytes:.0} MB \
+        "{stack:?}: {count} hosts, {streams} streams each, MTU {mtu}, {bandwidth:?} B/s: {megabytes:.0} MB \
          in {wall:?}: {:.0} MB/s, {:.2} M packets/s, {} steps, {} flushes, {} merged",
         megabytes / wall.as_secs_f64(),
         stats.sent as f64 / wall.as_secs_f64() / 1e6,

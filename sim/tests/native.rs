@@ -1,4 +1,5 @@
 //! The tests of the world again, on our own stack.
+#![allow(clippy::duplicate_mod, reason = "each of these files has what they share as its own")]
 
 #[path = "determinism.rs"]
 mod determinism;
