@@ -195,6 +195,9 @@ pub struct Peers {
     /// What is on its disk when it first starts.
     #[serde(default)]
     pub has: Has,
+    /// What else is on its disk then.
+    #[serde(default)]
+    pub remnant: Remnant,
     /// Its access link.
     #[serde(default)]
     pub link: Link,
@@ -395,6 +398,28 @@ pub enum Has {
     /// One of these, each as likely as any other.
     #[serde(rename = "one_of")]
     OneOf(Vec<Has>),
+}
+
+/// What somebody else, or an earlier run, left on a peer's disk: `"nothing"`,
+/// `"other-bytes"` in the place of what it does not have, `"stale-resume"` (resume data of
+/// a time when it had everything, and the files are gone: only of who has nothing),
+/// `"broken-resume"`, or `{ one_of = ["nothing", "other-bytes"] }`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remnant {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Other bytes in the place of the pieces that it does not have.
+    OtherBytes,
+    /// Resume data of a time when it had everything; the files are gone since. Who has
+    /// something has no such data.
+    StaleResume,
+    /// Resume data that was damaged.
+    BrokenResume,
+    /// One of these, each as likely as any other.
+    #[serde(rename = "one_of")]
+    OneOf(Vec<Remnant>),
 }
 
 /// An access link, the same both ways. A packet goes up the sender's and down the

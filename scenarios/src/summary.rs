@@ -11,7 +11,7 @@ use reseed_sim::{
     Plan,
     plan::{
         Action, AppPlan, CertificatePlan, EventPlan, Exit, Fault, FaultPlan, Has, Lies, LinkPlan,
-        Locality, Lost, PeerPlan, TrackerFault, When,
+        Locality, Lost, PeerPlan, Remnant, TrackerFault, When,
     },
 };
 
@@ -174,6 +174,12 @@ fn options(peer: &PeerPlan, closed: bool) -> String {
             options.push(option.to_owned());
         }
     };
+    match peer.remnant {
+        Remnant::Nothing => {}
+        Remnant::OtherBytes => add(true, "other bytes on its disk"),
+        Remnant::StaleResume => add(true, "stale resume data"),
+        Remnant::BrokenResume => add(true, "broken resume data"),
+    }
     add(peer.announce, "announce");
     add(peer.pex, "pex");
     add(peer.fast, "fast");

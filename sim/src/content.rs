@@ -8,9 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use reseed_client::{Disk, hashes_path};
+use reseed_client::{Disk, ResumeData, Storage, hashes_path};
 use reseed_protocol::{
-    Block, HashTree, Layout, MetainfoError,
+    Bitfield, Block, HashTree, Layout, MetainfoError,
     metainfo::{self, CreateError, Draft, Metainfo},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     broadcast::Broadcast,
     disk::{PAGE, Page},
     members,
-    plan::{FilePlan, Has, TorrentPlan},
+    plan::{FilePlan, Has, Remnant, TorrentPlan},
 };
 
 /// A torrent and its bytes.
@@ -248,6 +248,53 @@ impl Content {
             let path: PathBuf = file.path.iter().collect();
             disk.length(&path)?.map_or(Ok(()), |_| disk.sync(&path))
         })
+    }
+
+    /// Puts on `disk`, which has what `has` says, what is there besides.
+    pub(crate) fn leave(&self, remnant: Remnant, has: &Has, disk: &SimDisk) -> io::Result<()> {
+        if self.broadcast.is_some() {
+            return Ok(());
+        }
+        let path = ResumeData::path(self.metainfo.info_hash);
+        match remnant {
+            Remnant::Nothing => Ok(()),
+            Remnant::OtherBytes => self.put_others(has, disk),
+            Remnant::StaleResume => disk.replace(&path, &self.resume_data()?),
+            Remnant::BrokenResume => {
+                let mut resume = self.resume_data()?;
+                *resume.last_mut().expect("it is some bytes long") ^= 1;
+                disk.replace(&path, &resume)
+            }
+        }
+    }
+
+    fn put_others(&self, has: &Has, disk: &SimDisk) -> io::Result<()> {
+        let is_there = |piece: &u32| match has {
+            Has::Nothing => false,
+            Has::Everything => true,
+            Has::Pieces(pieces) => pieces.contains(piece),
+        };
+        for piece in (0..self.layout().pieces()).filter(|piece| !is_there(piece)) {
+            self.each_span(piece, |path, offset, truth| {
+                let others: Vec<u8> = truth.iter().map(|byte| !byte).collect();
+                disk.write_at(path, offset, &others)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a client remembers that has everything.
+    fn resume_data(&self) -> io::Result<Vec<u8>> {
+        let (disk, info) = (SimDisk::new(), &self.metainfo.info);
+        self.put(&Has::Everything, &disk)?;
+        let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
+        let storage = Storage::new(disk.clone(), files.collect(), info.layout());
+        let path = ResumeData::path(self.metainfo.info_hash);
+        let verified = Bitfield::full(info.layout().pieces());
+        let resume =
+            ResumeData { verified, ..ResumeData::new(self.metainfo.info_hash, info.layout()) };
+        resume.save(&storage, &disk, &path).map_err(io::Error::other)?;
+        Ok(disk.read(&path, u64::MAX)?.expect("it was just written"))
     }
 
     /// Which piece of the live stream lies at `place` on `disk`, if a true one does.

@@ -160,6 +160,9 @@ pub struct PeerPlan {
     pub join_ms: u64,
     /// What is on its disk when it first starts.
     pub has: Has,
+    /// What else is on its disk then.
+    #[serde(default, skip_serializing_if = "Remnant::is_nothing")]
+    pub remnant: Remnant,
     /// Its link.
     pub link: LinkPlan,
     /// Exchange peers with peers. BEP 11.
@@ -324,6 +327,7 @@ impl PeerPlan {
             port: port(),
             join_ms: 0,
             has: Has::Nothing,
+            remnant: Remnant::Nothing,
             link: LinkPlan { latency_us: 0, jitter_us: 0, bandwidth: None, queue: None },
             pex: true,
             fast: true,
@@ -468,6 +472,28 @@ pub enum Has {
     Everything,
     /// These pieces.
     Pieces(Vec<u32>),
+}
+
+/// What somebody else, or an earlier run, left on a peer's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remnant {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Other bytes in the place of the pieces that it does not have.
+    OtherBytes,
+    /// Resume data of a time when it had everything; the files are gone since. Only of
+    /// who has nothing.
+    StaleResume,
+    /// Resume data that was damaged.
+    BrokenResume,
+}
+
+impl Remnant {
+    fn is_nothing(&self) -> bool {
+        *self == Remnant::Nothing
+    }
 }
 
 /// A host's access link, the same both ways. A packet goes up the sender's and

@@ -293,6 +293,7 @@ impl<'a, S: Stage> Run<'a, S> {
             let disk = self.stage.disk(place);
             pages.iter().for_each(|(path, pages)| disk.expect(path, pages.clone()));
             let mut filled = self.content.put(&peer.has, &disk);
+            filled = filled.and_then(|()| self.content.leave(peer.remnant, &peer.has, &disk));
             for own in &self.own[index] {
                 filled = filled.and_then(|()| own.put(&Has::Everything, &disk));
             }

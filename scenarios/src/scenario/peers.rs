@@ -10,8 +10,8 @@ use reseed_protocol::Video;
 use reseed_sim::plan::{self, CertificatePlan, PeerPlan, ReportsPlan, TorrentPlan};
 
 use super::{
-    Certificate, Draw, Flag, Has, Lies, Locality, Peers, Place, Problem, Reports, ScenarioError,
-    app,
+    Certificate, Draw, Flag, Has, Lies, Locality, Peers, Place, Problem, Remnant, Reports,
+    ScenarioError, app,
     plan::{Dice, at_most, check_name, layout},
     player,
 };
@@ -211,12 +211,14 @@ impl Drafting<'_> {
             (true, Some(video)) => player::plan(&peer.player, &video, dice, &at("player"))?,
             (true, None) => return Err(at("stream").problem(Problem::NoBitrate)),
         };
+        let has = self.has(&peer.has, &at("has"))?;
         let plan = PeerPlan {
+            remnant: self.remnant(&peer.remnant, &has, &at("remnant"))?,
             stream,
             player,
             address,
             join_ms: dice.millis(peer.join_s, at("join_s"))?,
-            has: self.has(&peer.has, &at("has"))?,
+            has,
             link: dice.link(&peer.link, at("link"))?,
             pex: dice.flag(peer.pex, &at("pex")),
             fast: dice.flag(peer.fast, &at("fast")),
@@ -334,6 +336,25 @@ impl Drafting<'_> {
             Has::OneOf(choices) => {
                 let (choice, place) = self.one_of(choices, place)?;
                 self.has(choice, &place)?
+            }
+        })
+    }
+
+    fn remnant(
+        &self,
+        remnant: &Remnant,
+        has: &plan::Has,
+        place: &Place,
+    ) -> Result<plan::Remnant, ScenarioError> {
+        Ok(match remnant {
+            Remnant::Nothing => plan::Remnant::Nothing,
+            Remnant::OtherBytes => plan::Remnant::OtherBytes,
+            Remnant::StaleResume if *has != plan::Has::Nothing => plan::Remnant::Nothing,
+            Remnant::StaleResume => plan::Remnant::StaleResume,
+            Remnant::BrokenResume => plan::Remnant::BrokenResume,
+            Remnant::OneOf(choices) => {
+                let (choice, place) = self.one_of(choices, place)?;
+                self.remnant(choice, has, &place)?
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use super::{FaultPlan, Has, Lies, PeerPlan, Plan, TRACKER, TrackerFault, When};
+use super::{FaultPlan, Has, Lies, PeerPlan, Plan, Remnant, TRACKER, TrackerFault, When};
 
 /// Pieces of a plan's torrent at most (count).
 const PIECES_MAX: u64 = 1 << 20;
@@ -112,6 +112,9 @@ impl Plan {
             }
             for known in &peer.knows {
                 self.named(known, &peer.name)?;
+            }
+            if peer.remnant == Remnant::StaleResume && peer.has != Has::Nothing {
+                return wrong("its resume data is not stale: it has something".to_owned());
             }
             let listed = match (&peer.has, &peer.lies) {
                 (Has::Pieces(has), Some(Lies::Pieces(lies))) => [&has[..], lies].concat(),

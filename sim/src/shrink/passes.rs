@@ -2,7 +2,7 @@
 
 use crate::plan::{
     Action, AppPlan, Behaviour, CertificatePlan, EventPlan, FaultPlan, Has, Lies, Locality,
-    PeerPlan, Plan, When,
+    PeerPlan, Plan, Remnant, When,
 };
 
 /// Proposes plans that are simpler in one respect, those that save the most first.
@@ -183,7 +183,8 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
 
 /// Options of one peer as they are where nobody says anything.
 fn plainer_peers(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut PeerPlan); 20] = [
+    let all: [fn(&mut PeerPlan); 21] = [
+        |peer| peer.remnant = Remnant::Nothing,
         |peer| peer.app = AppPlan::default(),
         |peer| peer.reports = None,
         |peer| peer.player = None,

@@ -6,6 +6,7 @@ mod plans;
 mod disk;
 mod host;
 mod network;
+mod remnants;
 
 use plans::{leecher, plan, seed, with_fault};
 use reseed_protocol::Time;
