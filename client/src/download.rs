@@ -12,7 +12,7 @@ use std::{
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, Defect, Defects, HashTree, InfoHash, Locality, Magnet, PeerId, State, Status, Video,
+    Defect, Defects, HashTree, InfoHash, Locality, Magnet, PeerId, State, Status, Video,
     extension::closed_swarm::Membership,
     metainfo::Metainfo,
     torrent::{Config, Input, Start, Torrent},
@@ -491,17 +491,26 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
         let storage = Storage::new(self.disk.clone(), files.collect(), info.layout());
         let info_hash = metainfo.info_hash;
-        let mut found = match ResumeData::load(&storage, info_hash, &self.disk, &self.resume_path())
-        {
+        let (path, mut disbelieved) = (self.resume_path(), false);
+        let mut found = match ResumeData::load(&storage, info_hash, &self.disk, &path) {
             Ok(Some(resume)) => resume,
             Ok(None) => ResumeData::new(info_hash, info.layout()),
             Err(error) => {
                 tracing::warn!(%error, "checking the whole content");
+                disbelieved = true;
                 ResumeData::new(info_hash, info.layout())
             }
         };
+        // What was not believed may be, once the files are there: it goes first.
+        let disk = self.disk.clone();
+        let begin = || {
+            if disbelieved {
+                found.save_unsynced(&storage, &disk, &path).map_err(io::Error::other)?;
+            }
+            storage.prepare()
+        };
         while !self.options.seed_only
-            && let Err(error) = storage.prepare()
+            && let Err(error) = begin()
         {
             tracing::warn!(%error, "cannot make files; trying on");
             let trouble = Some(error.to_string());
@@ -543,10 +552,8 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
                 return Ok(None);
             }
         }
-        let (whole, hashes) = search.end(&storage);
-        if whole {
-            found.verified = Bitfield::full(info.layout().pieces());
-        }
+        let (proven, hashes) = search.end(&storage);
+        proven.into_iter().for_each(|piece| _ = found.verified.insert(piece));
         if self.options.seed_only {
             all_here(&storage, info, &found.verified)?;
         }

@@ -106,19 +106,22 @@ impl<'a> PieceSearch<'a> {
         }
     }
 
-    /// What is known of the tree after every piece was looked at, and whether the
-    /// whole content proved right by it.
-    pub(crate) fn end<D: Disk>(self, storage: &Storage<D>) -> (bool, Option<HashTree>) {
-        let Some(tree) = self.tree else { return (false, None) };
+    /// What is known of the tree after every piece was looked at, and the pieces that
+    /// proved right only with all the others.
+    pub(crate) fn end<D: Disk>(self, storage: &Storage<D>) -> (Vec<u32>, Option<HashTree>) {
+        let Some(tree) = self.tree else { return (Vec::new(), None) };
         let pieces = 0..self.info.layout().pieces();
         let hash = |piece: u32| tree.piece_hash(piece).or(self.found[piece as usize]);
         let whole = pieces.clone().map(hash).collect::<Option<Vec<_>>>();
         match whole.map(|hashes| HashTree::from_pieces(&hashes)) {
             Some(whole) if whole.root() == tree.root() && whole != tree => {
-                pieces.for_each(|piece| storage.mark_unsynced(piece));
-                (true, Some(whole))
+                // A piece whose hash was known has been held against that.
+                let proven = pieces.filter(|piece| self.found[*piece as usize].is_some());
+                let proven: Vec<u32> = proven.collect();
+                proven.iter().for_each(|piece| storage.mark_unsynced(*piece));
+                (proven, Some(whole))
             }
-            _ => (false, Some(tree)),
+            _ => (Vec::new(), Some(tree)),
         }
     }
 }
@@ -165,19 +168,19 @@ mod tests {
         info: &Info,
         storage: &Storage<MemoryDisk>,
         tree: Option<HashTree>,
-    ) -> (Vec<u32>, bool, HashTree) {
+    ) -> (Vec<u32>, Vec<u32>, HashTree) {
         let mut search = PieceSearch::new(info, tree);
         let good = (0..4).filter(|piece| search.look(*piece, storage).unwrap()).collect();
-        let (whole, tree) = search.end(storage);
-        (good, whole, tree.expect("it is a Merkle torrent"))
+        let (proven, tree) = search.end(storage);
+        (good, proven, tree.expect("it is a Merkle torrent"))
     }
 
     #[test]
     fn a_seed_needs_nothing_but_the_whole_content() {
         let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
         let tree = kept_tree(&info, info_hash, storage.disk());
-        let (good, whole, tree) = search(&info, &storage, tree);
-        assert!(good.is_empty() && whole);
+        let (good, proven, tree) = search(&info, &storage, tree);
+        assert_eq!((good, proven), (vec![], vec![0, 1, 2, 3]));
         assert!((0..4).all(|piece| tree.piece_hash(piece).is_some()));
     }
 
@@ -186,14 +189,14 @@ mod tests {
         for there in [&[0, 1, 2][..], &[]] {
             let (info, info_hash, storage) = merkle(there);
             let tree = kept_tree(&info, info_hash, storage.disk());
-            let (good, whole, _) = search(&info, &storage, tree);
-            assert!(good.is_empty() && !whole);
+            let (good, proven, _) = search(&info, &storage, tree);
+            assert!(good.is_empty() && proven.is_empty());
         }
         let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
         storage.write_block(2, 1, b"!").unwrap();
         let tree = kept_tree(&info, info_hash, storage.disk());
-        let (good, whole, tree) = search(&info, &storage, tree);
-        assert!(good.is_empty() && !whole);
+        let (good, proven, tree) = search(&info, &storage, tree);
+        assert!(good.is_empty() && proven.is_empty());
         assert_eq!(tree.known_pieces().count(), 0);
     }
 
@@ -211,8 +214,21 @@ mod tests {
         assert_eq!(kept.as_ref(), Some(&part));
         let provable = PieceSearch::new(&info, kept.clone()).provable(&Bitfield::full(4));
         assert_eq!(provable.iter().collect::<Vec<_>>(), [2, 3], "brothers are learnt together");
-        let (good, whole, _) = search(&info, &storage, kept);
-        assert_eq!((good, whole), (vec![2], false));
+        let (good, proven, _) = search(&info, &storage, kept);
+        assert_eq!((good, proven), (vec![2], vec![]));
+    }
+
+    #[test]
+    fn a_wrong_piece_whose_hash_is_known_is_not_proven_by_the_others() {
+        let (info, info_hash, storage) = merkle(&[0, 1, 2, 3]);
+        let tree = kept_tree(&info, info_hash, storage.disk());
+        let (_, _, whole) = search(&info, &storage, tree);
+        let mut part = HashTree::from_root(whole.root(), 4);
+        part.learn(2, &whole.proof(2).unwrap()).unwrap();
+        storage.write_block(2, 1, b"!").unwrap();
+        let (good, proven, tree) = search(&info, &storage, Some(part));
+        assert_eq!((good, proven), (vec![3], vec![0, 1]));
+        assert_eq!(tree, whole);
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct Ends {
     parted: BTreeMap<PeerId, Time>,
     /// Remotes with whom it will not be connected again.
     banned: BTreeSet<PeerId>,
+    /// It wants to be connected to nobody any more.
+    is_stopping: bool,
 }
 
 struct Settling {
@@ -77,7 +79,8 @@ impl One {
         let together = |ends: &Ends, other| {
             connected(ends, other) || parted(ends, other) || ends.banned.contains(&other)
         };
-        let lost = !together(at_a, b) && !together(at_b, a);
+        let is_stopping = at_a.is_stopping || at_b.is_stopping;
+        let lost = !is_stopping && !together(at_a, b) && !together(at_b, a);
         lost.then_some([&at_a.name, &at_b.name])
     }
 }
@@ -137,6 +140,11 @@ impl Oracle for One {
         Ok(())
     }
 
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+        self.peers[scene.peer].is_stopping = torrent.is_stopping();
+        Ok(())
+    }
+
     fn ended(&mut self) -> Finding {
         self.settle(self.pending.iter().map(|settling| settling.due).max().unwrap_or_default())
     }
@@ -144,6 +152,10 @@ impl Oracle for One {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use reseed_protocol::torrent::Input;
+
     use super::{super::stage, *};
     use crate::SimDisk;
 
@@ -238,6 +250,16 @@ mod tests {
         let mut pair = Pair::with_a_duplicate_closed();
         pair.connects(0, 1, 2, 1).expect("the other is gone");
         pair.parts(0, 2, CloseReason::BothComplete);
+        assert_eq!(pair.one.ended(), Ok(()));
+    }
+
+    #[test]
+    fn who_is_stopping_need_not_be_connected() {
+        let mut pair = Pair::with_a_duplicate_closed();
+        let mut torrent = stage::torrent(stage::id(1));
+        let (scene, grace) = (stage::scene(1, 2, &pair.disk), Duration::from_secs(5));
+        torrent.handle(Input::Stop { grace }, scene.now, &mut ChaCha8Rng::seed_from_u64(1));
+        pair.one.stepped(scene, &torrent).expect("it is only taken note of");
         assert_eq!(pair.one.ended(), Ok(()));
     }
 }
