@@ -543,9 +543,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             let (at, verified, trouble) = (self.env.now(), found.verified.count(), None);
             self.status
                 .send_modify(|status| *status = Status { at, verified, trouble, ..status.clone() });
-            while let Some(Work::Report) = self.errands.pop(at) {
-                self.report();
-            }
+            self.report_if_due();
             // Let the user's word, and everybody else, in between.
             self.env.sleep_until(at).await;
             if self.is_told_to_stop() {
@@ -574,16 +572,28 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     }
 
     /// Lets time go by, unless it is told to stop, or nobody is left who could tell it.
+    /// Those who watch hear of it meanwhile.
     async fn is_stopped_within(&mut self, time: Duration) -> bool {
-        let (env, until) = (self.env.clone(), self.env.now() + time);
-        loop {
+        let (env, errands) = (self.env.clone(), self.errands.clone());
+        let until = env.now() + time;
+        while env.now() < until {
+            let next = errands.next().map_or(until, |due| due.min(until));
             race! {
                 command = self.commands.recv() => match command {
                     Some(Command::Stop(_)) | None => return true,
                     Some(command) => self.early.push(command),
                 },
-                () = env.sleep_until(until) => return false,
+                () = env.sleep_until(next) => self.report_if_due(),
+                () = errands.changed() => {}
             }
+        }
+        false
+    }
+
+    /// Makes the reports whose time has come.
+    fn report_if_due(&mut self) {
+        while let Some(Work::Report) = self.errands.pop(self.env.now()) {
+            self.report();
         }
     }
 
