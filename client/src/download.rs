@@ -373,47 +373,31 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     async fn download(&mut self) -> io::Result<End> {
         let (network, env, shared) = (self.network.clone(), self.env.clone(), self.shared.clone());
         let (mut links, mut received) = Links::new(network, env, shared, self.name());
-        let before = match self.find_metadata(&mut links, &mut received).await? {
-            Some(before) => before,
+        let fetched = match self.find_metadata(&mut links, &mut received).await? {
+            Some(fetched) => fetched,
             None => {
                 links.shutdown().await;
                 return Ok(End::Early);
             }
         };
-        let metainfo = self.metainfo();
-        let live = live::options(self.options.live.as_ref(), &metainfo.info)?;
-        let (storage, resume, hashes) = match self.find_content().await? {
-            Some(found) => found,
-            None => return Ok(End::Early),
-        };
-        links.set_trackers(Trackers::new(metainfo.trackers(), &mut self.rng));
-        let start = Start {
-            info_hash: metainfo.info_hash,
-            layout: metainfo.info.layout(),
-            private: metainfo.info.is_private(),
-            torrent_keys: metainfo.info.torrent_keys().to_vec(),
-            have: resume.verified.clone(),
-            hashes,
-            announce: self.options.announce && !metainfo.trackers().is_empty(),
-            totals: (resume.downloaded, resume.uploaded),
-        };
-        let now = self.env.now();
-        let mut torrent = Torrent::new(Config { live, ..self.config() }, start, now, &mut self.rng);
-        if self.options.metadata {
-            torrent = torrent.with_metadata(metainfo.info.raw().clone());
-        }
-        if !self.options.select.is_empty() {
-            let wanted = metainfo.info.pieces_of(&self.options.select);
-            if wanted.is_empty() {
-                let message =
-                    format!("none of the {} files is selected", metainfo.info.files().len());
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        let (torrent, storage) = match self.find_torrent(&mut links).await {
+            Ok(found) => found,
+            Err(unbegun) => {
+                let (stop, ended) = match unbegun {
+                    Unbegun::Stopped(options) => (options, Ok(End::Early)),
+                    Unbegun::Failed(error) => (ShutdownOptions::default(), Err(error)),
+                };
+                if let Some(fetch) = fetched {
+                    self.part(fetch, &mut links, &mut received, stop).await;
+                }
+                links.shutdown().await;
+                return ended;
             }
-            torrent = torrent.wanting(&wanted);
-        }
-        if let Some(before) = before {
-            torrent = torrent.after(before);
-        }
+        };
+        let torrent = match fetched {
+            Some(fetch) => torrent.after(fetch.hand_over()),
+            None => torrent,
+        };
         if self.options.defects.has(Defect::TaskWithoutOwner) {
             let env = self.env.clone();
             self.env.spawn("saver", async move {
@@ -433,7 +417,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             saving: false,
             parting: false,
             torn_down: false,
-            metainfo,
+            metainfo: self.metainfo(),
             unwritten: BTreeMap::new(),
             unsaved: None,
             driver: self,
@@ -442,6 +426,41 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let unsaved = running.unsaved.take();
         running.links.shutdown().await;
         ended.map(|()| End::TornDown { unsaved })
+    }
+
+    /// The torrent, as far as its content is here, and where that is.
+    async fn find_torrent(
+        &mut self,
+        links: &mut Links<N, E>,
+    ) -> Result<(Torrent, Storage<D>), Unbegun> {
+        let metainfo = self.metainfo();
+        let live = live::options(self.options.live.as_ref(), &metainfo.info)?;
+        let wanted = metainfo.info.pieces_of(&self.options.select);
+        if wanted.is_empty() && !self.options.select.is_empty() {
+            let message = format!("none of the {} files is selected", metainfo.info.files().len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+        }
+        let (storage, resume, hashes) = self.find_content().await?;
+        links.set_trackers(Trackers::new(metainfo.trackers(), &mut self.rng));
+        let start = Start {
+            info_hash: metainfo.info_hash,
+            layout: metainfo.info.layout(),
+            private: metainfo.info.is_private(),
+            torrent_keys: metainfo.info.torrent_keys().to_vec(),
+            have: resume.verified.clone(),
+            hashes,
+            announce: self.options.announce && !metainfo.trackers().is_empty(),
+            totals: (resume.downloaded, resume.uploaded),
+        };
+        let now = self.env.now();
+        let mut torrent = Torrent::new(Config { live, ..self.config() }, start, now, &mut self.rng);
+        if self.options.metadata {
+            torrent = torrent.with_metadata(metainfo.info.raw().clone());
+        }
+        if !wanted.is_empty() {
+            torrent = torrent.wanting(&wanted);
+        }
+        Ok((torrent, storage))
     }
 
     /// The settings of the torrent.
@@ -477,11 +496,10 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     }
 
     /// Finds out which pieces are on the disk: what the resume data says was
-    /// verified, and what hashes right of the rest. `None` if told to stop
-    /// meanwhile.
+    /// verified, and what hashes right of the rest.
     async fn find_content(
         &mut self,
-    ) -> io::Result<Option<(Storage<D>, ResumeData, Option<HashTree>)>> {
+    ) -> Result<(Storage<D>, ResumeData, Option<HashTree>), Unbegun> {
         let at = self.env.now();
         self.status.send_modify(|status| {
             *status = Status { state: State::Checking, at, ..status.clone() }
@@ -515,12 +533,12 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             tracing::warn!(%error, "cannot make files; trying on");
             let trouble = Some(error.to_string());
             self.status.send_modify(|status| *status = Status { trouble, ..status.clone() });
-            if self.is_stopped_within(DISK_REST).await {
-                return Ok(None);
+            if let Some(stop) = self.stopped_within(DISK_REST).await {
+                return Err(Unbegun::Stopped(stop));
             }
         }
         if info.live_key().is_some() {
-            return Ok(Some((storage, ResumeData::new(info_hash, info.layout()), None)));
+            return Ok((storage, ResumeData::new(info_hash, info.layout()), None));
         }
         let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk));
         // Of a piece that was verified the hash may be lost since. BEP 30.
@@ -546,8 +564,8 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             self.report_if_due();
             // Let the user's word, and everybody else, in between.
             self.env.sleep_until(at).await;
-            if self.is_told_to_stop() {
-                return Ok(None);
+            if let Some(stop) = self.told_to_stop() {
+                return Err(Unbegun::Stopped(stop));
             }
         }
         let (proven, hashes) = search.end(&storage);
@@ -555,39 +573,40 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         if self.options.seed_only {
             all_here(&storage, info, &found.verified)?;
         }
-        Ok(Some((storage, found, hashes)))
+        Ok((storage, found, hashes))
     }
 
-    /// Whether the user's next word is to stop. If nobody is left to say one, `Running`
-    /// sees it.
-    fn is_told_to_stop(&mut self) -> bool {
+    /// How it is to stop, if that is the user's next word. If nobody is left to say one,
+    /// `Running` sees it.
+    fn told_to_stop(&mut self) -> Option<ShutdownOptions> {
         match self.commands.try_recv() {
-            Ok(Command::Stop(_)) => true,
+            Ok(Command::Stop(options)) => Some(options),
             Ok(command) => {
                 self.early.push(command);
-                false
+                None
             }
-            Err(_) => false,
+            Err(_) => None,
         }
     }
 
     /// Lets time go by, unless it is told to stop, or nobody is left who could tell it.
     /// Those who watch hear of it meanwhile.
-    async fn is_stopped_within(&mut self, time: Duration) -> bool {
+    async fn stopped_within(&mut self, time: Duration) -> Option<ShutdownOptions> {
         let (env, errands) = (self.env.clone(), self.errands.clone());
         let until = env.now() + time;
         while env.now() < until {
             let next = errands.next().map_or(until, |due| due.min(until));
             race! {
                 command = self.commands.recv() => match command {
-                    Some(Command::Stop(_)) | None => return true,
+                    Some(Command::Stop(options)) => return Some(options),
+                    None => return Some(ShutdownOptions::default()),
                     Some(command) => self.early.push(command),
                 },
                 () = env.sleep_until(next) => self.report_if_due(),
                 () = errands.changed() => {}
             }
         }
-        false
+        None
     }
 
     /// Makes the reports whose time has come.
@@ -604,6 +623,19 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
 
     fn resume_path(&self) -> PathBuf {
         ResumeData::path(self.subject.info_hash())
+    }
+}
+
+/// Why a download did not begin.
+enum Unbegun {
+    /// It was told to stop before.
+    Stopped(ShutdownOptions),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unbegun {
+    fn from(error: io::Error) -> Unbegun {
+        Unbegun::Failed(error)
     }
 }
 

@@ -136,9 +136,10 @@ impl<N: Network, E: Env> Links<N, E> {
         self.announcing = None;
     }
 
-    /// Gives up the announce that is under way, and tells if there was one.
+    /// Gives up the announce that is under way, and tells if there was one: one that has
+    /// come to an end, and is to be received, is not.
     pub(crate) fn abandon_announce(&mut self) -> bool {
-        self.announcing.take().is_some()
+        self.announcing.take().is_some_and(|alive| !alive.is_closed())
     }
 
     /// Ends everything, without waiting for that.

@@ -325,6 +325,21 @@ fn who_is_started_again_while_connections_of_its_last_life_linger_listens_at_the
 }
 
 #[test]
+fn who_is_started_again_after_a_remote_lost_power_listens_at_the_same_port() {
+    let (mut world, hosts) = pair(exact());
+    let outcome = spawn_watcher(&hosts[0], None);
+    world.run_until(Time::from_secs(1)).unwrap();
+    world.crash(hosts[0].id());
+    world.kill(hosts[1].id());
+    spawn_sink(&world.host(hosts[1].id()), slot());
+    world.run_until(Time::from_secs(5)).unwrap();
+    let again = spawn_watcher(&world.revive(hosts[0].id()), None);
+    world.run_until(Time::from_secs(6)).unwrap();
+    assert_eq!(outcome.take(), None, "its process is gone");
+    assert_eq!(*again.borrow(), None, "it is connected");
+}
+
+#[test]
 fn who_dials_itself_and_thinks_better_of_it_does_not_keep_the_port() {
     let (mut world, hosts) = pair(exact());
     world.run_until(Time::from_secs(1)).unwrap();

@@ -5,7 +5,6 @@ use std::{future::pending, path::PathBuf};
 use reseed_protocol::{
     Info, MetadataFetch,
     extension::METADATA_LENGTH_MAX,
-    metadata_fetch::Handover,
     torrent::{Event, Output},
 };
 
@@ -13,13 +12,12 @@ use super::*;
 
 impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     /// Sees to it that the metadata is known: as it was kept, or from peers. If it had
-    /// to be asked for, a torrent goes on from the [`Handover`]. `None` if told to stop
-    /// meanwhile.
+    /// to be asked for, a torrent goes on from who asked. `None` if told to stop meanwhile.
     pub(super) async fn find_metadata(
         &mut self,
         links: &mut Links<N, E>,
         received: &mut mpsc::Receiver<Input>,
-    ) -> io::Result<Option<Option<Handover>>> {
+    ) -> io::Result<Option<Option<MetadataFetch>>> {
         let Subject::Magnet(magnet) = &self.subject else { return Ok(Some(None)) };
         let (magnet, path) = (magnet.clone(), metadata_path(magnet.info_hash));
         let kept = match self.disk.read(&path, METADATA_LENGTH_MAX.into()) {
@@ -44,14 +42,28 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let info_hash = magnet.info_hash;
         let fetch = MetadataFetch::new(self.config(), info_hash, announce, at, &mut self.rng);
         let mut fetching = Fetching { fetch, links, received, grace: None, driver: self };
-        fetching.run().await?;
+        fetching.run().await;
         let fetch = fetching.fetch;
         let Some(metadata) = fetch.metadata().cloned() else { return Ok(None) };
         if let Err(error) = self.disk.replace(&path, &metadata) {
             tracing::warn!(%error, "cannot keep the metadata; another time it is asked for again");
         }
         self.begin(&magnet, &metadata)?;
-        Ok(Some(Some(fetch.hand_over(self.env.now()))))
+        Ok(Some(Some(fetch)))
+    }
+
+    /// Ends what began with a fetch and was told to stop before there was a torrent: the
+    /// trackers that heard of its beginning hear of its end.
+    pub(super) async fn part(
+        &mut self,
+        fetch: MetadataFetch,
+        links: &mut Links<N, E>,
+        received: &mut mpsc::Receiver<Input>,
+        stop: ShutdownOptions,
+    ) {
+        let mut fetching = Fetching { fetch, links, received, grace: None, driver: self };
+        fetching.stop(stop);
+        fetching.run().await;
     }
 
     /// The metadata is here.
@@ -82,12 +94,13 @@ struct Fetching<'a, N: Network, E, D> {
 }
 
 impl<N: Network, E: Env, D: Disk> Fetching<'_, N, E, D> {
-    /// Runs until the metadata is here, or until told to stop.
-    async fn run(&mut self) -> io::Result<()> {
+    /// Runs until the metadata is here or, if told to stop, until the trackers know.
+    async fn run(&mut self) {
         // The torrent will want them as well.
         let addrs = self.driver.options.peers.clone();
         self.handle(Input::AddPeers { addrs });
-        while self.fetch.metadata().is_none() && !self.fetch.is_stopped() {
+        while (self.fetch.metadata().is_none() || self.grace.is_some()) && !self.fetch.is_stopped()
+        {
             let (env, errands) = (self.driver.env.clone(), self.driver.errands.clone());
             let now = env.now();
             while let Some(Work::Report) = errands.pop(now) {
@@ -107,7 +120,6 @@ impl<N: Network, E: Env, D: Disk> Fetching<'_, N, E, D> {
                 () = errands.changed() => {}
             }
         }
-        Ok(())
     }
 
     fn command(&mut self, command: Option<Command<N::Stream>>) {

@@ -179,8 +179,7 @@ impl MetadataFetch {
     }
 
     /// What the torrent is to take over.
-    pub fn hand_over(mut self, now: Time) -> Handover {
-        self.peers.start_anew(now + REDIAL_AFTER);
+    pub fn hand_over(self) -> Handover {
         Handover {
             next_connection: self.next_connection,
             peers: self.peers,
@@ -364,6 +363,7 @@ impl MetadataFetch {
         }
         self.metadata = Some(metadata);
         self.close_all(&CloseReason::MetadataHere, now);
+        self.peers.start_anew(now + REDIAL_AFTER);
         Ok(())
     }
 
@@ -493,7 +493,7 @@ impl MetadataFetch {
 
     fn announce(&mut self, now: Time) {
         // What is due now the torrent announces, which knows how much is left.
-        if self.metadata.is_some() {
+        if self.metadata.is_some() && !self.stopping {
             return;
         }
         let Some(announce) = self.announcer.as_mut().and_then(|it| it.poll(now)) else { return };

@@ -330,7 +330,7 @@ fn the_torrent_goes_on_where_the_fetch_ended() {
     };
     let config = Config::new(PeerId([1; 20]), 6881);
     let torrent = Torrent::new(config, start, now, &mut fetch.rng);
-    let mut torrent = torrent.after(fetch.fetch.hand_over(now));
+    let mut torrent = torrent.after(fetch.fetch.hand_over());
     let mut dials = Vec::new();
     let mut announces = Vec::new();
     let mut run = |torrent: &mut Torrent, input, now| {

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::{
-    NetstatEntry, netstat,
+    netstat,
     shim::tokio::net::{TcpListener, TcpStream},
 };
 
@@ -30,6 +30,10 @@ const WINDOW_UPDATE: usize = RECEIVE_BUFFER / 2;
 
 /// How often it is seen whether a port is free whose connections linger.
 const LINGER_CHECK: Duration = Duration::from_millis(1);
+
+/// How long they may keep it. They end within a round trip, but for those whose remote
+/// cannot be reached any more, which would go on for minutes.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// What becomes a connection.
 pub(crate) type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
@@ -275,20 +279,22 @@ pub(crate) struct NetListener {
 
 impl NetListener {
     /// Where connections of a process that is gone still linger, it waits for them to
-    /// end: the stack knows no `SO_REUSEADDR`, which would let it listen at once.
+    /// end, and resets them in the end: the stack knows no `SO_REUSEADDR`, which would let
+    /// it listen at once.
     pub(crate) async fn bind(network: HostNetwork, at: SocketAddr) -> io::Result<NetListener> {
+        let executor = network.core.executor.clone();
+        let patience = executor.now() + LINGER_MAX;
         let socket = loop {
-            match bind(&network, at).await {
-                Err(error)
-                    if error.kind() == io::ErrorKind::AddrInUse
-                        && !has_listener(&network, at.port()) =>
-                {
-                    let executor = network.core.executor.clone();
-                    let again = executor.now() + LINGER_CHECK;
-                    Sleep::new(executor, again).await;
-                }
+            let error = match bind(&network, at).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
                 bound => break Shared::new(&network, bound?),
+            };
+            let Some(lingering) = lingering(&network, at.port()) else { return Err(error) };
+            if executor.now() >= patience {
+                network.core.aborts.borrow_mut().extend(lingering);
+                network.core.touch();
             }
+            Sleep::new(executor.clone(), executor.now() + LINGER_CHECK).await;
         };
         Ok(NetListener { socket, network })
     }
@@ -317,16 +323,19 @@ async fn bind(network: &HostNetwork, at: SocketAddr) -> io::Result<TcpListener> 
     .await
 }
 
-/// Whether somebody on the host listens at `port`.
-fn has_listener(network: &HostNetwork, port: u16) -> bool {
+/// The connections of the host at `port`, as (local, remote); `None` if somebody listens
+/// there.
+fn lingering(network: &HostNetwork, port: u16) -> Option<Vec<(SocketAddr, SocketAddr)>> {
     let HostNetwork { core, host, .. } = network;
     let name = core.host_name(*host);
     let names = core.names.borrow();
     let Some(address) = names.get(&*name).and_then(|addresses| addresses.first()) else {
-        return false;
+        return Some(Vec::new());
     };
-    let listens = |entry: &NetstatEntry| entry.peer.is_none() && entry.local.port() == port;
-    core.enter(*host) && netstat(*address).entries.iter().any(listens)
+    core.enter(*host);
+    let entries = netstat(*address).entries;
+    let at_port = entries.iter().filter(|entry| entry.local.port() == port);
+    at_port.map(|entry| entry.peer.map(|peer| (entry.local, peer))).collect()
 }
 
 impl Drop for NetListener {

@@ -31,8 +31,7 @@ pub(super) struct Tracker {
     /// The torrent that is shared, whose announces may not end. Others have but an
     /// order.
     shared: InfoHash,
-    interval: Duration,
-    silent: bool,
+    plan: TrackerPlan,
     is_deaf: bool,
     /// From an announce to the next at most, by peer.
     patience: Vec<Duration>,
@@ -66,8 +65,7 @@ impl Tracker {
         let patience = plan.peers.iter().map(|peer| patience + slack(peer.link, tracker.link));
         Tracker {
             shared: content.metainfo().info_hash,
-            interval,
-            silent: tracker.silent,
+            plan: tracker.clone(),
             is_deaf: tracker.silent && tracker.udp,
             patience: patience.collect(),
             downloads: BTreeMap::new(),
@@ -162,8 +160,10 @@ impl Oracle for Tracker {
         let last =
             last.map_err(|what| format!("{said} of torrent {} {what}", announce.info_hash))?;
         let regular = announce.event.is_none() || before.is_some_and(|heard| heard.regular);
+        let tells_interval =
+            !self.plan.silent && self.plan.faults_at(scene.now).all(|fault| fault.tells_interval());
         let goes_on = last != Stopped
-            && !self.silent
+            && tells_interval
             && !self.late[scene.peer]
             && announce.info_hash == self.shared;
         let next_by = goes_on.then(|| scene.now + self.patience[scene.peer]);
@@ -177,9 +177,7 @@ impl Oracle for Tracker {
                 return Err(format!(
                     "{} announced last at {} s and not once more by {now} s, though the tracker \
                      asks for an announce each {} s",
-                    self.names[*peer],
-                    heard.at,
-                    self.interval.as_secs(),
+                    self.names[*peer], heard.at, self.plan.interval_s,
                 ));
             }
         }

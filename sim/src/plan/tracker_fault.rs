@@ -66,6 +66,12 @@ impl TrackerFault {
         "tracker-wrong-types",
     ];
 
+    /// Whether who asks still learns when to ask again.
+    pub(crate) const fn tells_interval(self) -> bool {
+        use TrackerFault::{DeadAddresses, OwnAddress, Slow};
+        matches!(self, DeadAddresses { .. } | OwnAddress | Slow { .. })
+    }
+
     /// What it is called in reports.
     pub const fn name(self) -> &'static str {
         let index = match self {
