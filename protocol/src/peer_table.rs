@@ -56,6 +56,8 @@ struct Entry {
     dialling: bool,
     /// Connections that stand (count): for a moment there can be one each way.
     connections: u32,
+    /// It was left in peace, the last time that a connection to it ended.
+    satisfied: bool,
     place: Place,
 }
 
@@ -213,6 +215,7 @@ impl PeerTable {
             return;
         };
         entry.connections -= 1;
+        entry.satisfied = false;
         if entry.connections == 0 && !entry.dialling {
             let later = Place::Waiting(now + Self::RECONNECT_AFTER);
             self.put(addr, if self.at_once() { Place::Ready } else { later });
@@ -229,7 +232,23 @@ impl PeerTable {
         self.disconnected(addr, now);
         let addr = canonical(addr);
         if let Some(Place::Waiting(_)) = self.entries.get(&addr).map(|entry| entry.place) {
+            self.entry(addr).satisfied = true;
             self.put(addr, Place::Waiting(now + Self::RECONNECT_AFTER_MAX));
+        }
+    }
+
+    /// Something is needed again: those who are left in peace may be dialled after
+    /// [`PeerTable::RECONNECT_AFTER`].
+    pub fn in_need(&mut self, now: Time) {
+        let at_latest = now + Self::RECONNECT_AFTER;
+        let left_in_peace = |(addr, entry): (&SocketAddr, &Entry)| {
+            let waits = matches!(entry.place, Place::Waiting(due) if due > at_latest);
+            (entry.satisfied && waits).then_some(*addr)
+        };
+        let addrs: Vec<SocketAddr> = self.entries.iter().filter_map(left_in_peace).collect();
+        for addr in addrs {
+            self.entry(addr).satisfied = false;
+            self.put(addr, Place::Waiting(at_latest));
         }
     }
 
@@ -393,6 +412,7 @@ impl Entry {
             failures: 0,
             dialling: false,
             connections: 0,
+            satisfied: false,
             place: Place::Nowhere,
         }
     }

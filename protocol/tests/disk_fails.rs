@@ -1,5 +1,5 @@
-//! A disk that does not keep what comes in: the piece comes again, nobody is to blame, and
-//! nothing is asked for until the disk has had some time.
+//! A disk that does not keep what comes in, or does not give it back: the piece comes again,
+//! nobody is to blame, and nothing is asked for until the disk has had some time.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Talk {
             announce: false,
             totals: (0, 0),
         };
-        let config = Config::new(PeerId([1; 20]), 6881);
+        let config = Config { dont_have: true, ..Config::new(PeerId([1; 20]), 6881) };
         let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
         let remote = torrent.accept(([192, 0, 2, 1], 50_000).into(), Time::ZERO).unwrap();
         let (said, events) = (Decoder::new(message_cap(None)), Vec::new());
@@ -66,6 +66,10 @@ impl Talk {
                                 Input::PieceUnwritten { piece, reason: "it is full".to_owned() }
                             }
                         });
+                    }
+                    Output::ReadBlock { connection, block } => {
+                        let data = Err("it cannot be read".to_owned());
+                        next = Some(Input::BlockRead { connection, block, data });
                     }
                     Output::Event(event) => self.events.push(event),
                     _ => {}
@@ -135,6 +139,26 @@ fn what_the_disk_does_not_keep_comes_again_after_a_rest_and_nobody_is_to_blame()
     }
     assert!(talk.torrent.is_complete());
     assert_eq!(talk.torrent.trouble(), None, "it works again");
+}
+
+#[test]
+fn what_the_disk_does_not_give_back_comes_again_after_a_rest() {
+    let mut talk = Talk::new();
+    talk.works = true;
+    for block in talk.requests() {
+        talk.brings(block);
+    }
+    assert!(talk.torrent.is_complete());
+    // The remote has lost it as well, and asks us.
+    talk.hears(&Message::Interested);
+    let block = Block { piece: 1, begin: 0, length: BLOCK_LENGTH };
+    talk.hears(&Message::Request(block));
+    assert!(talk.events.iter().any(|event| matches!(event, Event::PieceLost { piece: 1 })));
+    let rest = talk.torrent.config().disk_rest;
+    talk.passes(rest - Duration::from_millis(1));
+    assert_eq!(talk.requests(), []);
+    talk.passes(Duration::from_millis(1));
+    assert_eq!(talk.requests(), [block]);
 }
 
 #[test]

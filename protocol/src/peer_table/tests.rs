@@ -384,3 +384,19 @@ fn whom_the_tracker_told_of_last_is_dialled_before_whom_it_tells_of_no_more() {
     assert_eq!(next, fresh);
     assert!(table.next_dial(Time::ZERO, rng).is_some(), "the others are there still");
 }
+
+#[test]
+fn who_was_left_in_peace_is_dialled_again_soon_after_something_is_needed() {
+    let mut table = PeerTable::new();
+    let (rng, addr) = (&mut rng(), gossip(1));
+    table.add(addr, Source::Tracker, Time::ZERO);
+    table.next_dial(Time::ZERO, rng).unwrap();
+    table.connected(addr);
+    table.satisfied(addr, Time::from_secs(10));
+    assert_eq!(table.poll_timeout(), Some(Time::from_secs(10 + 60 * 60)));
+    table.in_need(Time::from_secs(100));
+    assert_eq!(table.poll_timeout(), Some(Time::from_secs(160)));
+    table.in_need(Time::from_secs(150));
+    assert_eq!(table.poll_timeout(), Some(Time::from_secs(160)), "a second loss puts nothing off");
+    assert_eq!(table.next_dial(Time::from_secs(160), rng), Some(addr));
+}

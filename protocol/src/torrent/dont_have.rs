@@ -50,6 +50,10 @@ impl Torrent {
         if self.config.read_only {
             let _nothing = self.picker.set_wanted(piece, false);
             self.selects = true;
+        } else {
+            // What comes now would be lost in the same way.
+            self.rest(now);
+            self.peers.in_need(now);
         }
         self.event(Event::PieceLost { piece });
         for id in self.established_ids() {

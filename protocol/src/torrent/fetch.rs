@@ -373,11 +373,16 @@ impl Torrent {
     /// is asked for until the disk has had some time.
     pub(super) fn piece_unwritten(&mut self, piece: u32, reason: String, now: Time) {
         self.picker.unwritten(piece);
+        self.rest(now);
+        self.trouble = Some(reason.clone());
+        self.event(Event::WriteFailed { piece, reason });
+    }
+
+    /// Asks for nothing until the disk has had some time.
+    pub(super) fn rest(&mut self, now: Time) {
         let until = now + self.config.disk_rest;
         self.rests_until = Some(until);
         self.wake_by(until);
-        self.trouble = Some(reason.clone());
-        self.event(Event::WriteFailed { piece, reason });
     }
 
     /// Asks again once the disk has had its time.

@@ -153,9 +153,12 @@ impl Give {
 impl Round {
     /// Who is choked and who is not of those who are interested, after a round at `at`.
     fn held(torrent: &Torrent, at: Time) -> Round {
-        let interested = torrent
-            .connections()
-            .filter(|connection| connection.is_established() && connection.is_peer_interested());
+        // In a closed swarm who has no access, or has it no more, gets no slot.
+        let interested = torrent.connections().filter(|connection| {
+            connection.is_established()
+                && connection.is_peer_interested()
+                && connection.may_have_content()
+        });
         let contender = |connection: &Connection| Contender {
             connection: connection.id(),
             addr: connection.addr(),

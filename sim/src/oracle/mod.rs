@@ -262,14 +262,14 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
     let names = plan.peers.iter().map(|peer| peer.name.clone());
     let mut oracles: Vec<Box<dyn Oracle>> = vec![
         Box::new(availability::Availability::new(peers)),
-        Box::new(ban::Ban::new(names.clone(), content.clone())),
+        Box::new(ban::Ban::new(names, content.clone())),
         Box::new(blocks::Blocks::new(peers)),
         Box::new(errors::Errors::default()),
         Box::new(fair::Fair::new(peers)),
         Box::new(have::Have::new(plan, content.clone())),
         Box::new(lives::Lives::new(peers)),
         Box::new(memory::Memory::default()),
-        Box::new(one::One::new(names)),
+        Box::new(one::One::new(plan.peers.iter().map(|peer| (peer.name.clone(), peer.magnet)))),
         Box::new(slots::Slots::default()),
         Box::new(wire::Wire::new(plan)),
     ];

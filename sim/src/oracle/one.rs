@@ -29,12 +29,16 @@ pub(super) struct One {
 struct Ends {
     name: String,
     id: Option<PeerId>,
+    /// It fetches the metadata first, and what it closes until then is not told.
+    magnet: bool,
+    /// The first that was told of this run of it.
+    since: Option<Time>,
     remotes: BTreeMap<ConnectionId, PeerId>,
     /// Remotes whose last connection ended by no duplicate's doing, and when.
     parted: BTreeMap<PeerId, Time>,
     /// Remotes with whom it will not be connected again.
     banned: BTreeSet<PeerId>,
-    /// It wants to be connected to nobody any more.
+    /// It wants to be connected to nobody any more, or is gone.
     is_stopping: bool,
 }
 
@@ -48,10 +52,11 @@ struct Settling {
 const SETTLE: Duration = Duration::from_secs(5);
 
 impl One {
-    /// For the peers with these names, in the plan's order.
-    pub(super) fn new(names: impl Iterator<Item = String>) -> One {
-        let ends = |name| Ends { name, ..Ends::default() };
-        One { peers: names.map(ends).collect(), pending: Vec::new(), disturbed: false, checks: 0 }
+    /// For the peers with these names, in the plan's order, and whether each comes with a
+    /// magnet link.
+    pub(super) fn new(peers: impl Iterator<Item = (String, bool)>) -> One {
+        let ends = |(name, magnet)| Ends { name, magnet, ..Ends::default() };
+        One { peers: peers.map(ends).collect(), pending: Vec::new(), disturbed: false, checks: 0 }
     }
 
     fn settle(&mut self, now: Time) -> Finding {
@@ -79,8 +84,10 @@ impl One {
         let together = |ends: &Ends, other| {
             connected(ends, other) || parted(ends, other) || ends.banned.contains(&other)
         };
-        let is_stopping = at_a.is_stopping || at_b.is_stopping;
-        let lost = !is_stopping && !together(at_a, b) && !together(at_b, a);
+        let fetched = |ends: &Ends| ends.magnet && ends.since.is_none_or(|at| at > settling.since);
+        let unsettled = |ends: &Ends| ends.is_stopping || fetched(ends);
+        let lost =
+            ![at_a, at_b].into_iter().any(unsettled) && !together(at_a, b) && !together(at_b, a);
         lost.then_some([&at_a.name, &at_b.name])
     }
 }
@@ -95,8 +102,12 @@ impl Oracle for One {
     }
 
     fn started(&mut self, peer: usize) {
-        let name = std::mem::take(&mut self.peers[peer].name);
-        self.peers[peer] = Ends { name, ..Ends::default() };
+        let Ends { name, magnet, .. } = std::mem::take(&mut self.peers[peer]);
+        self.peers[peer] = Ends { name, magnet, ..Ends::default() };
+    }
+
+    fn gone(&mut self, peer: usize) {
+        self.peers[peer].is_stopping = true;
     }
 
     fn faulty(&mut self, _: Time, _: usize, network: bool, held_up: bool) {
@@ -108,6 +119,7 @@ impl Oracle for One {
         let own = torrent.config().peer_id;
         let ends = &mut self.peers[scene.peer];
         ends.id = Some(own);
+        ends.since.get_or_insert(scene.now);
         match event {
             Event::Connected { connection, peer_id, addr } => {
                 self.checks += 1;
@@ -167,8 +179,12 @@ mod tests {
 
     impl Pair {
         fn new() -> Pair {
-            let names = ["a", "b"].map(str::to_owned);
-            Pair { one: One::new(names.into_iter()), disk: SimDisk::new() }
+            Pair::where_b_has_a_magnet_link(false)
+        }
+
+        fn where_b_has_a_magnet_link(magnet: bool) -> Pair {
+            let peers = [("a".to_owned(), false), ("b".to_owned(), magnet)];
+            Pair { one: One::new(peers.into_iter()), disk: SimDisk::new() }
         }
 
         fn happens(&mut self, peer: usize, seconds: u64, event: Event) -> Finding {
@@ -260,6 +276,22 @@ mod tests {
         let (scene, grace) = (stage::scene(1, 2, &pair.disk), Duration::from_secs(5));
         torrent.handle(Input::Stop { grace }, scene.now, &mut ChaCha8Rng::seed_from_u64(1));
         pair.one.stepped(scene, &torrent).expect("it is only taken note of");
+        assert_eq!(pair.one.ended(), Ok(()));
+    }
+
+    #[test]
+    fn who_lost_its_power_need_not_be_connected() {
+        let mut pair = Pair::with_a_duplicate_closed();
+        pair.one.gone(1);
+        assert_eq!(pair.one.ended(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_closed_while_metadata_is_fetched_is_not_judged() {
+        let mut pair = Pair::where_b_has_a_magnet_link(true);
+        pair.connects(0, 0, 1, 1).expect("it is the first");
+        pair.parts(0, 1, CloseReason::Duplicate { kept: ConnectionId(2) });
+        pair.happens(1, 2, Event::Announced).expect("it is a torrent now");
         assert_eq!(pair.one.ended(), Ok(()));
     }
 }

@@ -26,6 +26,9 @@ const SLACK: Duration = Duration::from_secs(5);
 /// something.
 const SLACK_SHAPED: Duration = Duration::from_secs(15);
 
+/// How long after a fault announces come in that their peer has given up already.
+const AFTERMATH: Duration = Duration::from_secs(15);
+
 /// Follows the announces as the tracker hears them, for each run of each download.
 pub(super) struct Tracker {
     /// The torrent that is shared, whose announces may not end. Others have but an
@@ -36,8 +39,9 @@ pub(super) struct Tracker {
     /// From an announce to the next at most, by peer.
     patience: Vec<Duration>,
     downloads: BTreeMap<(usize, InfoHash), Heard>,
-    /// Whose announces come late, if at all, because of a fault.
-    late: Vec<bool>,
+    /// Whose announces come late, if at all, because of a fault: until when, if that is
+    /// over.
+    late: Vec<Late>,
     /// A fault has held: what was sent before may come after what was sent later, or
     /// again, so that their order tells nothing any more.
     disordered: bool,
@@ -46,6 +50,13 @@ pub(super) struct Tracker {
     cut_off: BTreeSet<usize>,
     names: Vec<String>,
     checks: u64,
+}
+
+/// How a fault delays a peer's announces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    Held,
+    Until(Time),
 }
 
 /// What was heard of one run of a download.
@@ -69,7 +80,7 @@ impl Tracker {
             is_deaf: tracker.silent && tracker.udp,
             patience: patience.collect(),
             downloads: BTreeMap::new(),
-            late: vec![false; plan.peers.len()],
+            late: vec![Late::Until(Time::ZERO); plan.peers.len()],
             disordered: false,
             cut_off: BTreeSet::new(),
             names: plan.peers.iter().map(|peer| peer.name.clone()).collect(),
@@ -112,10 +123,11 @@ impl Oracle for Tracker {
         self.downloads.retain(|(whose, _), _| *whose != peer);
     }
 
-    fn faulty(&mut self, _: Time, peer: usize, network: bool, held_up: bool) {
-        let late = network || held_up;
-        self.disordered |= late;
-        if std::mem::replace(&mut self.late[peer], late) != late {
+    fn faulty(&mut self, now: Time, peer: usize, network: bool, held_up: bool) {
+        let holds = network || held_up;
+        self.disordered |= holds;
+        if (self.late[peer] == Late::Held) != holds {
+            self.late[peer] = if holds { Late::Held } else { Late::Until(now + AFTERMATH) };
             let its = self.downloads.iter_mut().filter(|((whose, _), _)| *whose == peer);
             its.for_each(|(_, heard)| heard.next_by = None);
         }
@@ -162,10 +174,12 @@ impl Oracle for Tracker {
         let regular = announce.event.is_none() || before.is_some_and(|heard| heard.regular);
         let tells_interval =
             !self.plan.silent && self.plan.faults_at(scene.now).all(|fault| fault.tells_interval());
-        let goes_on = last != Stopped
-            && tells_interval
-            && !self.late[scene.peer]
-            && announce.info_hash == self.shared;
+        let is_late = match self.late[scene.peer] {
+            Late::Held => true,
+            Late::Until(time) => scene.now < time,
+        };
+        let goes_on =
+            last != Stopped && tells_interval && !is_late && announce.info_hash == self.shared;
         let next_by = goes_on.then(|| scene.now + self.patience[scene.peer]);
         self.downloads.insert(key, Heard { last, regular, at: scene.now, next_by });
         Ok(())

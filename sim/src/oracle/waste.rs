@@ -19,7 +19,7 @@ use crate::Plan;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Requests of one block of one remote in a minute (count), as long as that neither
-/// chokes nor rejects, and what it sends is right.
+/// chokes nor rejects nor says anew that it has it, and what it sends is right.
 const REQUESTS_MAX: usize = 4;
 
 /// Attempts at one address in a minute that come to nothing, and connections to it that
@@ -89,6 +89,12 @@ impl Oracle for Waste {
             }
             (Speaker::Remote, Message::Choke | Message::Reject(_)) => {
                 spent.requests.remove(&spoken.connection);
+            }
+            // It has the piece anew, so it had lost it.
+            (Speaker::Remote, Message::Have { piece }) => {
+                if let Some(requests) = spent.requests.get_mut(&spoken.connection) {
+                    requests.retain(|block, _| block.piece != *piece);
+                }
             }
             (Speaker::Remote, message) => {
                 let Some((block, _)) = brought(message) else { return Ok(()) };

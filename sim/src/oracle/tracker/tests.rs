@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     SimDisk,
-    plan::{Limits, PeerPlan},
+    plan::{Limits, PeerPlan, TrackerFault, TrackerFaultPlan},
 };
 
 /// A plan with a tracker that asks for an announce every 30 s.
@@ -180,4 +180,37 @@ fn who_has_stopped_and_is_gone_says_no_more() {
     hear(&mut oracle, &[Some(Started), Some(Stopped)]).unwrap();
     oracle.gone(0);
     assert!(hear(&mut oracle, &[None]).is_err());
+}
+
+#[test]
+fn who_was_held_up_may_take_its_time_over_what_it_sent_meanwhile() {
+    let heard = |seconds| {
+        let (mut oracle, disk) = (oracle(false), SimDisk::new());
+        oracle.faulty(Time::from_secs(10), 0, true, false);
+        oracle.faulty(Time::from_secs(20), 0, false, false);
+        oracle.announced(scene(0, seconds, &disk), &announce(Some(Started), 1)).unwrap();
+        oracle.passed(Time::from_secs(seconds + 60))
+    };
+    assert_eq!(heard(21), Ok(()), "its peer gave it up before the fault was over");
+    assert!(heard(36).is_err());
+}
+
+#[test]
+fn who_was_not_told_an_interval_need_not_keep_to_it() {
+    let heard = |fault| {
+        let mut plan = plan(false);
+        let tracker = plan.tracker.as_mut().unwrap();
+        tracker.faults.push(TrackerFaultPlan {
+            fault,
+            from_ms: 0,
+            for_ms: 5_000,
+            if_possible: false,
+        });
+        let mut oracle = Tracker::new(&plan, plan.tracker.as_ref().unwrap(), &content());
+        let disk = SimDisk::new();
+        oracle.announced(scene(0, 1, &disk), &announce(Some(Started), 1)).unwrap();
+        oracle.passed(Time::from_secs(60))
+    };
+    assert_eq!(heard(TrackerFault::ServerError), Ok(()));
+    assert!(heard(TrackerFault::OwnAddress).is_err());
 }
