@@ -267,6 +267,25 @@ impl Torrent {
         }
     }
 
+    /// Who wants something, and has nobody to get it from or to dial soon, asks the tracker
+    /// again before the next announce is due, as early as that allows.
+    pub(super) fn ask_when_alone(&mut self, now: Time) {
+        let soon = now + Announcer::MIN_INTERVAL;
+        let is_alone = self.connections.is_empty()
+            && self.room_to_dial() > 0
+            && self.peers.poll_timeout().is_none_or(|due| due > soon);
+        if let Some(announcer) = &mut self.announcer
+            && is_alone
+            && !self.stopping
+            && !self.picker.is_finished()
+        {
+            announcer.want_peers(now);
+            if let Some(at) = announcer.poll_timeout() {
+                self.wake_by(at);
+            }
+        }
+    }
+
     /// How many more connections we would open (count); negative where others opened
     /// more to us than we would have opened ourselves.
     fn room_to_dial(&self) -> i64 {

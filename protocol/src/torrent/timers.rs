@@ -36,6 +36,7 @@ impl Torrent {
         self.show_overdue(now);
         self.announce(now);
         self.dial(now, rng);
+        self.ask_when_alone(now);
     }
 
     /// Closes connections that took too long, and keeps the others alive.

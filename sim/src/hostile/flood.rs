@@ -8,7 +8,7 @@ use reseed_client::{Env, timeout_at};
 use reseed_protocol::{
     Block,
     extension::{
-        Extension, ExtensionHandshake,
+        Extension, ExtensionHandshake, MetadataMessage,
         pex::{PexFlags, PexMessage, PexPeer},
     },
     wire::Message,
@@ -23,11 +23,15 @@ const BURST_EACH: Duration = Duration::from_millis(100);
 /// From one message full of contacts to the next. BEP 11 allows one a minute.
 const PEX_EACH: Duration = Duration::from_secs(1);
 
+/// Pieces of the metadata that it asks for (count); most torrents have one or two.
+const METADATA_PIECES: u32 = 4;
+
 /// Of so many contacts one is somebody who is there.
 const DEAD_FOR_ONE: usize = 20;
 
 impl<E: Env> Hostile<E> {
-    /// Asks for blocks without end, and reads what comes of it.
+    /// Asks for blocks without end, and for metadata, of which there may be less. Reads what
+    /// comes of it.
     pub(super) async fn flood_requests<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         line: &mut Line<S>,
@@ -39,7 +43,9 @@ impl<E: Env> Hostile<E> {
         if welcome.fast {
             line.say(&Message::HaveNone);
         }
+        self.say_extensions(line, welcome);
         line.say(&Message::Interested);
+        let mut metadata = None;
         let blocks: Vec<Block> = self.blocks().collect();
         let mut owed = Duration::ZERO;
         loop {
@@ -50,8 +56,16 @@ impl<E: Env> Hostile<E> {
                 line.say(&Message::Request(*blocks.choose(&mut rng).expect("there is content")));
                 self.strikes();
             }
+            if let Some(id) = metadata {
+                let piece = rng.random_range(0..METADATA_PIECES);
+                let payload = MetadataMessage::Request { piece }.encode();
+                line.say(&Message::Extended { id, payload });
+            }
             line.flush().await?;
-            self.hear_for(line, BURST_EACH, |_| {}).await?;
+            self.hear_for(line, BURST_EACH, |message| {
+                metadata = offered(&message, Extension::Metadata).or(metadata);
+            })
+            .await?;
         }
     }
 
@@ -72,11 +86,7 @@ impl<E: Env> Hostile<E> {
         let mut pex = None;
         loop {
             self.hear_for(line, PEX_EACH, |message| {
-                if let Message::Extended { id: 0, payload } = message
-                    && let Ok(theirs) = ExtensionHandshake::decode(&payload)
-                {
-                    pex = theirs.m.get(Extension::Pex.name()).copied().filter(|id| *id > 0);
-                }
+                pex = offered(&message, Extension::Pex).or(pex);
             })
             .await?;
             let Some(id) = pex else { continue };
@@ -113,6 +123,13 @@ impl<E: Env> Hostile<E> {
         let until = self.env.now() + span;
         timeout_at(&self.env, until, hearing).await.unwrap_or(Ok(()))
     }
+}
+
+/// The id under which the other side takes an extension, if this says so. BEP 10.
+fn offered(message: &Message, extension: Extension) -> Option<u8> {
+    let Message::Extended { id: 0, payload } = message else { return None };
+    let theirs = ExtensionHandshake::decode(payload).ok()?;
+    theirs.m.get(extension.name()).copied().filter(|id| *id > 0)
 }
 
 /// An address at which there is no host: hosts are below 10.

@@ -124,7 +124,7 @@ impl<E: Env> Hostile<E> {
         Ok(Welcome::from(theirs))
     }
 
-    /// The extensions that it says it takes: peer exchange.
+    /// The extensions that it says it takes: peer exchange, and metadata.
     pub(super) fn say_extensions<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         line: &mut Line<S>,
@@ -132,7 +132,9 @@ impl<E: Env> Hostile<E> {
     ) {
         if welcome.extended {
             let payload = ExtensionHandshake {
-                m: [(Extension::Pex.name().to_owned(), PEX_HERE)].into(),
+                m: [(Extension::Pex, PEX_HERE), (Extension::Metadata, METADATA_HERE)]
+                    .map(|(extension, id)| (extension.name().to_owned(), id))
+                    .into(),
                 port: Some(self.mission.listen.port()),
                 ..ExtensionHandshake::default()
             };
@@ -168,5 +170,6 @@ impl<E: Env> Hostile<E> {
     }
 }
 
-/// Under which number it takes peer exchange.
+/// Under which numbers it takes them.
 const PEX_HERE: u8 = 1;
+const METADATA_HERE: u8 = 2;

@@ -16,7 +16,7 @@ use reseed_protocol::{
 use super::{Code, Finding, Oracle, Scene};
 use crate::{
     Content,
-    plan::{LinkPlan, Plan, TrackerPlan},
+    plan::{LinkPlan, Plan, TrackerFault, TrackerFaultPlan, TrackerPlan},
 };
 
 /// How late an announce may be, besides what the links take.
@@ -104,9 +104,11 @@ impl Oracle for Tracker {
         self.checks
     }
 
-    /// Over UDP who gets no answer never comes to announce. BEP 15.
+    /// Over UDP who gets no answer never comes to announce (BEP 15), nor does anybody while
+    /// the tracker is down.
     fn may_rest(&self) -> bool {
-        self.is_deaf
+        let is_down = |plan: &TrackerFaultPlan| plan.fault == TrackerFault::Down;
+        self.is_deaf || self.plan.faults.iter().any(is_down)
     }
 
     fn started(&mut self, peer: usize) {

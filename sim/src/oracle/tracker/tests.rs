@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     SimDisk,
-    plan::{Limits, PeerPlan, TrackerFault, TrackerFaultPlan},
+    plan::{Limits, PeerPlan},
 };
 
 /// A plan with a tracker that asks for an announce every 30 s.
