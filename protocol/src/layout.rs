@@ -110,6 +110,11 @@ impl Layout {
             && u64::from(block.begin) + u64::from(block.length)
                 <= u64::from(self.length_of(block.piece))
     }
+
+    /// Whether the content ends with `block`.
+    pub(crate) fn is_last(&self, block: Block) -> bool {
+        self.offset_of(block.piece) + u64::from(block.begin + block.length) == self.total_length
+    }
 }
 
 #[cfg(test)]

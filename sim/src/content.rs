@@ -285,16 +285,20 @@ impl Content {
 
     /// What a client remembers that has everything.
     fn resume_data(&self) -> io::Result<Vec<u8>> {
-        let (disk, info) = (SimDisk::new(), &self.metainfo.info);
+        let (disk, info_hash) = (SimDisk::new(), self.metainfo.info_hash);
         self.put(&Has::Everything, &disk)?;
-        let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
-        let storage = Storage::new(disk.clone(), files.collect(), info.layout());
-        let path = ResumeData::path(self.metainfo.info_hash);
-        let verified = Bitfield::full(info.layout().pieces());
-        let resume =
-            ResumeData { verified, ..ResumeData::new(self.metainfo.info_hash, info.layout()) };
-        resume.save(&storage, &disk, &path).map_err(io::Error::other)?;
+        let path = ResumeData::path(info_hash);
+        let verified = Bitfield::full(self.layout().pieces());
+        let resume = ResumeData { verified, ..ResumeData::new(info_hash, self.layout()) };
+        resume.save(&self.storage(&disk), &disk, &path).map_err(io::Error::other)?;
         Ok(disk.read(&path, u64::MAX)?.expect("it was just written"))
+    }
+
+    /// The content's files on `disk`.
+    pub(crate) fn storage(&self, disk: &SimDisk) -> Storage<SimDisk> {
+        let info = &self.metainfo.info;
+        let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
+        Storage::new(disk.clone(), files.collect(), info.layout())
     }
 
     /// Which piece of the live stream lies at `place` on `disk`, if a true one does.

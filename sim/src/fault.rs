@@ -262,8 +262,8 @@ impl Fault {
         matches!(self, Fault::BitFlip { .. })
     }
 
-    /// Whether turmoil, the second engine, can do it: its packets are its own affair,
-    /// what is lost is never sent again, and its hosts cannot be held up.
+    /// Whether turmoil can do it: its packets are its own affair, what is lost is never
+    /// sent again, and its hosts cannot be held up.
     pub const fn is_for_turmoil(&self) -> bool {
         !self.is_of_network() && !self.holds_up()
     }

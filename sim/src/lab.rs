@@ -97,7 +97,7 @@ pub(crate) struct Peer {
     pub(crate) runs_client: bool,
     /// Pieces that it has had verified since it last started.
     pub(crate) verified: Bitfield,
-    /// When it had all of them, since it last started.
+    /// Since when it has all of them, since it last started.
     pub(crate) finished: Option<Time>,
     /// When it last started.
     pub(crate) started: Option<Time>,
@@ -617,9 +617,10 @@ impl Lab {
         let have = torrent.picker().have();
         if state.verified.count() != have.count() {
             state.verified.clone_from(have);
-            if state.verified.is_full() {
-                state.finished.get_or_insert(now);
-            }
+            state.finished = match state.verified.is_full() {
+                true => state.finished.or(Some(now)),
+                false => None,
+            };
             self.attention.set(true);
         }
         self.attention.set(self.attention.get() || inner.failure.is_some());

@@ -685,10 +685,14 @@ impl Plan {
         self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream)
     }
 
-    /// Whether some peer is to fetch a video in order that no event takes away.
+    /// Whether some peer is to fetch a video in order that no event takes away, and may
+    /// have it.
     pub fn streams_on(&self) -> bool {
         let stays = |peer: &PeerPlan| self.events.iter().all(|event| event.peer != peer.name);
-        self.torrent.video().is_some() && self.peers.iter().any(|peer| peer.stream && stays(peer))
+        let is_let_in =
+            |peer: &PeerPlan| !self.torrent.closed || peer.certificate == CertificatePlan::Valid;
+        let streams = |peer: &PeerPlan| peer.stream && stays(peer) && is_let_in(peer);
+        self.torrent.video().is_some() && self.peers.iter().any(streams)
     }
 
     /// Whether some client is to announce something to a tracker.

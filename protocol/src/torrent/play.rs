@@ -174,11 +174,10 @@ impl Torrent {
                 transporter.asked(streaming, block.piece, now);
             }
             connection.requested.push_back(Request { block, sent: now });
-            let is_last = self.layout.offset_of(block.piece)
-                + u64::from(block.begin + block.length)
-                == self.layout.total_length();
-            let more = u32::from(is_last && self.config.defects.has(Defect::LastBlockTooLong));
-            let asked = Block { length: block.length + more, ..block };
+            let asked = match self.config.defects.has(Defect::LastBlockTooLong) {
+                true if self.layout.is_last(block) => Block { length: block.length + 1, ..block },
+                _ => block,
+            };
             connection.send(&Message::Request(asked), now);
         }
         self.unsent.insert(id);

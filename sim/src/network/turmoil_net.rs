@@ -208,9 +208,7 @@ impl Drop for NetStream {
         if core.enter(self.network.host)
             && let (Ok(local), Ok(remote)) = (self.socket().local_addr(), self.socket().peer_addr())
         {
-            // What a host sends to itself never leaves its stack.
-            let local_only = remote.ip().is_loopback() || remote.ip() == local.ip();
-            if local_only {
+            if is_local(&local, &remote) {
                 if !self.ended
                     && let Some(socket) = self.socket.take()
                 {
@@ -227,6 +225,11 @@ impl Drop for NetStream {
             close(&self.network, socket);
         }
     }
+}
+
+/// Whether what is said between these two never leaves its host's stack.
+fn is_local(local: &SocketAddr, remote: &SocketAddr) -> bool {
+    remote.ip().is_loopback() || remote.ip() == local.ip()
 }
 
 /// A socket without a connection, which its host's stop closes wherever it is
@@ -291,7 +294,10 @@ impl NetListener {
             };
             let Some(lingering) = lingering(&network, at.port()) else { return Err(error) };
             if executor.now() >= patience {
-                network.core.aborts.borrow_mut().extend(lingering);
+                // What a host says to itself ends when its other process is done with it.
+                let apart =
+                    lingering.into_iter().filter(|(local, remote)| !is_local(local, remote));
+                network.core.aborts.borrow_mut().extend(apart);
                 network.core.touch();
             }
             Sleep::new(executor.clone(), executor.now() + LINGER_CHECK).await;

@@ -38,7 +38,7 @@ struct Ends {
     parted: BTreeMap<PeerId, Time>,
     /// Remotes with whom it will not be connected again.
     banned: BTreeSet<PeerId>,
-    /// It wants to be connected to nobody any more, or is gone.
+    /// It wants to be connected to nobody any more.
     is_stopping: bool,
 }
 
@@ -107,7 +107,10 @@ impl Oracle for One {
     }
 
     fn gone(&mut self, peer: usize) {
-        self.peers[peer].is_stopping = true;
+        // Started again it may have the same id.
+        if let Some(id) = self.peers[peer].id {
+            self.pending.retain(|settling| !settling.between.contains(&id));
+        }
     }
 
     fn faulty(&mut self, _: Time, _: usize, network: bool, held_up: bool) {

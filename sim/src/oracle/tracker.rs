@@ -16,7 +16,7 @@ use reseed_protocol::{
 use super::{Code, Finding, Oracle, Scene};
 use crate::{
     Content,
-    plan::{LinkPlan, Plan, TrackerFault, TrackerFaultPlan, TrackerPlan},
+    plan::{LinkPlan, Plan, TrackerPlan},
 };
 
 /// How late an announce may be, besides what the links take.
@@ -35,7 +35,6 @@ pub(super) struct Tracker {
     /// order.
     shared: InfoHash,
     plan: TrackerPlan,
-    is_deaf: bool,
     /// From an announce to the next at most, by peer.
     patience: Vec<Duration>,
     downloads: BTreeMap<(usize, InfoHash), Heard>,
@@ -77,7 +76,6 @@ impl Tracker {
         Tracker {
             shared: content.metainfo().info_hash,
             plan: tracker.clone(),
-            is_deaf: tracker.silent && tracker.udp,
             patience: patience.collect(),
             downloads: BTreeMap::new(),
             late: vec![Late::Until(Time::ZERO); plan.peers.len()],
@@ -104,11 +102,8 @@ impl Oracle for Tracker {
         self.checks
     }
 
-    /// Over UDP who gets no answer never comes to announce (BEP 15), nor does anybody while
-    /// the tracker is down.
     fn may_rest(&self) -> bool {
-        let is_down = |plan: &TrackerFaultPlan| plan.fault == TrackerFault::Down;
-        self.is_deaf || self.plan.faults.iter().any(is_down)
+        self.plan.is_deaf(Time::ZERO, Time::from_epoch(Duration::MAX))
     }
 
     fn started(&mut self, peer: usize) {
@@ -182,7 +177,8 @@ impl Oracle for Tracker {
         };
         let goes_on =
             last != Stopped && tells_interval && !is_late && announce.info_hash == self.shared;
-        let next_by = goes_on.then(|| scene.now + self.patience[scene.peer]);
+        let next_by = Some(scene.now + self.patience[scene.peer])
+            .filter(|by| goes_on && !self.plan.is_deaf(scene.now, *by));
         self.downloads.insert(key, Heard { last, regular, at: scene.now, next_by });
         Ok(())
     }

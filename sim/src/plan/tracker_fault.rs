@@ -102,6 +102,21 @@ impl TrackerPlan {
         self.faults.iter().filter(holds).map(|plan| plan.fault)
     }
 
+    /// Whether there are times from `since` to `until` at which nobody comes to announce:
+    /// it is down, or is not understood by who has to ask for leave first (BEP 15).
+    pub(crate) fn is_deaf(&self, since: Time, until: Time) -> bool {
+        let deafens = |fault: TrackerFault| match fault {
+            TrackerFault::Down => true,
+            fault => self.udp && !fault.tells_interval(),
+        };
+        (self.udp && self.silent)
+            || self.faults.iter().any(|plan| {
+                let from = Time::from_epoch(Duration::from_millis(plan.from_ms));
+                let end = from + Duration::from_millis(plan.for_ms);
+                deafens(plan.fault) && from <= until && since < end
+            })
+    }
+
     /// When, after `now`, it goes down, or comes back if it is down.
     pub(crate) fn turns(&self, now: Time) -> Option<Time> {
         let is_down = |at: Time| self.faults_at(at).any(|fault| fault == TrackerFault::Down);

@@ -1,9 +1,9 @@
 //! Programs that exit by themselves, or because they were interrupted: each has to be
 //! gone in time (I-STOP), and to part as it should (I-TRK).
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use reseed_client::{ResumeData, Storage};
+use reseed_client::ResumeData;
 use reseed_protocol::Time;
 
 use super::Run;
@@ -37,6 +37,9 @@ const REPORT_SLACK: Duration = Duration::from_secs(2);
 pub(super) struct Due {
     pub(super) by: Time,
     why: String,
+    /// Its policy says so, for as long as nothing changes: who loses a piece has not
+    /// finished any more.
+    by_policy: bool,
 }
 
 /// How long a shutdown of `app` may take (I-STOP).
@@ -61,7 +64,7 @@ impl<S: Stage> Run<'_, S> {
         self.lab.note(now, format!("{} is interrupted", plan.name));
         let why = format!("was interrupted at {now} s");
         let by = now + stops_within(&plan.app);
-        self.exits[peer].get_or_insert(Due { by, why });
+        self.exits[peer].get_or_insert(Due { by, why, by_policy: false });
     }
 
     /// Sees who has exited, and who should have.
@@ -76,13 +79,19 @@ impl<S: Stage> Run<'_, S> {
                 self.parts(peer, "has exited");
                 continue;
             }
-            if self.exits[peer].is_none() {
-                self.exits[peer] = self.due_by_policy(peer);
+            if self.exits[peer].as_ref().is_none_or(|due| due.by_policy) {
+                let due = self.due_by_policy(peer);
+                // What is due for the same reason may have been put off.
+                if self.exits[peer].as_ref().map(|due| &due.why) != due.as_ref().map(|due| &due.why)
+                {
+                    self.exits[peer] = due;
+                }
             }
             if self.is_held_up(peer) {
                 continue;
             }
-            if let Some(Due { by, why }) = self.exits[peer].as_ref().filter(|due| due.by <= now) {
+            if let Some(Due { by, why, .. }) = self.exits[peer].as_ref().filter(|due| due.by <= now)
+            {
                 let name = &self.plan.peers[peer].name;
                 let left = self.leftovers(peer).join("; ");
                 let waits = self.who_waits(peer);
@@ -112,12 +121,12 @@ impl<S: Stage> Run<'_, S> {
         let stop = stops_within(app);
         if app.downloads == 0 {
             let by = state.started? + stop;
-            return Some(Due { by, why: "has nothing to do".to_owned() });
+            return Some(Due { by, why: "has nothing to do".to_owned(), by_policy: true });
         }
         if app.exit_when == Exit::Played {
             let seen = state.seen?;
             let why = format!("has played all that it was to play at {seen} s, should exit then");
-            return Some(Due { by: seen + stop, why });
+            return Some(Due { by: seen + stop, why, by_policy: true });
         }
         if app.downloads > 1 && self.may_lose_data(peer) {
             // What its disk lost of a torrent that nobody else has, it never gets.
@@ -133,7 +142,7 @@ impl<S: Stage> Run<'_, S> {
             }
         };
         let why = format!("has finished all of its downloads at {finished} s, {why}");
-        Some(Due { by: finished + after + stop, why })
+        Some(Due { by: finished + after + stop, why, by_policy: true })
     }
 
     /// A peer has ended as it should: what it leaves behind must be right.
@@ -214,9 +223,6 @@ pub(crate) fn resume_data(
     content: &Content,
     disk: &SimDisk,
 ) -> Result<Option<ResumeData>, reseed_client::ResumeError> {
-    let (info, info_hash) = (&content.metainfo().info, content.metainfo().info_hash);
-    let files = info.files().iter();
-    let files = files.map(|file| (file.path.iter().collect::<PathBuf>(), file.length)).collect();
-    let storage = Storage::new(disk.clone(), files, info.layout());
-    ResumeData::load(&storage, info_hash, disk, &ResumeData::path(info_hash))
+    let info_hash = content.metainfo().info_hash;
+    ResumeData::load(&content.storage(disk), info_hash, disk, &ResumeData::path(info_hash))
 }

@@ -1,7 +1,6 @@
-//! The second engine: `turmoil` itself, with a tokio runtime for each host, moved
-//! tick by tick.
+//! An engine of ticks: `turmoil` itself, with a tokio runtime for each host.
 //!
-//! It is here to agree with the first engine, which is exact. What it cannot do
+//! It is here to agree with the others, which are exact. What it cannot do
 //! makes a run on it show nothing, so its user has to know:
 //!
 //! - A link has no bandwidth and no queue; [`Link::bandwidth`](crate::Link) and

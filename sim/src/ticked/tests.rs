@@ -1,4 +1,4 @@
-//! What the tests of the second engine share.
+//! What the tests of this engine share.
 
 mod determinism;
 mod power;

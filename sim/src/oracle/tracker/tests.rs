@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     SimDisk,
-    plan::{Limits, PeerPlan},
+    plan::{Limits, PeerPlan, TrackerFault, TrackerFaultPlan},
 };
 
 /// A plan with a tracker that asks for an announce every 30 s.
@@ -213,4 +213,19 @@ fn who_was_not_told_an_interval_need_not_keep_to_it() {
     };
     assert_eq!(heard(TrackerFault::ServerError), Ok(()));
     assert!(heard(TrackerFault::OwnAddress).is_err());
+}
+
+#[test]
+fn nobody_is_heard_while_the_tracker_is_down() {
+    let heard = |from_ms| {
+        let mut plan = plan(false);
+        let (tracker, fault) = (plan.tracker.as_mut().unwrap(), TrackerFault::Down);
+        tracker.faults.push(TrackerFaultPlan { fault, from_ms, for_ms: 5_000, if_possible: false });
+        let mut oracle = Tracker::new(&plan, plan.tracker.as_ref().unwrap(), &content());
+        let disk = SimDisk::new();
+        oracle.announced(scene(0, 1, &disk), &announce(Some(Started), 1)).unwrap();
+        oracle.passed(Time::from_secs(60))
+    };
+    assert_eq!(heard(29_000), Ok(()));
+    assert!(heard(100_000).is_err());
 }
