@@ -5,6 +5,8 @@ mod memory;
 
 use std::{io, path::Path};
 
+use bytes::Bytes;
+
 pub use file::FileDisk;
 pub use memory::MemoryDisk;
 
@@ -24,6 +26,29 @@ pub trait Disk: Clone + 'static {
     /// Writes `bytes` from `offset` on; the file and its folders are made if
     /// need be, and a gap reads as zeros. Durable only after [`Disk::sync`].
     fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// As [`Disk::read_at`], for `length` bytes; who has them in memory need not copy them.
+    fn read_bytes_at(&self, path: &Path, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.read_at(path, offset, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// As [`Disk::write_at`], for bytes that come in parts.
+    fn write_parts_at(&self, path: &Path, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+        let mut at = offset;
+        parts.iter().try_for_each(|part| {
+            self.write_at(path, at, part)?;
+            at += part.len() as u64;
+            Ok(())
+        })
+    }
+
+    /// Bytes that are to be written at `offset` later, as it is best to hold them until
+    /// then: a disk that has the same ones in memory gives those.
+    fn hold(&self, _path: &Path, _offset: u64, bytes: Bytes) -> Bytes {
+        bytes
+    }
 
     /// Cuts or extends (with zeros) the file at `path`, made if need be.
     fn set_length(&self, path: &Path, length: u64) -> io::Result<()>;

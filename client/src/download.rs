@@ -5,8 +5,8 @@ mod magnet;
 mod running;
 
 use std::{
-    collections::BTreeMap, io, net::SocketAddr, ops::RangeInclusive, path::PathBuf, rc::Rc,
-    time::Duration,
+    cell::Cell, collections::BTreeMap, io, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
+    rc::Rc, time::Duration,
 };
 
 use bytes::BytesMut;
@@ -420,6 +420,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             metainfo: self.metainfo(),
             unwritten: BTreeMap::new(),
             unsaved: None,
+            peers: Cell::new(None),
             driver: self,
         };
         let ended = running.run().await;

@@ -3,12 +3,11 @@
 
 use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, time::Duration};
 
-use bytes::Bytes;
 use reseed_protocol::{
     ConnectionId,
     torrent::Input,
     tracker::{AnnounceRequest, AnnounceResponse, Trackers},
-    wire::Framing,
+    wire::{Framing, Parts},
 };
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -99,7 +98,7 @@ impl<N: Network, E: Env> Links<N, E> {
     }
 
     /// Sends on a connection, if it is there still.
-    pub(crate) fn send(&self, connection: ConnectionId, bytes: Bytes) {
+    pub(crate) fn send(&self, connection: ConnectionId, bytes: Parts) {
         if let Some(peer) = self.peers.get(&connection) {
             // Its task may have ended; the torrent hears of that soon.
             let _ = peer.outbox.send(bytes);

@@ -174,7 +174,7 @@ mod tests {
         let finish = |spoil: u8| {
             let mut bytes = whole.to_vec();
             bytes[5] ^= spoil;
-            got.receive(1, 0, &bytes).unwrap();
+            got.receive(1, 0, &Bytes::copy_from_slice(&bytes)).unwrap();
             got.finish_sealed(1, &key(1).public()).unwrap()
         };
         assert_eq!(finish(1), None, "it was changed on its way");

@@ -1,8 +1,16 @@
 //! The network that a peer runs on.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::BytesMut;
+use reseed_protocol::wire::Parts;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Connects, listens, and sends datagrams. The real one is [`crate::TokioNetwork`]; in a
 /// simulation each host has its own.
@@ -41,6 +49,34 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + 'static {
     /// next read would do nothing but wait for them: as SO_RCVLOWAT says it to a kernel.
     /// It holds until that read is done.
     fn expect(&mut self, _bytes: usize) {}
+
+    /// Reads what is there, `most` bytes of it at most, and puts it behind what `into`
+    /// holds. Who has the bytes in memory puts them there at once; another reads them into
+    /// `scratch`, which has room for `most`, so that `into` grows by no more than came.
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        scratch: &mut [u8],
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(&mut scratch[..most]);
+        ready!(Pin::new(self).poll_read(cx, &mut buffer))?;
+        into.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Writes the first `length` of `bytes`, or some of them. Who can keeps them as they
+    /// are.
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Parts,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let slices: Vec<IoSlice<'_>> = bytes.slices(length).map(IoSlice::new).collect();
+        Pin::new(self).poll_write_vectored(cx, &slices)
+    }
 }
 
 /// A listening TCP socket; dropping it stops the listening.

@@ -5,18 +5,18 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
-use reseed_protocol::{ConnectionId, Time, torrent::Input, wire::Framing};
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    sync::{mpsc, oneshot},
+use bytes::BytesMut;
+use reseed_protocol::{
+    ConnectionId, Time,
+    torrent::Input,
+    wire::{Framing, Parts},
 };
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Buggify, Connection, Env, Network, RateLimiter, errands::Timetable, race, race::timeout_at,
@@ -25,6 +25,10 @@ use crate::{
 /// Bytes read at a time at most, and kept at most of a message that has not ended: a TCP
 /// window without scaling.
 const READ_MAX: usize = 64 * 1024;
+
+/// Room behind a message that is waited for (bytes): a packet brings its end and the next
+/// one's start.
+const SLACK: usize = 1500;
 
 /// How long part of a message waits for the rest: what comes in at all is to be seen in
 /// the rates and by who waits for a sign of life.
@@ -56,27 +60,28 @@ impl Shared {
 
     /// Reads what is there. All connections read into one buffer and keep only
     /// what came, so that a thousand silent ones hold no memory.
-    pub(crate) async fn read(&self, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<BytesMut> {
-        poll_fn(|context| self.poll_read(reader, READ_MAX, context)).await
+    pub(crate) async fn read(&self, reader: &mut impl Connection) -> io::Result<BytesMut> {
+        let mut bytes = BytesMut::new();
+        poll_fn(|context| self.poll_read(reader, READ_MAX, &mut bytes, context)).await?;
+        Ok(bytes)
     }
 
+    /// The same, behind what was read before.
     fn poll_read(
         &self,
-        reader: &mut (impl AsyncRead + Unpin),
+        reader: &mut impl Connection,
         most: usize,
+        into: &mut BytesMut,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<BytesMut>> {
-        let mut scratch = self.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch[..most]);
-        ready!(Pin::new(reader).poll_read(context, &mut buffer))?;
-        Poll::Ready(Ok(BytesMut::from(buffer.filled())))
+    ) -> Poll<io::Result<usize>> {
+        reader.poll_read_into(context, most, &mut self.scratch.borrow_mut(), into)
     }
 }
 
 /// The torrent's end of a connection. Dropping it ends the connection's task,
 /// whatever that is waiting for.
 pub(crate) struct PeerHandle {
-    pub(crate) outbox: mpsc::UnboundedSender<Bytes>,
+    pub(crate) outbox: mpsc::UnboundedSender<Parts>,
     _alive: oneshot::Sender<()>,
 }
 
@@ -85,7 +90,7 @@ pub(crate) struct Peer<E> {
     env: E,
     connection: ConnectionId,
     inputs: mpsc::Sender<Input>,
-    outbox: mpsc::UnboundedReceiver<Bytes>,
+    outbox: mpsc::UnboundedReceiver<Parts>,
     ended: oneshot::Receiver<()>,
     shared: Shared,
 }
@@ -165,7 +170,11 @@ async fn read(
         if !inbox.is_empty() {
             stream.borrow_mut().expect(framing.missing());
         }
-        let reading = poll_fn(|cx| shared.poll_read(&mut *stream.borrow_mut(), most, cx));
+        let held = inbox.len();
+        let mut poll_read = |cx: &mut Context<'_>| {
+            shared.poll_read(&mut *stream.borrow_mut(), most, &mut inbox, cx)
+        };
+        let reading = poll_fn(&mut poll_read);
         let read = match since {
             None => Some(reading.await),
             Some(since) => timeout_at(env, since + HOLD_MAX, reading).await,
@@ -175,9 +184,7 @@ async fn read(
             Some(read) => read.map(Some),
             None => {
                 stream.borrow_mut().expect(1);
-                let there =
-                    |cx: &mut Context<'_>| shared.poll_read(&mut *stream.borrow_mut(), most, cx);
-                match poll_fn(|cx| Poll::Ready(there(cx))).await {
+                match poll_fn(|cx| Poll::Ready(poll_read(cx))).await {
                     Poll::Ready(read) => read.map(Some),
                     Poll::Pending => Ok(None),
                 }
@@ -185,15 +192,9 @@ async fn read(
         };
         let ready = match read {
             Ok(None) => inbox.len(),
-            Ok(Some(bytes)) if !bytes.is_empty() => {
-                shared.download.acquire(env, bytes.len() as u64).await;
-                let end = framing.follow(&bytes);
-                let held = inbox.len();
-                match inbox.is_empty() {
-                    true => inbox = bytes,
-                    false => inbox.extend_from_slice(&bytes),
-                }
-                match end {
+            Ok(Some(read)) if read > 0 => {
+                shared.download.acquire(env, read as u64).await;
+                match framing.follow(&inbox[held..]) {
                     _ if is_late || held + framing.missing() > READ_MAX => inbox.len(),
                     0 => 0,
                     end => held + end,
@@ -207,11 +208,14 @@ async fn read(
         };
         let bytes = inbox.split_to(ready);
         match inbox.is_empty() {
-            true => since = None,
+            // It would keep the room of what was handed over.
+            true => (inbox, since) = (BytesMut::new(), None),
             false if ready > 0 || since.is_none() => since = Some(env.now()),
             false => {}
         }
-        inbox.reserve(if inbox.is_empty() { 0 } else { framing.missing() });
+        if !inbox.is_empty() {
+            inbox.reserve(framing.missing() + SLACK);
+        }
         if bytes.is_empty() {
             continue;
         }
@@ -230,7 +234,7 @@ async fn write(
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
-    mut outbox: mpsc::UnboundedReceiver<Bytes>,
+    mut outbox: mpsc::UnboundedReceiver<Parts>,
 ) {
     while let Some(mut waiting) = outbox.recv().await {
         while !waiting.is_empty() {
@@ -241,9 +245,7 @@ async fn write(
                 let deadline = env.now() + WRITE_TIMEOUT;
                 let few = bytes.len().min(Buggify::FEW_BYTES);
                 let most = if env.buggify(Buggify::ShortWrite) { few } else { bytes.len() };
-                let writing = poll_fn(|cx| {
-                    Pin::new(&mut *stream.borrow_mut()).poll_write(cx, &bytes[..most])
-                });
+                let writing = poll_fn(|cx| stream.borrow_mut().poll_write_parts(cx, &bytes, most));
                 match timeout_at(env, deadline, writing).await {
                     Some(Ok(0)) => return,
                     Some(Ok(written)) => bytes.advance(written),
@@ -262,6 +264,7 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -277,7 +280,7 @@ mod tests {
         let (inputs, received) = mpsc::channel(8);
         let shared = Shared::new(RateLimiter::new(None), RateLimiter::new(None));
         let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
-        handle.outbox.send(Bytes::from(vec![7; 5000])).unwrap();
+        handle.outbox.send(Bytes::from(vec![7; 5000]).into()).unwrap();
         tasks.spawn(env, "peer", async move {
             let _handle = handle;
             peer.serve(stream, Framing::new()).await;

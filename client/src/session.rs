@@ -15,8 +15,8 @@ use reseed_protocol::{Defect, Defects, InfoHash, Magnet, metainfo::Metainfo, wir
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    CallbackPool, Callbacks, Disk, Download, DownloadOptions, Env, Listener, Network, RateLimiter,
-    ShutdownOptions, Spawner, Tasks, Wait, WaitsForItself,
+    CallbackPool, Callbacks, Connection, Disk, Download, DownloadOptions, Env, Listener, Network,
+    RateLimiter, ShutdownOptions, Spawner, Tasks, Wait, WaitsForItself,
     download::{self, Command, Inbound, Subject},
     peer::Shared,
     race,
@@ -359,7 +359,7 @@ impl Drop for Unintroduced {
     }
 }
 
-impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> Door<E, S> {
+impl<E: Env, S: Connection> Door<E, S> {
     async fn listen(self, mut listener: impl Listener<Stream = S>) {
         loop {
             let (stream, from) = match listener.accept().await {
@@ -407,7 +407,7 @@ impl<E: Env, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static> 
 }
 
 /// Reads a whole handshake, and maybe more.
-async fn read_handshake<S: tokio::io::AsyncRead + Unpin>(
+async fn read_handshake<S: Connection>(
     mut stream: S,
     shared: &Shared,
 ) -> io::Result<(S, BytesMut, InfoHash)> {

@@ -107,7 +107,12 @@ impl<D: Disk> Storage<D> {
     /// remote asks for must be held to it first.
     pub fn read_block(&self, block: Block) -> io::Result<Bytes> {
         self.assert_inside(block.piece, block.begin, block.length as usize);
-        let mut bytes = vec![0; block.length as usize];
+        let length = block.length as usize;
+        let mut spans = self.spans(block.piece, block.begin, length);
+        if let (Some(only), None) = (spans.next(), spans.next()) {
+            return self.disk.read_bytes_at(self.files.path(only.file), only.offset, length);
+        }
+        let mut bytes = vec![0; length];
         self.read(block.piece, block.begin, &mut bytes)?;
         Ok(bytes.into())
     }
@@ -131,30 +136,59 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
+    /// Writes a whole piece that comes in parts.
+    fn write_piece(&self, piece: u32, parts: &[Bytes]) -> io::Result<()> {
+        let mut left = parts.iter().cloned();
+        let mut rest = Bytes::new();
+        for span in self.spans(piece, 0, self.layout.length_of(piece) as usize) {
+            let (mut of_file, mut missing) = (Vec::with_capacity(parts.len()), span.length);
+            while missing > 0 {
+                if rest.is_empty() {
+                    rest = left.next().expect("they make up the piece");
+                }
+                let part = rest.split_to(rest.len().min(missing));
+                missing -= part.len();
+                of_file.push(part);
+            }
+            self.unsynced.borrow_mut().insert(span.file);
+            self.disk.write_parts_at(self.files.path(span.file), span.offset, &of_file)?;
+        }
+        Ok(())
+    }
+
     /// Takes in bytes of a piece that is being downloaded.
     ///
     /// # Panics
     /// If the bytes are not inside the piece.
-    pub fn receive(&self, piece: u32, begin: u32, bytes: &[u8]) -> io::Result<()> {
+    pub fn receive(&self, piece: u32, begin: u32, bytes: &Bytes) -> io::Result<()> {
         self.assert_inside(piece, begin, bytes.len());
         let length = self.layout.length_of(piece) as usize;
-        let kept = self.buffer.borrow_mut().keep(piece, length, begin as usize, bytes);
+        let mut spans = self.spans(piece, begin, bytes.len());
+        let bytes = match (spans.next(), spans.next()) {
+            (Some(only), None) => {
+                self.disk.hold(self.files.path(only.file), only.offset, bytes.clone())
+            }
+            _ => bytes.clone(),
+        };
+        let kept = self.buffer.borrow_mut().keep(piece, length, begin as usize, &bytes);
         if kept {
             return Ok(());
         }
-        self.write_block(piece, begin, bytes)
+        self.write_block(piece, begin, &bytes)
     }
 
     /// Ends the download of a piece, all of whose bytes were received: returns
     /// whether it hashes to `expected`, and if so, it is on the disk. If not, or on
     /// an error, its bytes are forgotten and must be received anew.
     pub fn finish(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
-        let Some(bytes) = self.buffer.borrow_mut().take(piece) else {
+        let Some(parts) = self.buffer.borrow_mut().take(piece) else {
             return self.check(piece, expected);
         };
-        let good = Sha1::digest(&bytes).as_slice() == expected;
+        let mut hash = Sha1::new();
+        parts.iter().for_each(|part| hash.update(part));
+        let good = hash.finalize().as_slice() == expected;
         if good {
-            self.write_block(piece, 0, &bytes)?;
+            self.write_piece(piece, &parts)?;
         }
         Ok(good)
     }
@@ -163,10 +197,10 @@ impl<D: Disk> Storage<D> {
     /// that `key` verifies: returns that number, if it does.
     pub fn finish_sealed(&self, piece: u32, key: &PublicKey) -> io::Result<Option<u64>> {
         let kept = self.buffer.borrow_mut().take(piece);
-        if let Some(bytes) = kept {
-            let sequence = open_seal(key, &bytes);
+        if let Some(parts) = kept {
+            let sequence = open_seal(key, &parts.concat());
             if sequence.is_some() {
-                self.write_block(piece, 0, &bytes)?;
+                self.write_piece(piece, &parts)?;
             }
             return Ok(sequence);
         }
@@ -353,8 +387,8 @@ mod tests {
     fn a_received_piece_reaches_the_disk_when_it_is_verified() {
         let disk = MemoryDisk::new(99);
         let storage = storage(&disk);
-        storage.receive(1, 4, b"mnop").unwrap();
-        storage.receive(1, 0, b"ijkl").unwrap();
+        storage.receive(1, 4, &Bytes::from_static(b"mnop")).unwrap();
+        storage.receive(1, 0, &Bytes::from_static(b"ijkl")).unwrap();
         assert!(disk.paths().is_empty());
         assert!(storage.finish(1, &hash_of(1)).unwrap());
         assert!(storage.check(1, &hash_of(1)).unwrap());
@@ -364,9 +398,9 @@ mod tests {
     fn bytes_that_fail_their_hash_never_reach_the_disk_and_are_forgotten() {
         let disk = MemoryDisk::new(99);
         let storage = storage(&disk);
-        storage.receive(3, 0, b"yx").unwrap();
+        storage.receive(3, 0, &Bytes::from_static(b"yx")).unwrap();
         assert!(!storage.finish(3, &hash_of(3)).unwrap());
-        storage.receive(3, 1, b"z").unwrap();
+        storage.receive(3, 1, &Bytes::from_static(b"z")).unwrap();
         assert!(!storage.finish(3, &hash_of(3)).unwrap());
         assert!(disk.paths().is_empty());
     }
@@ -375,13 +409,13 @@ mod tests {
     fn a_piece_that_finds_no_room_is_written_block_by_block_even_if_room_comes() {
         let disk = MemoryDisk::new(99);
         let storage = storage(&disk).with_buffer(10);
-        storage.receive(0, 0, b"abcd").unwrap();
-        storage.receive(1, 0, b"ijkl").unwrap();
+        storage.receive(0, 0, &Bytes::from_static(b"abcd")).unwrap();
+        storage.receive(1, 0, &Bytes::from_static(b"ijkl")).unwrap();
         assert_eq!(disk.paths(), [Path::new("t/d/c")]);
         storage.forget(0);
-        storage.receive(1, 4, b"mnop").unwrap();
+        storage.receive(1, 4, &Bytes::from_static(b"mnop")).unwrap();
         assert!(storage.finish(1, &hash_of(1)).unwrap());
-        storage.receive(2, 0, b"qrstuvwx").unwrap();
+        storage.receive(2, 0, &Bytes::from_static(b"qrstuvwx")).unwrap();
         assert_eq!(storage.hash_piece(2).unwrap(), None);
         assert!(storage.finish(2, &hash_of(2)).unwrap());
     }
@@ -402,7 +436,7 @@ mod tests {
         let disk = MemoryDisk::new(6);
         let storage = storage(&disk);
         for _ in 0..2 {
-            storage.receive(0, 0, b"abcdefgh").unwrap();
+            storage.receive(0, 0, &Bytes::from_static(b"abcdefgh")).unwrap();
             let error = storage.finish(0, &hash_of(0)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         }
@@ -464,7 +498,7 @@ mod tests {
                     halves.reverse();
                 }
                 for (begin, half) in halves {
-                    storage.receive(piece, begin, half).unwrap();
+                    storage.receive(piece, begin, &Bytes::copy_from_slice(half)).unwrap();
                 }
                 prop_assert!(storage.finish(piece, &Sha1::digest(bytes).into()).unwrap());
             }

@@ -250,7 +250,7 @@ impl Play {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Dial { connection, .. } => self.dials.push_back(connection),
-            Output::Send { connection, bytes } => self.sent(connection, &bytes),
+            Output::Send { connection, bytes } => self.sent(connection, &bytes.to_bytes()),
             Output::Event(Event::Banned { peer_id, .. }) => assert_ne!(peer_id, HONEST),
             Output::Event(Event::Disconnected { connection, reason, .. }) => {
                 self.others.remove(&connection);

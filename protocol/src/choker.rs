@@ -173,10 +173,17 @@ impl Choker {
     ) -> BTreeSet<ConnectionId> {
         let interested: Vec<&Contender> =
             contenders.iter().filter(|peer| peer.interested).collect();
-        let stays = |connection| interested.iter().any(|peer| peer.connection == connection);
+        let mut staying: Vec<ConnectionId> =
+            interested.iter().map(|peer| peer.connection).collect();
+        staying.sort_unstable();
+        let stays = |connection: ConnectionId| staying.binary_search(&connection).is_ok();
+        let is_settled = self.is_settled(now, stays);
         self.regular.retain(|&connection| stays(connection));
         self.optimistic = self.optimistic.filter(|&connection| stays(connection));
-        let ranked = ranking(&interested, seeding, rng);
+        // The lots are drawn whether or not anything hangs on them, so that what comes
+        // later does not depend on that.
+        let lots = lots(&interested, seeding, rng);
+        let ranked = if is_settled { Vec::new() } else { ranking(lots, seeding) };
 
         let previous = self.optimistic;
         if now >= self.next_round {
@@ -208,6 +215,13 @@ impl Choker {
         }
         let idle = contenders.iter().filter(|peer| !peer.interested).map(|peer| peer.connection);
         unchoked.into_iter().chain(idle).collect()
+    }
+
+    /// Whether [`Choker::rechoke`] would give nobody a slot: no round is due, and all slots
+    /// are taken by connections that `stay` interested. Then it looks at no rates.
+    pub fn is_settled(&self, now: Time, stays: impl Fn(ConnectionId) -> bool) -> bool {
+        let taken = self.regular.iter().copied().chain(self.optimistic);
+        now < self.next_round && taken.filter(|it| stays(*it)).count() >= self.options.slots
     }
 
     /// Gives regular slots to the best, until `slots` are taken.
@@ -261,16 +275,17 @@ impl Choker {
     }
 }
 
-/// Who is to have the regular slots, the best first.
-fn ranking<'a>(
-    interested: &[&'a Contender],
-    seeding: bool,
-    rng: &mut impl Rng,
-) -> Vec<&'a Contender> {
-    let mut ranked = interested.to_vec();
+/// Who may have the regular slots, in the order in which equals get them.
+fn lots<'a>(interested: &[&'a Contender], seeding: bool, rng: &mut impl Rng) -> Vec<&'a Contender> {
+    let mut lots = interested.to_vec();
     // Who forwards gives to others, and need not give to us.
-    ranked.retain(|peer| seeding || !peer.snubbed || peer.forwarding.is_some());
-    ranked.shuffle(rng);
+    lots.retain(|peer| seeding || !peer.snubbed || peer.forwarding.is_some());
+    lots.shuffle(rng);
+    lots
+}
+
+/// Who is to have the regular slots, the best first.
+fn ranking(ranked: Vec<&Contender>, seeding: bool) -> Vec<&Contender> {
     let (mut forwarders, mut traders): (Vec<&Contender>, Vec<&Contender>) =
         ranked.into_iter().partition(|peer| peer.forwarding.is_some());
     forwarders.sort_by_key(|peer| (Reverse(peer.forwarding), Reverse(peer.rank), !peer.unchoked));

@@ -5,8 +5,6 @@ use std::{
     net::SocketAddr,
 };
 
-use bytes::BytesMut;
-
 use crate::{
     Bitfield, Block, ConnectionId, Defect, Defects, Meter, PeerId, Pipeline, Time,
     extension::{
@@ -15,7 +13,7 @@ use crate::{
         pex::{PexReceiver, PexSender},
     },
     torrent::{Access, Frame, Speaker},
-    wire::{Decoder, Handshake, Message, WireError},
+    wire::{Decoder, Handshake, Message, Outbox, WireError},
 };
 
 /// Who opened a connection.
@@ -58,7 +56,7 @@ pub struct Connection {
     pub(crate) direction: Direction,
     pub(crate) phase: Phase,
     pub(crate) decoder: Decoder,
-    pub(crate) outbox: BytesMut,
+    pub(crate) outbox: Outbox,
     /// Frames said and heard that were not put out yet; `None` if nobody asks.
     pub(crate) spoken: Option<Vec<(Speaker, Frame)>>,
     pub(crate) defects: Defects,
@@ -163,7 +161,7 @@ impl Connection {
                 Direction::Inbound => Phase::Handshaking { since: now },
             },
             decoder: Decoder::new(message_cap),
-            outbox: BytesMut::new(),
+            outbox: Outbox::default(),
             spoken: None,
             defects: Defects::NONE,
             backlog: 0,
@@ -350,9 +348,9 @@ impl Connection {
     pub(crate) fn send(&mut self, message: &Message, now: Time) {
         match message {
             Message::Have { piece } if self.defects.has(Defect::HaveInHostOrder) => {
-                Message::Have { piece: piece.swap_bytes() }.encode(&mut self.outbox);
+                self.outbox.say(&Message::Have { piece: piece.swap_bytes() });
             }
-            _ => message.encode(&mut self.outbox),
+            _ => self.outbox.say(message),
         }
         self.last_sent = now;
         self.record(Speaker::Us, || Frame::Message(message.clone()));
@@ -370,7 +368,7 @@ impl Connection {
 
     /// Puts our handshake before all else that is to be sent.
     pub(crate) fn send_handshake(&mut self, handshake: Handshake, now: Time) {
-        self.outbox.extend_from_slice(&handshake.encode());
+        self.outbox.push(&handshake.encode());
         self.last_sent = now;
         self.record(Speaker::Us, || Frame::Handshake(handshake));
     }

@@ -58,7 +58,7 @@ impl Talk {
             self.torrent.handle(input, self.now, &mut self.rng);
             while let Some(output) = self.torrent.poll_output() {
                 match output {
-                    Output::Send { bytes, .. } => self.said.feed(&bytes),
+                    Output::Send { bytes, .. } => self.said.feed(&bytes.to_bytes()),
                     Output::CheckPiece { piece, .. } => {
                         next = Some(match self.works {
                             true => Input::PieceChecked { piece, valid: true },

@@ -46,7 +46,7 @@ impl Alone {
         self.torrent.handle(input, Time::ZERO, &mut self.rng);
         while let Some(output) = self.torrent.poll_output() {
             match output {
-                Output::Send { bytes, .. } => self.said.extend_from_slice(&bytes),
+                Output::Send { bytes, .. } => self.said.extend_from_slice(&bytes.to_bytes()),
                 Output::Event(Event::Disconnected { reason, .. }) => self.closed = Some(reason),
                 _ => {}
             }

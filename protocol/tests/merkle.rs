@@ -119,7 +119,7 @@ impl Peer {
     fn carry_out(&mut self, output: Output) -> Option<Input> {
         match output {
             Output::Send { connection, bytes } => {
-                self.sent.entry(connection).or_default().extend_from_slice(&bytes);
+                self.sent.entry(connection).or_default().extend_from_slice(&bytes.to_bytes());
                 return Some(Input::Flushed { connection, bytes: bytes.len() });
             }
             Output::ReadBlock { connection, block } => {

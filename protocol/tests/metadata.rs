@@ -42,7 +42,7 @@ fn answers(torrent: &mut Torrent, input: Input) -> BytesMut {
     torrent.handle(input, Time::ZERO, &mut ChaCha8Rng::seed_from_u64(3));
     while let Some(output) = torrent.poll_output() {
         if let Output::Send { bytes, .. } = output {
-            said.extend_from_slice(&bytes);
+            said.extend_from_slice(&bytes.to_bytes());
         }
     }
     said
@@ -63,7 +63,8 @@ fn a_peer_with_a_link_gets_the_metadata_of_a_peer_with_the_torrent() {
             match output {
                 Output::Dial { connection, .. } => inputs.push(Input::Dialled { connection }),
                 Output::Send { connection, bytes } => {
-                    let received = Input::Received { connection: theirs, bytes: bytes.into() };
+                    let bytes = bytes.to_bytes().into();
+                    let received = Input::Received { connection: theirs, bytes };
                     let bytes = answers(&mut seed, received);
                     inputs.push(Input::Received { connection, bytes });
                 }

@@ -55,7 +55,7 @@ impl Talk {
             self.torrent.handle(input, Time::ZERO, &mut self.rng);
             while let Some(output) = self.torrent.poll_output() {
                 match output {
-                    Output::Send { bytes, .. } => self.said.feed(&bytes),
+                    Output::Send { bytes, .. } => self.said.feed(&bytes.to_bytes()),
                     Output::CheckPiece { piece, .. } => {
                         next = Some(Input::PieceChecked { piece, valid: true });
                     }

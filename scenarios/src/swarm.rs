@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reseed_sim::{
     Plan,
-    plan::{FilePlan, Has, Limits, LinkPlan, PeerPlan, TorrentPlan},
+    plan::{FilePlan, Has, Limits, LinkPlan, PeerPlan, TorrentPlan, TrackerPlan},
 };
 
 /// A kind of swarm, of any number of peers: one has all of the content, the others
@@ -17,6 +17,9 @@ pub enum Swarm {
     Limited,
     /// 1 MiB in small pieces, over links without limits.
     Small,
+    /// As many as there may be: 16 MiB over links of 1 MB/s each way. Each knows a few to
+    /// begin with, and hears of others from the tracker and from its peers.
+    Large,
     /// Nobody has anything to give: keepalives for an hour. Then comes somebody who
     /// has the one piece that there is, so that the run can be judged.
     Idle,
@@ -29,6 +32,9 @@ const MESH_MAX: usize = 50;
 /// Whom each dials in a large swarm: the next so many in a ring (count).
 const NEIGHBOURS: usize = 20;
 
+/// Connections up to which each opens more in [`Swarm::Large`] (count).
+const CONNECTIONS: usize = 20;
+
 impl Swarm {
     /// The plan of such a swarm.
     ///
@@ -38,7 +44,7 @@ impl Swarm {
     pub fn plan(self, peers: usize, seed: u64) -> Plan {
         assert!((2..1 << 24).contains(&peers), "a swarm of {peers} peers");
         let (length, piece_length) = match self {
-            Swarm::Unlimited | Swarm::Limited => (16 << 20, 256 << 10),
+            Swarm::Unlimited | Swarm::Limited | Swarm::Large => (16 << 20, 256 << 10),
             Swarm::Small => (1 << 20, 16 << 10),
             Swarm::Idle => (16 << 10, 16 << 10),
         };
@@ -60,7 +66,7 @@ impl Swarm {
                 closed: false,
                 files: vec![FilePlan { path: "content".to_owned(), length }],
             },
-            tracker: None,
+            tracker: (self == Swarm::Large).then(tracker),
             peers: (0..peers).map(|number| self.peer(number, peers)).collect(),
             events: Vec::new(),
             faults: Vec::new(),
@@ -70,6 +76,8 @@ impl Swarm {
     fn peer(self, number: usize, peers: usize) -> PeerPlan {
         let neighbours = match (self, peers) {
             (Swarm::Idle, _) => 1,
+            // With those of whom it is one.
+            (Swarm::Large, _) => (CONNECTIONS / 2).min(peers - 1),
             (_, ..=MESH_MAX) => peers - 1 - number,
             _ => NEIGHBOURS,
         };
@@ -81,14 +89,26 @@ impl Swarm {
             link: LinkPlan {
                 latency_us: 25_000,
                 jitter_us: 0,
-                bandwidth: (self == Swarm::Limited).then_some(1_000_000),
+                bandwidth: matches!(self, Swarm::Limited | Swarm::Large).then_some(1_000_000),
                 queue: None,
             },
             knows: (1..=neighbours).map(|next| name((number + next) % peers)).collect(),
             upload_slots: 8,
-            pex: false,
+            pex: self == Swarm::Large,
+            initiate_max: (self == Swarm::Large).then_some(CONNECTIONS),
             ..PeerPlan::new(&name(number))
         }
+    }
+}
+
+fn tracker() -> TrackerPlan {
+    TrackerPlan {
+        address: IpAddr::from([192, 168, 0, 1]),
+        interval_s: 60,
+        silent: false,
+        udp: false,
+        faults: Vec::new(),
+        link: LinkPlan { latency_us: 25_000, jitter_us: 0, bandwidth: None, queue: None },
     }
 }
 

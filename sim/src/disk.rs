@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rand::{Rng, RngExt};
 use reseed_client::Disk;
 
@@ -111,9 +112,9 @@ impl SimDisk {
     }
 
     /// What is likely to be written to the file at `path`: pages of it that are the same
-    /// are kept once, however many disks know them.
-    pub(crate) fn expect(&self, path: &Path, pages: Rc<[Page]>) {
-        self.platter.borrow_mut().expected.insert(path.to_owned(), pages);
+    /// are kept once, however many disks know them. Of files that are there it is too late.
+    pub(crate) fn expect(&self, path: &Path, bytes: Bytes) {
+        self.platter.borrow_mut().expected.insert(path.to_owned(), bytes);
     }
 
     /// Whether these are the bytes at `offset` of the file at `path`. What is kept as it
@@ -143,6 +144,68 @@ impl SimDisk {
     /// The paths of all files, in order.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.platter.borrow().files.keys().cloned().collect()
+    }
+
+    /// Has `read` read `length` bytes at `offset`, which are there.
+    fn read_with<R>(
+        &self,
+        path: &Path,
+        offset: u64,
+        length: usize,
+        read: impl FnOnce(&File) -> R,
+    ) -> io::Result<R> {
+        let mut platter = self.platter()?;
+        self.meet_read(&platter)?;
+        let Platter { files, stats, .. } = &mut *platter;
+        let file = files.get(path).ok_or_else(|| not_found(path))?;
+        let end = offset.checked_add(length as u64);
+        if end.is_none_or(|end| end > file.length) {
+            let message = format!(
+                "reading {length} bytes at {offset} of {}, which has {} bytes",
+                path.display(),
+                file.length
+            );
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
+        stats.reads += 1;
+        stats.bytes_read += length as u64;
+        Ok(read(file))
+    }
+
+    /// Has `write` write `length` bytes at `offset`, or the first of them if something goes
+    /// wrong.
+    fn write_with(
+        &self,
+        path: &Path,
+        offset: u64,
+        length: usize,
+        write: impl FnOnce(&mut File, usize),
+    ) -> io::Result<()> {
+        if offset.checked_add(length as u64).is_none() {
+            let message = format!("writing at {offset} of {}, past 2^64 bytes", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let mut platter = self.platter()?;
+        let written = match &platter.faults {
+            None => Written::Whole,
+            Some(_) => self.meet_write(&platter, length, platter.room_for(path, offset, length)),
+        };
+        let (length, result) = match written {
+            Written::Whole => (length, Ok(())),
+            Written::Part(0, error) => return Err(error),
+            Written::Part(part, error) => (part, Err(error)),
+        };
+        let Platter { files, stats, flipped, expected, .. } = &mut *platter;
+        let file = file_at(files, expected, path);
+        write(file, length);
+        let end = offset + length as u64;
+        file.length = file.length.max(end);
+        if !flipped.is_empty() {
+            flipped.retain(|(other, at)| other != path || !(offset..end).contains(at));
+        }
+        stats.writes += 1;
+        stats.bytes_written += length as u64;
+        result
     }
 
     fn platter(&self) -> io::Result<std::cell::RefMut<'_, Platter>> {
@@ -181,54 +244,42 @@ impl Disk for SimDisk {
     }
 
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let mut platter = self.platter()?;
-        self.meet_read(&platter)?;
-        let Platter { files, stats, .. } = &mut *platter;
-        let file = files.get(path).ok_or_else(|| not_found(path))?;
-        let end = offset.checked_add(buffer.len() as u64);
-        if end.is_none_or(|end| end > file.length) {
-            let message = format!(
-                "reading {} bytes at {offset} of {}, which has {} bytes",
-                buffer.len(),
-                path.display(),
-                file.length
-            );
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-        }
-        file.read(offset, buffer);
-        stats.reads += 1;
-        stats.bytes_read += buffer.len() as u64;
-        Ok(())
+        let length = buffer.len();
+        self.read_with(path, offset, length, |file| file.read(offset, buffer))
+    }
+
+    fn read_bytes_at(&self, path: &Path, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.read_with(path, offset, length, |file| file.bytes(offset, length))
     }
 
     fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if offset.checked_add(bytes.len() as u64).is_none() {
-            let message = format!("writing at {offset} of {}, past 2^64 bytes", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        let mut platter = self.platter()?;
-        let written = match &platter.faults {
-            None => Written::Whole,
-            Some(_) => {
-                self.meet_write(&platter, bytes.len(), platter.room_for(path, offset, bytes))
+        self.write_with(path, offset, bytes.len(), |file, length| {
+            file.write(offset, &bytes[..length]);
+        })
+    }
+
+    fn write_parts_at(&self, path: &Path, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+        let length = parts.iter().map(Bytes::len).sum();
+        self.write_with(path, offset, length, |file, length| {
+            let mut at = 0;
+            for part in parts {
+                let part = &part[..part.len().min(length - at)];
+                file.write(offset + at as u64, part);
+                at += part.len();
             }
-        };
-        let (bytes, result) = match written {
-            Written::Whole => (bytes, Ok(())),
-            Written::Part(0, error) => return Err(error),
-            Written::Part(part, error) => (&bytes[..part], Err(error)),
-        };
-        let Platter { files, stats, flipped, expected, .. } = &mut *platter;
-        let file = file_at(files, expected, path);
-        file.write(offset, bytes);
-        let end = offset + bytes.len() as u64;
-        file.length = file.length.max(end);
-        if !flipped.is_empty() {
-            flipped.retain(|(other, at)| other != path || !(offset..end).contains(at));
-        }
-        stats.writes += 1;
-        stats.bytes_written += bytes.len() as u64;
-        result
+        })
+    }
+
+    /// What comes as expected is held once, however many peers wait for the rest of it.
+    fn hold(&self, path: &Path, offset: u64, bytes: Bytes) -> Bytes {
+        let platter = self.platter.borrow();
+        let same = platter.expected.get(path).and_then(|expected| {
+            let start = usize::try_from(offset).ok()?;
+            let range = start..start.checked_add(bytes.len())?;
+            let same = expected.get(range.clone())? == bytes;
+            same.then(|| expected.slice(range))
+        });
+        same.unwrap_or(bytes)
     }
 
     fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
@@ -299,7 +350,7 @@ impl Disk for SimDisk {
 #[derive(Default)]
 struct Platter {
     files: BTreeMap<PathBuf, File>,
-    expected: BTreeMap<PathBuf, Rc<[Page]>>,
+    expected: BTreeMap<PathBuf, Bytes>,
     stats: DiskStats,
     /// Bytes with a bit that flipped since they were written.
     flipped: BTreeSet<(PathBuf, u64)>,
@@ -309,24 +360,29 @@ struct Platter {
 
 impl Platter {
     /// The room that a write takes which was free before (bytes): that of whole pages.
-    fn room_for(&self, path: &Path, offset: u64, bytes: &[u8]) -> u64 {
+    fn room_for(&self, path: &Path, offset: u64, length: usize) -> u64 {
         let file = self.files.get(path);
         let is_new = |page: u64| file.is_none_or(|file| !file.pages.contains_key(&page));
-        let pages = pages_of(offset, bytes.len()).filter(|(page, ..)| is_new(*page));
+        let pages = pages_of(offset, length).filter(|(page, ..)| is_new(*page));
         pages.count() as u64 * PAGE as u64
     }
 }
 
-/// Bytes that several disks may hold.
-pub(crate) type Page = Rc<[u8; PAGE]>;
+/// What is in a page.
+#[derive(Clone)]
+enum Page {
+    /// What was expected, which all disks hold once.
+    Expected,
+    Other(Rc<[u8; PAGE]>),
+}
 
 /// A sparse file: a page that is not there reads as zeros.
 #[derive(Default)]
 struct File {
     length: u64,
     pages: BTreeMap<u64, Page>,
-    /// What it is likely to become.
-    expected: Option<Rc<[Page]>>,
+    /// What it is likely to become; empty if nobody knows.
+    expected: Bytes,
     /// The length that is on the platter; `None` if the file is not.
     durable_length: Option<u64>,
     /// What the platter holds of the pages changed since the last sync.
@@ -337,40 +393,59 @@ impl File {
     fn read(&self, offset: u64, buffer: &mut [u8]) {
         for (number, within, range) in pages_of(offset, buffer.len()) {
             let part = &mut buffer[range];
-            match self.pages.get(&number) {
+            match self.page(number) {
                 Some(page) => part.copy_from_slice(&page[within..within + part.len()]),
                 None => part.fill(0),
             }
         }
     }
 
+    /// The same, without a copy if they are as expected.
+    fn bytes(&self, offset: u64, length: usize) -> Bytes {
+        let is_expected = |number| matches!(self.pages.get(&number), Some(Page::Expected));
+        if pages_of(offset, length).all(|(number, ..)| is_expected(number)) {
+            let offset = offset as usize;
+            return self.expected.slice(offset..offset + length);
+        }
+        let mut bytes = vec![0; length];
+        self.read(offset, &mut bytes);
+        bytes.into()
+    }
+
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         for (number, within, range) in pages_of(offset, bytes.len()) {
             let part = &bytes[range];
-            if let Some(page) = self.expected(number).filter(|page| page[..] == *part) {
-                let page = page.clone();
-                self.put(number, page);
+            let expected = self.expected(number);
+            if expected.is_some_and(|page| std::ptr::eq(page, part) || page == part) {
+                self.put(number, Page::Expected);
             } else {
                 self.change(number)[within..within + part.len()].copy_from_slice(part);
             }
         }
     }
 
-    fn expected(&self, number: u64) -> Option<&Page> {
-        self.expected.as_ref()?.get(number as usize)
+    /// What page `number` is likely to become, if it is a whole one.
+    fn expected(&self, number: u64) -> Option<&[u8]> {
+        expected_page(&self.expected, number)
+    }
+
+    /// What is in page `number`, if it is there.
+    fn page(&self, number: u64) -> Option<&[u8]> {
+        match self.pages.get(&number)? {
+            Page::Expected => self.expected(number),
+            Page::Other(page) => Some(&page[..]),
+        }
     }
 
     fn holds(&self, offset: u64, bytes: &[u8]) -> bool {
-        let is_as_expected =
-            |number, page| self.expected(number).is_some_and(|expected| Rc::ptr_eq(expected, page));
         let mut parts = pages_of(offset, bytes.len());
         offset + bytes.len() as u64 <= self.length
             && parts.all(|(number, within, range)| {
                 let part = &bytes[range];
-                match self.pages.get(&number) {
+                match self.page(number) {
                     Some(page) => {
-                        part.len() == PAGE && is_as_expected(number, page)
-                            || page[within..within + part.len()] == *part
+                        let page = &page[within..within + part.len()];
+                        std::ptr::eq(page, part) || page == part
                     }
                     None => part.iter().all(|byte| *byte == 0),
                 }
@@ -380,10 +455,12 @@ impl File {
     /// Changes a bit at `at`, in the platter's copy as well if there is another.
     fn flip(&mut self, at: u64, bit: u8) {
         let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+        let expected = expected_page(&self.expected, page);
         if let Some(Some(durable)) = self.unsynced.get_mut(&page) {
-            Rc::make_mut(durable)[within] ^= bit;
+            durable.own(expected)[within] ^= bit;
         }
-        Rc::make_mut(self.pages.entry(page).or_insert_with(|| Rc::new([0; PAGE])))[within] ^= bit;
+        let new = || Page::Other(Rc::new([0; PAGE]));
+        self.pages.entry(page).or_insert_with(new).own(expected)[within] ^= bit;
     }
 
     fn set_length(&mut self, length: u64) {
@@ -446,8 +523,29 @@ impl File {
     fn change(&mut self, number: u64) -> &mut [u8; PAGE] {
         let durable = self.pages.get(&number).cloned();
         self.unsynced.entry(number).or_insert(durable);
-        Rc::make_mut(self.pages.entry(number).or_insert_with(|| Rc::new([0; PAGE])))
+        let new = || Page::Other(Rc::new([0; PAGE]));
+        self.pages.entry(number).or_insert_with(new).own(expected_page(&self.expected, number))
     }
+}
+
+impl Page {
+    /// The page's own bytes, which were `expected` if it has none yet.
+    fn own(&mut self, expected: Option<&[u8]>) -> &mut [u8; PAGE] {
+        if let Page::Expected = self {
+            let bytes = expected.and_then(|page| page.try_into().ok());
+            *self = Page::Other(Rc::new(bytes.expect("it was expected to be something")));
+        }
+        match self {
+            Page::Other(page) => Rc::make_mut(page),
+            Page::Expected => unreachable!("it was just made another"),
+        }
+    }
+}
+
+/// Page `number` of a file that is expected to be `file`, if it is a whole one.
+fn expected_page(file: &Bytes, number: u64) -> Option<&[u8]> {
+    let start = usize::try_from(number).ok()?.checked_mul(PAGE)?;
+    file.get(start..start + PAGE)
 }
 
 /// The parts of `length` bytes from `offset` on, page by page: the page's
@@ -472,10 +570,11 @@ fn pages_of(
 /// The file at `path`, which is made if there is none.
 fn file_at<'a>(
     files: &'a mut BTreeMap<PathBuf, File>,
-    expected: &BTreeMap<PathBuf, Rc<[Page]>>,
+    expected: &BTreeMap<PathBuf, Bytes>,
     path: &Path,
 ) -> &'a mut File {
-    let new = || File { expected: expected.get(path).cloned(), ..File::default() };
+    let new =
+        || File { expected: expected.get(path).cloned().unwrap_or_default(), ..File::default() };
     files.entry(path.to_owned()).or_insert_with(new)
 }
 
@@ -651,21 +750,31 @@ mod tests {
     #[test]
     fn what_comes_as_expected_is_kept_once_and_what_becomes_of_it_apart() {
         let truth: Vec<u8> = (0..2 * PAGE).map(|at| (at / 7) as u8).collect();
-        let pages: Rc<[Page]> = truth.as_chunks().0.iter().map(|page| Rc::new(*page)).collect();
+        let expected = Bytes::from(truth.clone());
         let path = Path::new("content");
         let disks = [SimDisk::new(), SimDisk::new()];
         for disk in &disks {
-            disk.expect(path, pages.clone());
+            disk.expect(path, expected.clone());
             disk.write_at(path, 0, &truth).unwrap();
             disk.sync(path).unwrap();
             assert!(disk.holds(path, 0, &truth) && disk.holds(path, 5, &truth[5..PAGE + 9]));
         }
-        assert_eq!(Rc::strong_count(&pages[0]), 3);
+        let shared = |disk: &SimDisk, at: usize| {
+            let bytes = disk.read_bytes_at(path, at as u64, 5000).unwrap();
+            assert_eq!(bytes, truth[at..at + 5000]);
+            bytes.as_ptr() == expected[at..].as_ptr()
+        };
+        assert!(shared(&disks[0], 9) && shared(&disks[1], 9));
         let mut read = vec![0; truth.len()];
         disks[0].write_at(path, 9, &[truth[9] ^ 1]).unwrap();
         assert!(!disks[0].holds(path, 0, &truth) && disks[1].holds(path, 0, &truth));
+        assert_ne!(disks[0].read_bytes_at(path, 0, 99).unwrap(), truth[..99]);
         disks[1].flip_bits(1, &mut ChaCha8Rng::seed_from_u64(1));
         assert!(!disks[1].holds(path, 0, &truth));
+        let held = |bytes: &[u8]| disks[0].hold(path, 7, Bytes::copy_from_slice(bytes));
+        assert_eq!(held(&truth[7..99]).as_ptr(), expected[7..].as_ptr());
+        assert_ne!(held(&truth[8..99]).as_ptr(), expected[7..].as_ptr());
+        assert_eq!(held(&truth[8..99]), truth[8..99]);
         disks[0].write_at(path, 0, &truth[..PAGE]).unwrap();
         assert!(disks[0].holds(path, 0, &truth) && !disks[0].holds(path, PAGE as u64, &truth));
         disks[0].read_at(path, 0, &mut read).unwrap();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasherDefault, Hash, Hasher},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, SocketAddrV4},
 };
 
 use indexmap::IndexMap;
@@ -23,6 +23,27 @@ impl FlowKey {
     pub(crate) fn of(packet: &Packet) -> FlowKey {
         let (from, to) = endpoints(packet);
         FlowKey { from, to, tcp: matches!(packet.payload, Transport::Tcp(_)) }
+    }
+
+    /// The same in fewer bytes, if it is of IPv4.
+    fn packed(&self) -> Option<Packed> {
+        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (self.from, self.to) else { return None };
+        let pack = |it: SocketAddrV4| u64::from(it.ip().to_bits()) << 16 | u64::from(it.port());
+        Some(Packed { from: pack(from) << 1 | u64::from(self.tcp), to: pack(to) })
+    }
+}
+
+/// A [`FlowKey`] that is quick to compare: it is looked for with every packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Packed {
+    from: u64,
+    to: u64,
+}
+
+impl Hash for Packed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.from);
+        state.write_u64(self.to);
     }
 }
 
@@ -50,7 +71,8 @@ pub(crate) fn hash_address(address: &SocketAddr, state: &mut impl Hasher) {
 /// All flows that have a packet on its way, and some that have none.
 #[derive(Default)]
 pub(crate) struct Flows {
-    index: IndexMap<FlowKey, u32, BuildHasherDefault<AddressHasher>>,
+    of_ipv4: IndexMap<Packed, u32, BuildHasherDefault<AddressHasher>>,
+    others: IndexMap<FlowKey, u32, BuildHasherDefault<AddressHasher>>,
     flows: Vec<Flow>,
     free: Vec<u32>,
     /// How many may be indexed before the idle ones are dropped.
@@ -76,7 +98,12 @@ struct Flow {
 impl Flows {
     /// The flow of `key`; `host_at` tells whose an address is.
     pub(crate) fn find(&mut self, key: FlowKey, host_at: impl Fn(IpAddr) -> Option<HostId>) -> u32 {
-        if let Some(flow) = self.index.get(&key) {
+        let packed = key.packed();
+        let known = match &packed {
+            Some(packed) => self.of_ipv4.get(packed),
+            None => self.others.get(&key),
+        };
+        if let Some(flow) = known {
             return *flow;
         }
         let flow = Flow {
@@ -92,7 +119,10 @@ impl Flows {
             Some(slot) => *slot = flow,
             None => self.flows.push(flow),
         }
-        self.index.insert(key, id);
+        match packed {
+            Some(packed) => self.of_ipv4.insert(packed, id),
+            None => self.others.insert(key, id),
+        };
         id
     }
 
@@ -156,19 +186,21 @@ impl Flows {
 
     /// Drops flows with nothing on its way: they start again at zero.
     fn sweep(&mut self) {
-        if self.index.len() < self.sweep_at {
+        if self.of_ipv4.len() + self.others.len() < self.sweep_at {
             return;
         }
         let (flows, free) = (&self.flows, &mut self.free);
-        self.index.retain(|_, id| {
-            let flow = &flows[*id as usize];
+        let mut is_busy = |id: u32| {
+            let flow = &flows[id as usize];
             let busy = flow.sent != flow.next;
             if !busy {
-                free.push(*id);
+                free.push(id);
             }
             busy
-        });
-        self.sweep_at = self.index.len() * 2 + 1024;
+        };
+        self.of_ipv4.retain(|_, id| is_busy(*id));
+        self.others.retain(|_, id| is_busy(*id));
+        self.sweep_at = (self.of_ipv4.len() + self.others.len()) * 2 + 1024;
     }
 }
 

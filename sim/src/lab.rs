@@ -16,6 +16,7 @@ use reseed_protocol::{
     Bitfield, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
+    wire::Parts,
 };
 use turmoil_net::Packet;
 
@@ -245,6 +246,11 @@ impl Lab {
 
     pub(crate) fn peer(&self, peer: usize) -> Peer {
         self.inner.borrow().peers[peer].clone()
+    }
+
+    /// The same, for who needs little of it.
+    pub(crate) fn look_at<R>(&self, peer: usize, look: impl FnOnce(&Peer) -> R) -> R {
+        look(&self.inner.borrow().peers[peer])
     }
 
     pub(crate) fn with_peers<R>(&self, look: impl FnOnce(&[Peer]) -> R) -> R {
@@ -703,12 +709,34 @@ impl Inner {
         if self.failure.is_some() {
             return;
         }
-        let disk = self.peers[peer].disk.clone().expect("it was started");
+        let disk = self.peers[peer].disk.take().expect("it was started");
         let scene = Scene { now, peer, disk: &disk };
         let mut oracles = std::mem::take(&mut self.oracles);
         for oracle in &mut oracles {
-            let finding = show(oracle.as_mut(), scene);
-            self.judge(now, oracle.code(), Some(peer), finding);
+            if let Err(words) = show(oracle.as_mut(), scene) {
+                self.judge(now, oracle.code(), Some(peer), Err(words));
+            }
+        }
+        self.oracles = oracles;
+        self.peers[peer].disk = Some(disk);
+    }
+
+    /// The same, where bytes were written to a stream.
+    fn wrote(
+        &mut self,
+        now: Time,
+        stream: StreamId,
+        mut show: impl FnMut(&mut dyn Oracle) -> Finding,
+    ) {
+        if self.failure.is_some() {
+            return;
+        }
+        let peer = self.streams.get(&stream).copied().filter(|peer| *peer < self.peers.len());
+        let mut oracles = std::mem::take(&mut self.oracles);
+        for oracle in &mut oracles {
+            if let Err(words) = show(oracle.as_mut()) {
+                self.judge(now, oracle.code(), peer, Err(words));
+            }
         }
         self.oracles = oracles;
     }
@@ -872,16 +900,16 @@ impl Tap for Lab {
     fn wrote(&self, stream: StreamId, now: Time, bytes: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         inner.trace.stream(now, stream, b'w', bytes.len());
-        if inner.failure.is_some() {
-            return;
-        }
-        let peer = inner.streams.get(&stream).copied().filter(|peer| *peer < inner.peers.len());
-        let mut oracles = std::mem::take(&mut inner.oracles);
-        for oracle in &mut oracles {
-            let finding = oracle.wrote(stream, bytes);
-            inner.judge(now, oracle.code(), peer, finding);
-        }
-        inner.oracles = oracles;
+        inner.wrote(now, stream, |oracle| oracle.wrote(stream, bytes));
+        self.attention.set(self.attention.get() || inner.failure.is_some());
+    }
+
+    fn wrote_parts(&self, stream: StreamId, now: Time, bytes: &Parts, length: usize) {
+        let mut inner = self.inner.borrow_mut();
+        inner.trace.stream(now, stream, b'w', length);
+        inner.wrote(now, stream, |oracle| {
+            bytes.slices(length).try_for_each(|part| oracle.wrote(stream, part))
+        });
         self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, cell::RefCell, io, path::Path, rc::Rc};
 
+use bytes::Bytes;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use reseed_client::Disk;
@@ -83,6 +84,23 @@ impl<D: Disk> Disk for LyingDisk<D> {
 
     fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.disk.write_at(path, offset, bytes)
+    }
+
+    fn read_bytes_at(&self, path: &Path, offset: u64, length: usize) -> io::Result<Bytes> {
+        if self.lie.is_none() {
+            return self.disk.read_bytes_at(path, offset, length);
+        }
+        let mut bytes = vec![0; length];
+        self.read_at(path, offset, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    fn write_parts_at(&self, path: &Path, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+        self.disk.write_parts_at(path, offset, parts)
+    }
+
+    fn hold(&self, path: &Path, offset: u64, bytes: Bytes) -> Bytes {
+        self.disk.hold(path, offset, bytes)
     }
 
     fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {

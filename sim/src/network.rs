@@ -9,7 +9,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use reseed_client::{Connection, Listener, Network};
+use reseed_protocol::wire::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::turmoil_net::{Handshake, NetListener, NetStream};
@@ -194,6 +196,39 @@ impl Connection for SimStream {
         match &mut self.0 {
             Open::TurmoilNet(_) => {}
             Open::Native(stream) => stream.set_low_water(bytes),
+        }
+    }
+
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        scratch: &mut [u8],
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Open::TurmoilNet(stream) => {
+                let mut buffer = ReadBuf::new(&mut scratch[..most]);
+                ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+                into.extend_from_slice(buffer.filled());
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+            Open::Native(stream) => stream.poll_read_into(cx, most, into),
+        }
+    }
+
+    /// turmoil-net's stack copies them in any case.
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Parts,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Open::TurmoilNet(stream) => {
+                Pin::new(stream).poll_write(cx, &bytes.to_bytes()[..length])
+            }
+            Open::Native(stream) => stream.poll_write_parts(cx, bytes, length),
         }
     }
 }

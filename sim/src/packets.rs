@@ -2,7 +2,7 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BinaryHeap, VecDeque, binary_heap::PeekMut},
+    collections::{BTreeSet, BinaryHeap, VecDeque, binary_heap::PeekMut},
     time::Duration,
 };
 
@@ -16,6 +16,8 @@ pub(crate) struct InFlight {
     pub(crate) number: u64,
     pub(crate) packet: Packet,
     pub(crate) flow: u32,
+    /// Bytes on the wire.
+    size: u32,
     /// Its place in the flow.
     pub(crate) order: u64,
     /// Times that it was lost.
@@ -23,20 +25,34 @@ pub(crate) struct InFlight {
     pub(crate) first_sent: Time,
 }
 
-/// What has to be known of a packet to take it along. These lie close together: with
-/// many packets on their way, it is looking them up that takes the time.
-#[derive(Clone, Copy)]
+impl InFlight {
+    /// A packet that is sent now, and was never lost.
+    pub(crate) fn new(
+        number: u64,
+        packet: Packet,
+        flow: u32,
+        order: u64,
+        first_sent: Time,
+    ) -> InFlight {
+        let size = wire_size(&packet) as u32;
+        InFlight { number, packet, flow, size, order, attempts: 0, first_sent }
+    }
+}
+
+/// What has to be known of a packet to take it along. It goes through the queues in place
+/// of the packet: with many packets on their way, it is looking them up that takes the
+/// time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hop {
-    /// The packet's number; zero if the slot is free.
     pub(crate) number: u64,
+    pub(crate) slot: u32,
     pub(crate) flow: u32,
     /// Bytes on the wire.
     pub(crate) size: u32,
-    pub(crate) leg: Leg,
 }
 
 /// Where a packet goes next, at an exact time.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leg {
     /// Its sender, which sends it again.
     Origin,
@@ -50,30 +66,23 @@ pub(crate) enum Leg {
 #[derive(Default)]
 pub(crate) struct Packets {
     slots: Vec<Option<InFlight>>,
-    hops: Vec<Hop>,
     free: Vec<u32>,
+    /// Numbers of those that were removed, and that a queue may still tell of.
+    gone: BTreeSet<u64>,
 }
 
 impl Packets {
     pub(crate) fn insert(&mut self, packet: InFlight) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
-            self.hops.push(Hop { number: 0, flow: 0, size: 0, leg: Leg::Origin });
             self.slots.len() as u32 - 1
         });
-        self.hops[slot as usize] = Hop {
-            number: packet.number,
-            flow: packet.flow,
-            size: wire_size(&packet.packet) as u32,
-            leg: Leg::Origin,
-        };
         self.slots[slot as usize] = Some(packet);
         slot
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> InFlight {
         self.free.push(slot);
-        self.hops[slot as usize].number = 0;
         self.slots[slot as usize].take().expect("the slot holds a packet")
     }
 
@@ -86,15 +95,22 @@ impl Packets {
     }
 
     pub(crate) fn holds(&self, slot: u32, number: u64) -> bool {
-        self.hops[slot as usize].number == number
+        self.slots[slot as usize].as_ref().is_some_and(|packet| packet.number == number)
     }
 
     pub(crate) fn hop(&self, slot: u32) -> Hop {
-        self.hops[slot as usize]
+        let InFlight { number, flow, size, .. } = *self.get(slot);
+        Hop { number, slot, flow, size }
     }
 
-    pub(crate) fn set_leg(&mut self, slot: u32, leg: Leg) {
-        self.hops[slot as usize].leg = leg;
+    /// Remembers that packet `number` is gone, which a queue may still tell of.
+    pub(crate) fn miss(&mut self, number: u64) {
+        self.gone.insert(number);
+    }
+
+    /// Whether what a queue tells of is there still; it tells of it once.
+    pub(crate) fn is_there(&mut self, hop: &Hop) -> bool {
+        self.gone.is_empty() || !self.gone.remove(&hop.number)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -140,8 +156,8 @@ struct Queued {
     /// Nanoseconds since the epoch.
     at: u64,
     pushed: u64,
-    number: u64,
-    slot: u32,
+    hop: Hop,
+    leg: Leg,
     lane: Option<u32>,
 }
 
@@ -173,10 +189,10 @@ impl Ord for Queued {
 
 impl Queue {
     /// `lane` is a link's number; what is pushed on it comes in order for the most part.
-    pub(crate) fn push(&mut self, at: Time, slot: u32, number: u64, lane: usize) {
+    pub(crate) fn push(&mut self, at: Time, hop: Hop, leg: Leg, lane: usize) {
         self.pushed += 1;
-        let mut queued =
-            Queued { at: nanos(at), pushed: self.pushed, number, slot, lane: Some(lane as u32) };
+        let (pushed, at) = (self.pushed, nanos(at));
+        let mut queued = Queued { at, pushed, hop, leg, lane: Some(lane as u32) };
         if lane >= self.lanes.len() {
             self.lanes.resize_with(lane + 1, Lane::default);
         }
@@ -198,9 +214,9 @@ impl Queue {
         self.first.peek().map(|Reverse(first)| time(first.at))
     }
 
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, u32, u64)> {
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Hop, Leg)> {
         let mut first = self.first.peek_mut()?;
-        let Queued { at, slot, number, lane, .. } = first.0;
+        let Queued { at, hop, leg, lane, .. } = first.0;
         if at > nanos(now) {
             return None;
         }
@@ -214,7 +230,7 @@ impl Queue {
             Some(next) => *first = Reverse(next),
             None => _ = PeekMut::pop(first),
         }
-        Some((time(at), slot, number))
+        Some((time(at), hop, leg))
     }
 }
 
@@ -238,23 +254,22 @@ mod tests {
         fn all_come_out_by_time_and_then_as_they_were_pushed(
             pushes in prop::collection::vec((0..50u64, 0..4usize, any::<bool>()), 1..200),
         ) {
+            let hop = |number: u64| Hop { number, slot: number as u32, flow: 0, size: 0 };
+            let popped = |(at, number)| Some((time(at), hop(number), Leg::UpLink));
             let mut queue = Queue::default();
             let mut left: Vec<(u64, u64)> = Vec::new();
             for ((at, lane, pop), number) in pushes.into_iter().zip(0..) {
-                queue.push(time(at), number as u32, number, lane);
+                queue.push(time(at), hop(number), Leg::UpLink, lane);
                 left.push((at, number));
                 left.sort();
                 prop_assert_eq!(queue.next(), Some(time(left[0].0)));
                 if pop {
                     prop_assert!(left[0].0 == 0 || queue.pop_due(time(left[0].0 - 1)).is_none());
-                    let (at, number) = left.remove(0);
-                    let popped = queue.pop_due(time(60));
-                    prop_assert_eq!(popped, Some((time(at), number as u32, number)));
+                    prop_assert_eq!(queue.pop_due(time(60)), popped(left.remove(0)));
                 }
             }
-            for (at, number) in left {
-                let popped = queue.pop_due(time(60));
-                prop_assert_eq!(popped, Some((time(at), number as u32, number)));
+            for next in left {
+                prop_assert_eq!(queue.pop_due(time(60)), popped(next));
             }
             prop_assert_eq!(queue.next(), None);
         }

@@ -286,12 +286,12 @@ impl<'a, S: Stage> Run<'a, S> {
 
     fn set_up(&mut self) {
         self.stage.set_tap(self.lab.clone());
-        let pages = self.content.pages();
+        let files = self.content.files();
         for (index, peer) in self.plan.peers.iter().enumerate() {
             let place = self.stage.add_host(&peer.name, peer.address, link(peer.link));
             assert_eq!(place, Place(index), "peers are numbered as in the plan");
             let disk = self.stage.disk(place);
-            pages.iter().for_each(|(path, pages)| disk.expect(path, pages.clone()));
+            files.iter().for_each(|(path, bytes)| disk.expect(path, bytes.clone()));
             let mut filled = self.content.put(&peer.has, &disk);
             filled = filled.and_then(|()| self.content.leave(peer.remnant, &peer.has, &disk));
             for own in &self.own[index] {

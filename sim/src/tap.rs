@@ -8,8 +8,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use reseed_client::Connection;
-use reseed_protocol::Time;
+use reseed_protocol::{Time, wire::Parts};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream's end, numbered in order of opening within a world. The two ends of
@@ -42,6 +43,11 @@ pub trait Tap {
 
     /// The application wrote `bytes`.
     fn wrote(&self, stream: StreamId, now: Time, bytes: &[u8]);
+
+    /// The application wrote the first `length` of `bytes`, all at once.
+    fn wrote_parts(&self, stream: StreamId, now: Time, bytes: &Parts, length: usize) {
+        self.wrote(stream, now, &bytes.to_bytes()[..length]);
+    }
 
     /// The application read `bytes`.
     fn read(&self, stream: StreamId, now: Time, bytes: &[u8]);
@@ -130,6 +136,36 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
 impl<S: Connection> Connection for Tapped<S> {
     fn expect(&mut self, bytes: usize) {
         self.stream.expect(bytes);
+    }
+
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        scratch: &mut [u8],
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let before = into.len();
+        let read = ready!(self.stream.poll_read_into(cx, most, scratch, into))?;
+        if let Some(Watched { id, tap, now }) = &self.watched
+            && read > 0
+        {
+            tap.read(*id, now(), &into[before..]);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Parts,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(self.stream.poll_write_parts(cx, bytes, length))?;
+        if let Some(Watched { id, tap, now }) = &self.watched {
+            tap.wrote_parts(*id, now(), bytes, written);
+        }
+        Poll::Ready(Ok(written))
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Sleep {
     deadline: Time,
     /// Ranks it among sleeps with the same deadline.
     number: u64,
+    /// Who is woken, once it was polled.
+    waker: Option<Waker>,
 }
 
 impl Sleep {
@@ -51,14 +53,14 @@ impl Sleep {
             timers.created += 1;
             timers.created
         };
-        Sleep { executor, deadline, number }
+        Sleep { executor, deadline, number, waker: None }
     }
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.executor.now() >= self.deadline {
             if self.executor.may_skip_sleep() {
                 return Poll::Ready(());
@@ -66,21 +68,23 @@ impl Future for Sleep {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let replaced = self
-            .executor
-            .timers
-            .borrow_mut()
-            .wakers
-            .insert((self.deadline, self.number), cx.waker().clone());
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        let key = (self.deadline, self.number);
+        let replaced = self.executor.timers.borrow_mut().wakers.insert(key, cx.waker().clone());
         drop(replaced);
+        self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        let removed =
-            self.executor.timers.borrow_mut().wakers.remove(&(self.deadline, self.number));
-        drop(removed);
+        if self.waker.is_some() {
+            let key = (self.deadline, self.number);
+            let removed = self.executor.timers.borrow_mut().wakers.remove(&key);
+            drop(removed);
+        }
     }
 }

@@ -185,31 +185,45 @@ impl Wire {
         self.batch = batch;
     }
 
-    /// When something happens next, given that deliveries happen at multiples of
+    /// When a packet is handed over next, given that deliveries happen at multiples of
     /// `grid`.
-    pub(crate) fn next(&self, now: Time, grid: Duration) -> Option<Time> {
+    pub(crate) fn next_arrival(&self, now: Time, grid: Duration) -> Option<Time> {
         if !self.released.is_empty() {
             return Some(now);
         }
-        let arrival = self.arriving.next().map(|at| round_up(at, grid).max(now));
-        [self.moving.next(), arrival].into_iter().flatten().min()
+        self.arriving.next().map(|at| round_up(at, grid).max(now))
+    }
+
+    /// When a packet reaches a link next.
+    pub(crate) fn next_move(&self) -> Option<Time> {
+        self.moving.next()
+    }
+
+    /// Whether there is a packet that may be handed over now.
+    pub(crate) fn has_released(&self) -> bool {
+        !self.released.is_empty()
+    }
+
+    /// Takes packets to the links that they reach by `now`.
+    pub(crate) fn move_on(&mut self, now: Time) {
+        while let Some((at, hop, leg)) = self.moving.pop_due(now) {
+            if self.packets.is_there(&hop) {
+                match leg {
+                    Leg::Origin => self.set_out_again(at, hop.slot),
+                    Leg::UpLink => self.reach_up_link(at, hop),
+                    Leg::DownLink => self.reach_down_link(at, hop),
+                }
+            }
+        }
     }
 
     /// Moves packets on to `now`.
     pub(crate) fn advance(&mut self, now: Time, grid: Duration) {
-        while let Some((at, slot, number)) = self.moving.pop_due(now) {
-            if self.packets.holds(slot, number) {
-                match self.packets.hop(slot).leg {
-                    Leg::Origin => self.set_out_again(at, slot),
-                    Leg::UpLink => self.reach_up_link(at, slot),
-                    Leg::DownLink => self.reach_down_link(at, slot),
-                }
-            }
-        }
+        self.move_on(now);
         if round_up(now, grid) == now {
-            while let Some((_, slot, number)) = self.arriving.pop_due(now) {
-                if self.packets.holds(slot, number) {
-                    self.arrive(now, slot);
+            while let Some((_, hop, _)) = self.arriving.pop_due(now) {
+                if self.packets.is_there(&hop) {
+                    self.arrive(now, hop.slot);
                 }
             }
         }
@@ -242,6 +256,7 @@ impl Wire {
         for (number, slot) in lost {
             // One that is not there any more had arrived, and waited for another.
             if self.packets.holds(slot, number) {
+                self.packets.miss(number);
                 self.discard(now, slot, Loss::SenderGone);
             }
         }
@@ -272,13 +287,14 @@ impl Wire {
 
     fn set_out(&mut self, now: Time, slot: u32) {
         self.show(now, slot);
+        let hop = self.packets.hop(slot);
         match self.fate(now, slot) {
-            Fate::Pass => self.reach_up_link(now, slot),
-            Fate::Delay(delay) => self.schedule(now + delay, slot, Leg::UpLink),
+            Fate::Pass => self.reach_up_link(now, hop),
+            Fate::Delay(delay) => self.schedule(now + delay, hop, Leg::UpLink),
             Fate::Lose => self.lose(now, slot, Loss::Impaired),
             Fate::Duplicate => {
                 self.duplicate(now, slot);
-                self.reach_up_link(now, slot);
+                self.reach_up_link(now, hop);
             }
         }
     }
@@ -298,7 +314,7 @@ impl Wire {
         if let Transport::Udp(_) = packet.payload {
             let copy = self.insert(now, *flow, packet.clone());
             self.show(now, copy);
-            self.reach_up_link(now, copy);
+            self.reach_up_link(now, self.packets.hop(copy));
         }
     }
 
@@ -308,19 +324,13 @@ impl Wire {
         if self.recorder.is_some() {
             self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
         }
-        self.packets.insert(InFlight {
-            number,
-            packet,
-            flow,
-            order: self.flows.send(flow),
-            attempts: 0,
-            first_sent: now,
-        })
+        let order = self.flows.send(flow);
+        self.packets.insert(InFlight::new(number, packet, flow, order, now))
     }
 
-    fn reach_up_link(&mut self, now: Time, slot: u32) {
-        let Hop { flow, size, .. } = self.packets.hop(slot);
-        let size = u64::from(size);
+    fn reach_up_link(&mut self, now: Time, hop: Hop) {
+        let Hop { slot, flow, .. } = hop;
+        let size = u64::from(hop.size);
         let source = self.flows.source(flow).expect("a stack that sends has a host");
         let Some(at) = self.hosts[source.index()].up.accept(now, size, &mut self.rng) else {
             return self.overflow(now, slot, source);
@@ -331,10 +341,10 @@ impl Wire {
                 // Nothing can wait there, so its order of arrival does not matter.
                 let at = self.hosts[host].down.accept(at, size, &mut self.rng);
                 let at = at.expect("a link without bandwidth has no queue");
-                self.schedule_arrival(at, slot);
+                self.schedule_arrival(at, hop);
             }
-            Some(_) => self.schedule(at, slot, Leg::DownLink),
-            None => self.schedule_arrival(at, slot),
+            Some(_) => self.schedule(at, hop, Leg::DownLink),
+            None => self.schedule_arrival(at, hop),
         }
     }
 
@@ -356,11 +366,11 @@ impl Wire {
         self.set_out(now, slot);
     }
 
-    fn reach_down_link(&mut self, now: Time, slot: u32) {
-        let Hop { flow, size, .. } = self.packets.hop(slot);
+    fn reach_down_link(&mut self, now: Time, hop: Hop) {
+        let Hop { slot, flow, size, .. } = hop;
         let host = self.flows.destination(flow).expect("it has a link");
         match self.hosts[host.index()].down.accept(now, size.into(), &mut self.rng) {
-            Some(at) => self.schedule_arrival(at, slot),
+            Some(at) => self.schedule_arrival(at, hop),
             None => self.overflow(now, slot, host),
         }
     }
@@ -372,18 +382,15 @@ impl Wire {
         self.lose(now, slot, Loss::QueueFull);
     }
 
-    fn schedule(&mut self, at: Time, slot: u32, leg: Leg) {
-        self.packets.set_leg(slot, leg);
+    fn schedule(&mut self, at: Time, hop: Hop, leg: Leg) {
         // A link's packets leave it in order.
-        let hop = self.packets.hop(slot);
         let lane = self.flows.source(hop.flow).map_or(0, HostId::index);
-        self.moving.push(at, slot, hop.number, lane);
+        self.moving.push(at, hop, leg, lane);
     }
 
-    fn schedule_arrival(&mut self, at: Time, slot: u32) {
-        let hop = self.packets.hop(slot);
+    fn schedule_arrival(&mut self, at: Time, hop: Hop) {
         let lane = self.flows.destination(hop.flow).map_or(0, HostId::index);
-        self.arriving.push(at, slot, hop.number, lane);
+        self.arriving.push(at, hop, Leg::DownLink, lane);
     }
 
     fn arrive(&mut self, now: Time, slot: u32) {
@@ -447,7 +454,7 @@ impl Wire {
         packet.attempts += 1;
         let summary = PacketSummary::new(packet.number, &packet.packet);
         self.stats.lost += 1;
-        self.schedule(until, slot, Leg::Origin);
+        self.schedule(until, self.packets.hop(slot), Leg::Origin);
         self.record(now, &Event::Late { packet: summary, cause, until });
     }
 

@@ -361,14 +361,14 @@ impl World {
         mut condition: impl FnMut(&World) -> bool,
     ) -> Result<Ended, Limit> {
         while condition(self) {
-            if self.next_event().is_none_or(|at| at > until) {
-                if until > self.limits.time {
-                    return Err(Limit::Time(self.limits.time));
+            match self.carry_on(until) {
+                Some(at) if at <= until => self.step_to(Some(at))?,
+                _ if until > self.limits.time => return Err(Limit::Time(self.limits.time)),
+                _ => {
+                    self.core.executor.advance(until.max(self.now()));
+                    return Ok(Ended::Time);
                 }
-                self.core.executor.advance(until.max(self.now()));
-                return Ok(Ended::Time);
-            }
-            self.step()?;
+            };
         }
         Ok(Ended::Condition)
     }
@@ -376,12 +376,48 @@ impl World {
     /// Lets happen what is next: moves the time to it, fires what is due, polls
     /// until no task is ready, and puts on the wire what was sent.
     pub fn step(&mut self) -> Result<Step, Limit> {
+        self.step_to(self.next_event())
+    }
+
+    /// When the next step is that hosts have a part in, or one past `until`. Packets that
+    /// go from one link to the next before it are taken there: a step each, of which
+    /// nobody else can tell.
+    fn carry_on(&mut self, until: Time) -> Option<Time> {
+        let now = self.now();
+        if self.core.executor.has_ready() || self.core.touched.get() {
+            return Some(now);
+        }
+        let timer = self.core.executor.timers.borrow().next();
+        let disk = self.waiting.first().map(|(until, _)| *until);
+        let most = until.min(self.limits.time);
+        loop {
+            let arrival = self.wire.next_arrival(now, self.pass_grid);
+            let next = [timer, arrival, disk].into_iter().flatten().min();
+            let Some(at) = self.wire.next_move() else { return next };
+            if next.is_some_and(|next| next <= at) {
+                return next;
+            }
+            if at > most || self.steps >= self.limits.steps {
+                return Some(at);
+            }
+            self.enter();
+            self.steps += 1;
+            self.wire.move_on(at);
+            if self.wire.has_released() {
+                // It counts itself.
+                self.steps -= 1;
+                return Some(at);
+            }
+        }
+    }
+
+    fn step_to(&mut self, next: Option<Time>) -> Result<Step, Limit> {
         self.enter();
         if self.steps >= self.limits.steps {
             return Err(Limit::Steps(self.steps));
         }
         self.steps += 1;
-        let Some(next) = self.next_event() else {
+        let Some(next) = next else {
             return Ok(Step::Idle);
         };
         if next > self.limits.time {
@@ -403,9 +439,9 @@ impl World {
             return Some(now);
         }
         let timer = self.core.executor.timers.borrow().next();
-        let packet = self.wire.next(now, self.pass_grid);
+        let arrival = self.wire.next_arrival(now, self.pass_grid);
         let disk = self.waiting.first().map(|(until, _)| *until);
-        [timer, packet, disk].into_iter().flatten().min()
+        [timer, arrival, self.wire.next_move(), disk].into_iter().flatten().min()
     }
 
     /// From now on a host's tasks wait for its disk, where that takes time.

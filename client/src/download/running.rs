@@ -1,6 +1,6 @@
 //! A download between its initial check and its end: what its torrent says is done.
 
-use std::{collections::BTreeMap, future::pending, io, rc::Rc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, future::pending, io, rc::Rc, time::Duration};
 
 use reseed_protocol::{
     Block, Defect, Delivery, State, Status, Time,
@@ -44,6 +44,8 @@ pub(super) struct Running<'a, N: Network, E, D: Disk> {
     pub(super) unwritten: BTreeMap<u32, io::Error>,
     /// Why resume data could not be saved the last time.
     pub(super) unsaved: Option<String>,
+    /// Connections that are established (count), unless that may have changed.
+    pub(super) peers: Cell<Option<usize>>,
 }
 
 impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
@@ -339,6 +341,9 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
 
     fn happened(&mut self, event: Event) {
         self.log(&event);
+        if matches!(event, Event::Connected { .. } | Event::Disconnected { .. }) {
+            self.peers.set(None);
+        }
         match &event {
             Event::Disconnected { connection, .. } => self.links.close(*connection),
             // What is here of a live stream is soon worth nothing.
@@ -382,7 +387,10 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
 
     /// Tells the user's handles how the download stands, if that changed.
     fn tell(&self) {
-        let peers = self.torrent.connections().filter(|peer| peer.is_established()).count();
+        let peers = self.peers.get().unwrap_or_else(|| {
+            self.torrent.connections().filter(|peer| peer.is_established()).count()
+        });
+        self.peers.set(Some(peers));
         let verified = self.torrent.picker().have().count();
         let seeding = self.torrent.is_complete();
         let trouble = self.torrent.trouble().or(self.unsaved.as_deref());

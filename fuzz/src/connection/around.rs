@@ -62,7 +62,7 @@ impl Play {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Dial { connection, .. } => self.dials.push_back(connection),
-            Output::Send { connection, bytes } => self.sent(connection, &bytes),
+            Output::Send { connection, bytes } => self.sent(connection, &bytes.to_bytes()),
             Output::Close { connection } => {
                 self.others.remove(&connection);
                 self.dials.retain(|dial| *dial != connection);

@@ -201,7 +201,7 @@ impl MetadataFetch {
         if let Some(link) = self.links.get_mut(&connection) {
             link.unsent += bytes.len();
         }
-        let bytes = Bytes::copy_from_slice(bytes);
+        let bytes = Bytes::copy_from_slice(bytes).into();
         self.outputs.push_back(Output::Send { connection, bytes });
     }
 

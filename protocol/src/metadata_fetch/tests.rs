@@ -73,7 +73,7 @@ impl Fetch {
                 Output::Dial { connection, addr } => _ = self.dialled.insert(addr, connection),
                 Output::Send { connection, bytes } => {
                     let decoder = || Decoder::new(message_cap(None));
-                    self.said.entry(connection).or_insert_with(decoder).feed(&bytes);
+                    self.said.entry(connection).or_insert_with(decoder).feed(&bytes.to_bytes());
                 }
                 Output::Event(Event::Disconnected { connection, reason, .. }) => {
                     self.closed.insert(connection, reason);

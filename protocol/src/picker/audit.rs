@@ -57,10 +57,8 @@ impl Picker {
             return Err(format!("piece {piece} is unwanted and being fetched"));
         }
         for (index, requesters) in progress.requests() {
-            let mut distinct = requesters.to_vec();
-            distinct.sort();
-            distinct.dedup();
-            if distinct.len() != requesters.len()
+            let mut others = requesters.iter().enumerate();
+            if others.any(|(at, requester)| requesters[..at].contains(requester))
                 || !(1..=REQUESTERS_MAX).contains(&requesters.len())
             {
                 return Err(format!("block {index} of piece {piece} asked of {requesters:?}"));

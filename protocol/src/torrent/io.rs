@@ -10,7 +10,7 @@ use crate::{
     extension::closed_swarm::PublicKey,
     live::Notice,
     tracker::{AnnounceRequest, AnnounceResponse},
-    wire::{Handshake, Message},
+    wire::{Handshake, Message, Parts},
 };
 
 /// Something that happened outside.
@@ -149,7 +149,7 @@ pub enum Output {
         /// On which connection.
         connection: ConnectionId,
         /// Whole messages.
-        bytes: Bytes,
+        bytes: Parts,
     },
     /// Close a connection, or give up opening it. It is already forgotten here.
     Close {

@@ -280,7 +280,7 @@ impl Torrent {
     pub fn poll_output(&mut self) -> Option<Output> {
         if let Some(id) = self.unsent.pop_first() {
             let connection = self.connections.get_mut(&id).expect("unsent names live connections");
-            let bytes = connection.outbox.split().freeze();
+            let bytes = connection.outbox.take();
             connection.backlog += bytes.len();
             return Some(Output::Send { connection: id, bytes });
         }
@@ -425,17 +425,18 @@ impl Torrent {
         }
         self.drop_who_does_not_read(now);
         if self.config.transcript {
-            let ids: Vec<ConnectionId> = self.unsent.iter().copied().collect();
-            ids.into_iter().for_each(|id| self.put_out_spoken(id));
+            for id in &self.unsent {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    put_out_spoken(connection, &mut self.outputs);
+                }
+            }
         }
     }
 
     /// Puts out what was said on a connection since the last time.
     fn put_out_spoken(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let addr = connection.addr;
-        for (by, frame) in connection.spoken.iter_mut().flat_map(std::mem::take) {
-            self.outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            put_out_spoken(connection, &mut self.outputs);
         }
     }
 
@@ -507,5 +508,13 @@ impl Torrent {
     /// Sees to it that [`Input::Timeout`] comes at `at` at the latest.
     fn wake_by(&mut self, at: Time) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// Puts out what was said on a connection since the last time.
+fn put_out_spoken(connection: &mut Connection, outputs: &mut VecDeque<Output>) {
+    let (id, addr) = (connection.id, connection.addr);
+    for (by, frame) in connection.spoken.iter_mut().flat_map(|spoken| spoken.drain(..)) {
+        outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
     }
 }

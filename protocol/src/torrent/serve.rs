@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
-    Block, ConnectionId, Contender, Defect, Time,
+    Block, ConnectionId, Contender, Defect, Meter, Time,
     connection::{Connection, Phase},
     extension::{Extension, HashPiece},
     wire::Message,
@@ -27,6 +27,15 @@ impl Torrent {
 
     /// Chokes and unchokes as the choker says.
     pub(super) fn rechoke(&mut self, now: Time, rng: &mut impl Rng) {
+        let stays = |id| {
+            self.connections.get(&id).is_some_and(|connection| {
+                connection.phase == Phase::Established
+                    && connection.is_released()
+                    && connection.peer_interested
+            })
+        };
+        let is_settled = self.choker.is_settled(now, stays);
+        let rate = |meter: &Meter| if is_settled { 0 } else { meter.rate(now) };
         let contenders: Vec<Contender> = self
             .established()
             .filter(|connection| connection.is_released())
@@ -34,8 +43,8 @@ impl Torrent {
                 connection: connection.id,
                 interested: connection.peer_interested,
                 unchoked: !connection.am_choking,
-                download_rate: connection.download.rate(now),
-                upload_rate: connection.upload.rate(now),
+                download_rate: rate(&connection.download),
+                upload_rate: rate(&connection.upload),
                 snubbed: connection.snubbed,
                 connected_at: connection.established,
                 rank: self.config.locality.rank(connection.addr.ip()),

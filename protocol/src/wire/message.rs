@@ -86,8 +86,16 @@ impl Message {
     /// Appends the message to `out`, length prefix included. Zeros stand for the
     /// payload of a [`Message::Unknown`], which was not kept.
     pub fn encode(&self, out: &mut BytesMut) {
-        let length = u32::try_from(self.body_length()).expect("a message fits its length prefix");
         out.reserve(self.encoded_len());
+        self.encode_head(out);
+        if let Message::Piece { data, .. } = self {
+            out.put_slice(data);
+        }
+    }
+
+    /// The same, without a block's bytes.
+    pub(super) fn encode_head(&self, out: &mut BytesMut) {
+        let length = u32::try_from(self.body_length()).expect("a message fits its length prefix");
         out.put_u32(length);
         if let Some(id) = self.id() {
             out.put_u8(id);
@@ -110,10 +118,9 @@ impl Message {
                 out.put_u32(block.begin);
                 out.put_u32(block.length);
             }
-            Message::Piece { piece, begin, data } => {
+            Message::Piece { piece, begin, .. } => {
                 out.put_u32(*piece);
                 out.put_u32(*begin);
-                out.put_slice(data);
             }
             Message::Bitfield(bits) => out.put_slice(bits),
             Message::Port(port) => out.put_u16(*port),

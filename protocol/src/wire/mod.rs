@@ -9,6 +9,7 @@ mod decoder;
 mod framing;
 mod handshake;
 mod message;
+mod parts;
 
 use std::ops::RangeInclusive;
 
@@ -18,6 +19,8 @@ pub use decoder::{Decoder, EXTENSION_CAP, message_cap};
 pub use framing::Framing;
 pub use handshake::Handshake;
 pub use message::Message;
+pub(crate) use parts::Outbox;
+pub use parts::Parts;
 
 /// Why bytes are no peer wire stream; grounds to drop the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -175,7 +175,8 @@ impl Swarm {
                 let link = it.links.get(&connection).copied();
                 self.push(now, Happening::Input(node, flushed));
                 if let Some((remote, connection)) = link {
-                    let received = Input::Received { connection, bytes: BytesMut::from(bytes) };
+                    let bytes = BytesMut::from(bytes.to_bytes());
+                    let received = Input::Received { connection, bytes };
                     self.push(later, Happening::Input(remote, received));
                 }
             }

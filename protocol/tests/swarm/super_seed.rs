@@ -54,7 +54,7 @@ impl Seed {
         while let Some(output) = self.torrent.poll_output() {
             if let Output::Send { connection, bytes } = output {
                 let remote = self.remotes.iter_mut().find(|(id, _)| *id == connection);
-                remote.expect("it is one of them").1.feed(&bytes);
+                remote.expect("it is one of them").1.feed(&bytes.to_bytes());
             }
         }
     }

@@ -55,6 +55,9 @@ pub enum Set {
     /// 1 MiB in pieces of 16 KiB: how many such swarms a second
     #[serde(rename = "small")]
     Small,
+    /// A thousand peers in set B, with a tracker and peer exchange
+    #[serde(rename = "large")]
+    Large,
     /// An hour of keepalives
     #[serde(rename = "idle")]
     Idle,
@@ -79,7 +82,7 @@ impl Set {
         match self {
             Set::A | Set::B => &[2, 10, 50, 200],
             Set::Small => &[2, 3, 5, 10],
-            Set::Idle => &[1000],
+            Set::Large | Set::Idle => &[1000],
             Set::Hunt => &[],
         }
     }
@@ -89,6 +92,7 @@ impl Set {
             Set::A => "A",
             Set::B => "B",
             Set::Small => "small",
+            Set::Large => "large",
             Set::Idle => "idle",
             Set::Hunt => "hunt",
         }
@@ -127,10 +131,10 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Stop> {
     if set == Set::Hunt && (peers.is_some() || unchecked) {
         return Err(miette!("a hunt draws its peers itself, and is nothing without oracles").into());
     }
-    if set == Set::B && engine == Engine::Turmoil {
+    if matches!(set, Set::B | Set::Large) && engine == Engine::Turmoil {
         let help = "--set A is the same without it";
         return Err(
-            miette!(help = help, "turmoil has no bandwidth, and set B is about that").into()
+            miette!(help = help, "turmoil has no bandwidth, and this set is about that").into()
         );
     }
     let subject = |peers| Subject { set, peers, engine, unchecked };
@@ -144,7 +148,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Stop> {
 /// All sets; those of ten peers without oracles, and on the other engine, as well.
 fn all() -> Vec<Subject> {
     let mut subjects = Vec::new();
-    for set in [Set::A, Set::B, Set::Small, Set::Idle] {
+    for set in [Set::A, Set::B, Set::Small, Set::Large, Set::Idle] {
         for peers in set.sizes() {
             let on = |engine, unchecked| Subject { set, peers: Some(*peers), engine, unchecked };
             subjects.push(on(Engine::TurmoilNet, false));

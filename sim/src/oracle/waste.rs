@@ -42,8 +42,8 @@ pub(super) struct Waste {
 /// What a peer has asked for and got since it started.
 #[derive(Default)]
 struct Spent {
-    requests: BTreeMap<ConnectionId, BTreeMap<Block, VecDeque<Time>>>,
-    ends: BTreeMap<SocketAddr, VecDeque<Time>>,
+    requests: BTreeMap<ConnectionId, BTreeMap<Block, Times>>,
+    ends: BTreeMap<SocketAddr, Times>,
     connections: u64,
     /// Content that came (bytes), and what of it was of pieces that failed.
     came: u64,
@@ -143,11 +143,31 @@ impl Oracle for Waste {
     }
 }
 
+/// When something happened. Most of it happens once.
+#[derive(Default)]
+enum Times {
+    #[default]
+    Never,
+    Once(Time),
+    Often(VecDeque<Time>),
+}
+
 /// Adds `now` to `times`, and tells how many of them are of the last minute.
-fn count(times: &mut VecDeque<Time>, now: Time) -> usize {
-    times.push_back(now);
-    while times.front().is_some_and(|first| now.since(*first) > MINUTE) {
-        times.pop_front();
+fn count(times: &mut Times, now: Time) -> usize {
+    let all = match times {
+        Times::Never => {
+            *times = Times::Once(now);
+            return 1;
+        }
+        Times::Once(first) => {
+            *times = Times::Often(VecDeque::from([*first]));
+            return count(times, now);
+        }
+        Times::Often(all) => all,
+    };
+    all.push_back(now);
+    while all.front().is_some_and(|first| now.since(*first) > MINUTE) {
+        all.pop_front();
     }
-    times.len()
+    all.len()
 }

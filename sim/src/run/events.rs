@@ -46,7 +46,7 @@ impl<S: Stage> Run<'_, S> {
 
     /// Does it, if it can be done; returns whether it could.
     fn act(&mut self, peer: usize, action: Action) -> bool {
-        let up = self.lab.peer(peer).up;
+        let up = self.lab.look_at(peer, |it| it.up);
         let now = self.stage.now();
         match action {
             Action::Leave if up => {

@@ -71,11 +71,11 @@ impl<S: Stage> Run<'_, S> {
     pub(super) fn watch_exits(&mut self) {
         let now = self.stage.now();
         for peer in 0..self.plan.peers.len() {
-            let state = self.lab.peer(peer);
-            if !state.up || self.lab.failure().is_some() {
+            let (up, has_exited) = self.lab.look_at(peer, |it| (it.up, it.exited.is_some()));
+            if !up || self.lab.failure().is_some() {
                 continue;
             }
-            if state.exited.is_some() && self.leftovers(peer).is_empty() {
+            if has_exited && self.leftovers(peer).is_empty() {
                 self.parts(peer, "has exited");
                 continue;
             }
@@ -110,21 +110,23 @@ impl<S: Stage> Run<'_, S> {
 
     /// Peers that are to exit and have not.
     pub(super) fn awaits_exits(&self) -> bool {
-        let up = |peer: usize| self.lab.peer(peer).up;
+        let up = |peer: usize| self.lab.look_at(peer, |it| it.up);
         (0..self.exits.len()).any(|peer| self.exits[peer].is_some() && up(peer))
     }
 
     /// When a peer has to exit by its own policy, and why, once it is clear that it
     /// does. That is found in the plan and in what the peer has, not in what it knows.
     fn due_by_policy(&self, peer: usize) -> Option<Due> {
-        let (app, state) = (&self.plan.peers[peer].app, self.lab.peer(peer));
+        let app = &self.plan.peers[peer].app;
+        let (started, seen, finished) =
+            self.lab.look_at(peer, |it| (it.started, it.seen, it.finished));
         let stop = stops_within(app);
         if app.downloads == 0 {
-            let by = state.started? + stop;
+            let by = started? + stop;
             return Some(Due { by, why: "has nothing to do".to_owned(), by_policy: true });
         }
         if app.exit_when == Exit::Played {
-            let seen = state.seen?;
+            let seen = seen?;
             let why = format!("has played all that it was to play at {seen} s, should exit then");
             return Some(Due { by: seen + stop, why, by_policy: true });
         }
@@ -132,7 +134,7 @@ impl<S: Stage> Run<'_, S> {
             // What its disk lost of a torrent that nobody else has, it never gets.
             return None;
         }
-        let (finished, poll) = (state.finished?, looks_every(&self.plan.peers[peer]));
+        let (finished, poll) = (finished?, looks_every(&self.plan.peers[peer]));
         let (after, why) = match app.exit_when {
             Exit::Never | Exit::Played => return None,
             Exit::Finished => (poll, "should exit then".to_owned()),

@@ -19,7 +19,8 @@ impl<S: Stage> Run<'_, S> {
     /// Everybody is told to leave; whoever is not gone in time has not stopped.
     pub(super) fn shut_down(&mut self) {
         let peers = self.plan.peers.len();
-        let up: Vec<usize> = (0..peers).filter(|peer| self.lab.peer(*peer).up).collect();
+        let up: Vec<usize> =
+            (0..peers).filter(|peer| self.lab.look_at(*peer, |it| it.up)).collect();
         for peer in &up {
             self.tell_to_leave(*peer);
         }
@@ -108,7 +109,7 @@ impl<S: Stage> Run<'_, S> {
 
     /// A complete copy must be a true one (I-DONE).
     pub(super) fn compare_content(&mut self, peer: usize) {
-        if !self.lab.peer(peer).verified.is_full() {
+        if !self.lab.look_at(peer, |it| it.verified.is_full()) {
             return;
         }
         let disk = self.stage.disk(Place(peer));

@@ -1,6 +1,6 @@
-//! What a connection holds of its two byte streams. Bytes are copied in once, by their
-//! writer, and out once, by their reader; between them they are slices of what the writer
-//! filled.
+//! What a connection holds of its two byte streams. Bytes are copied in once, unless their
+//! writer leaves them as they are, and out once, by their reader; between them they are
+//! slices of what the writer filled.
 
 use std::collections::VecDeque;
 
@@ -38,6 +38,15 @@ impl SendBuffer {
             self.last = BytesMut::with_capacity(bytes.len().max(CHUNK));
         }
         self.last.extend_from_slice(bytes);
+    }
+
+    /// Takes `bytes` in as they are.
+    pub(crate) fn push_bytes(&mut self, bytes: Bytes) {
+        self.length += bytes.len();
+        if !self.last.is_empty() {
+            self.full.push_back(self.last.split().freeze());
+        }
+        self.full.push_back(bytes);
     }
 
     /// The first `length` bytes, which are there.
@@ -105,6 +114,27 @@ impl ReceiveBuffer {
         }
     }
 
+    /// Moves behind what `into` holds what there is, `most` bytes of it at most; returns
+    /// how many.
+    pub(crate) fn read_into(&mut self, most: usize, into: &mut BytesMut) -> usize {
+        let read = self.length.min(most);
+        into.reserve(read);
+        let mut left = read;
+        while left > 0
+            && let Some(segment) = self.segments.front_mut()
+        {
+            let now = segment.len().min(left);
+            into.extend_from_slice(&segment[..now]);
+            left -= now;
+            match now == segment.len() {
+                true => _ = self.segments.pop_front(),
+                false => segment.advance(now),
+            }
+        }
+        self.length -= read;
+        read
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = ReceiveBuffer::default();
     }
@@ -127,8 +157,11 @@ mod tests {
             let bytes: Vec<u8> = (0..total).map(|at| (at / 7) as u8).collect();
             let (mut sender, mut receiver) = (SendBuffer::default(), ReceiveBuffer::default());
             let (mut at, mut out) = (0, Vec::new());
-            for length in writes {
-                sender.push(&bytes[at..at + length]);
+            for (number, length) in writes.into_iter().enumerate() {
+                match number % 2 {
+                    0 => sender.push(&bytes[at..at + length]),
+                    _ => sender.push_bytes(Bytes::copy_from_slice(&bytes[at..at + length])),
+                }
                 at += length;
                 // What is left at the end of a chunk stays for the next write.
                 while sender.len() > segment {
@@ -141,6 +174,10 @@ mod tests {
                 let mut buffer = ReadBuf::new(&mut space);
                 receiver.read(&mut buffer);
                 out.extend_from_slice(buffer.filled());
+                let mut more = BytesMut::new();
+                let length = receiver.read_into(read, &mut more);
+                prop_assert_eq!(length, more.len());
+                out.extend_from_slice(&more);
             }
             prop_assert!(out == bytes);
             prop_assert_eq!(sender.len(), 0);

@@ -12,7 +12,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::io::ReadBuf;
 use turmoil_net::{NetstatState, Packet, TcpFlags, TcpSegment, Transport};
 
 use super::{
@@ -395,12 +394,12 @@ impl Connection {
         }
     }
 
-    /// Reads; returns as well whether there is something to send now.
-    pub(crate) fn poll_read(
+    /// Reads as `read` does; returns as well whether there is something to send now.
+    pub(crate) fn poll_read<R>(
         &mut self,
         cx: &Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<bool>> {
+        read: impl FnOnce(&mut ReceiveBuffer) -> R,
+    ) -> Poll<io::Result<(R, bool)>> {
         if let Phase::Reset(kind) = self.phase {
             return Poll::Ready(Err(kind.into()));
         }
@@ -408,11 +407,17 @@ impl Connection {
             return park(&mut self.reader, cx);
         }
         self.low_water = 1;
-        self.received.read(buffer);
-        Poll::Ready(Ok(self.update_window()))
+        let read = read(&mut self.received);
+        Poll::Ready(Ok((read, self.update_window())))
     }
 
-    pub(crate) fn poll_write(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// Writes as many of `length` bytes as there is room for, as `write` does.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        length: usize,
+        write: impl FnOnce(&mut SendBuffer, usize),
+    ) -> Poll<io::Result<usize>> {
         if let Phase::Reset(kind) = self.phase {
             return Poll::Ready(Err(kind.into()));
         }
@@ -423,8 +428,8 @@ impl Connection {
         if room == 0 {
             return park(&mut self.writer, cx);
         }
-        let now = bytes.len().min(room);
-        self.unsent.push(&bytes[..now]);
+        let now = length.min(room);
+        write(&mut self.unsent, now);
         Poll::Ready(Ok(now))
     }
 

@@ -10,9 +10,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
+use reseed_protocol::wire::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Id, Stacks};
+use super::{Id, Stacks, buffer::SendBuffer};
 use crate::{HostId, HostNetwork, core::Core};
 
 /// A socket's place.
@@ -106,6 +108,37 @@ impl NativeStream {
     fn touch(&self) {
         self.socket.touch(&mut self.socket.stacks.borrow_mut());
     }
+
+    /// Reads what is there, and puts it behind what `into` holds.
+    pub(crate) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let read = self.poll(|connection| connection.poll_read(cx, |it| it.read_into(most, into)));
+        let (read, has_to_say) = ready!(read)?;
+        if has_to_say {
+            self.touch();
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Writes the first `length` of bytes that stay where they are.
+    pub(crate) fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Parts,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let write = |unsent: &mut SendBuffer, length| {
+            bytes.first(length).for_each(|part| unsent.push_bytes(part));
+        };
+        let written = self.poll(|connection| connection.poll_write(cx, length, write));
+        let written = ready!(written)?;
+        self.touch();
+        Poll::Ready(Ok(written))
+    }
 }
 
 impl AsyncRead for NativeStream {
@@ -117,7 +150,9 @@ impl AsyncRead for NativeStream {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if ready!(self.poll(|connection| connection.poll_read(cx, buffer)))? {
+        let read = self.poll(|connection| connection.poll_read(cx, |it| it.read(buffer)));
+        let ((), has_to_say) = ready!(read)?;
+        if has_to_say {
             self.touch();
         }
         Poll::Ready(Ok(()))
@@ -130,7 +165,9 @@ impl AsyncWrite for NativeStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.poll(|connection| connection.poll_write(cx, bytes)))?;
+        let write = |unsent: &mut SendBuffer, length| unsent.push(&bytes[..length]);
+        let written = self.poll(|connection| connection.poll_write(cx, bytes.len(), write));
+        let written = ready!(written)?;
         self.touch();
         Poll::Ready(Ok(written))
     }

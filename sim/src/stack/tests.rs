@@ -92,7 +92,9 @@ impl Net {
     }
 
     fn write(&mut self, host: HostId, id: Id, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = self.connection(id).poll_write(&cx(), bytes);
+        let poll = self.connection(id).poll_write(&cx(), bytes.len(), |unsent, now| {
+            unsent.push(&bytes[..now]);
+        });
         self.stacks.touch(host, id);
         poll
     }
@@ -111,8 +113,8 @@ impl Net {
     ) -> Poll<Result<Vec<u8>, ErrorKind>> {
         let mut space = vec![0; most];
         let mut buffer = ReadBuf::new(&mut space);
-        let poll = self.connection(id).poll_read(cx, &mut buffer);
-        if let Poll::Ready(Ok(true)) = poll {
+        let poll = self.connection(id).poll_read(cx, |received| received.read(&mut buffer));
+        if let Poll::Ready(Ok(((), true))) = poll {
             self.stacks.touch(host, id);
         }
         poll.map(|done| done.map(|_| buffer.filled().to_vec()).map_err(|error| error.kind()))

@@ -11,6 +11,7 @@ use std::{
 };
 
 use reseed_client::{Connection, Datagrams, Listener, Network};
+use reseed_protocol::wire::Parts;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
@@ -165,7 +166,17 @@ impl TickedStream {
     }
 }
 
-impl Connection for TickedStream {}
+impl Connection for TickedStream {
+    /// One write is one message of turmoil's.
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Parts,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, &bytes.to_bytes()[..length])
+    }
+}
 
 impl AsyncRead for TickedStream {
     fn poll_read(

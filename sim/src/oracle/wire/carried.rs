@@ -30,12 +30,44 @@ const UNCLAIMED_MAX: usize = 128 * 1024;
 /// Follows the bytes of every stream of every peer.
 #[derive(Default)]
 pub(super) struct Carried {
-    streams: BTreeMap<StreamId, Stream>,
-    /// The stream of each peer's connection; `None` if it was closed before a word.
-    claimed: BTreeMap<(usize, ConnectionId), Option<StreamId>>,
+    streams: Streams,
+    /// By peer: the stream of each connection; `None` if it was closed before a word.
+    claimed: Vec<BTreeMap<ConnectionId, Option<StreamId>>>,
     /// Peers that have other torrents as well.
     of_several: BTreeSet<usize>,
     compared: u64,
+}
+
+/// Streams by their number, so that none need be searched for.
+#[derive(Default)]
+struct Streams(Vec<Option<Box<Stream>>>);
+
+impl Streams {
+    fn get(&self, id: StreamId) -> Option<&Stream> {
+        self.0.get(id.0 as usize)?.as_deref()
+    }
+
+    fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.0.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    fn insert(&mut self, id: StreamId, stream: Stream) {
+        let index = id.0 as usize;
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, || None);
+        }
+        self.0[index] = Some(Box::new(stream));
+    }
+
+    fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {
+        self.0.get_mut(id.0 as usize)?.take()
+    }
+
+    /// Those that are there, in the order in which they were opened.
+    fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (StreamId, &mut Stream)> {
+        let streams = self.0.iter_mut().enumerate();
+        streams.filter_map(|(id, stream)| Some((StreamId(id as u64), stream.as_deref_mut()?)))
+    }
 }
 
 struct Stream {
@@ -73,8 +105,17 @@ impl Carried {
 
     /// A peer starts anew.
     pub(super) fn started(&mut self, peer: usize) {
-        self.streams.retain(|_, stream| stream.peer != peer);
-        self.claimed.retain(|(whose, _), _| *whose != peer);
+        for stream in &mut self.streams.0 {
+            _ = stream.take_if(|stream| stream.peer == peer);
+        }
+        self.claimed_by(peer).clear();
+    }
+
+    fn claimed_by(&mut self, peer: usize) -> &mut BTreeMap<ConnectionId, Option<StreamId>> {
+        if peer >= self.claimed.len() {
+            self.claimed.resize_with(peer + 1, BTreeMap::new);
+        }
+        &mut self.claimed[peer]
     }
 
     /// A stream of `peer` leads to `remote`.
@@ -93,15 +134,15 @@ impl Carried {
 
     /// What it read may still be acted on; so only a stream of nobody is forgotten.
     pub(super) fn closed(&mut self, stream: StreamId) {
-        if self.streams.get(&stream).is_some_and(|stream| !stream.claimed) {
-            self.streams.remove(&stream);
+        if self.streams.get(stream).is_some_and(|stream| !stream.claimed) {
+            self.streams.remove(stream);
         }
     }
 
     /// A connection of `peer` is over.
     pub(super) fn ended(&mut self, peer: usize, connection: ConnectionId) {
-        if let Some(Some(stream)) = self.claimed.remove(&(peer, connection)) {
-            self.streams.remove(&stream);
+        if let Some(Some(stream)) = self.claimed_by(peer).remove(&connection) {
+            self.streams.remove(stream);
         }
     }
 
@@ -109,12 +150,12 @@ impl Carried {
     pub(super) fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
         let mut id = id;
         take(&mut self.streams, id, bytes, |stream| &mut stream.written);
-        while self.streams.get(&id).is_some_and(|it| it.written.is_of_another_torrent())
+        while self.streams.get(id).is_some_and(|it| it.written.is_of_another_torrent())
             && let Some(other) = self.mistook(id)
         {
             id = other;
         }
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
         let Stream { claimed, written, remote, .. } = stream;
         written.compare(&mut self.compared).map_err(|(seen, told)| {
             format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
@@ -135,7 +176,7 @@ impl Carried {
         let Spoken { connection, addr, by, frame } = spoken;
         let told = told(frame);
         let id = self.claim(peer, *connection, *addr, told);
-        let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) else { return Ok(()) };
+        let Some(stream) = id.and_then(|id| self.streams.get_mut(id)) else { return Ok(()) };
         if let Frame::Message(Message::Extended { id, payload }) = frame {
             if *by == Speaker::Us {
                 extension::agree(&stream.remote_takes, *id, payload)?;
@@ -175,29 +216,27 @@ impl Carried {
     /// peer's torrents, which has dialled the same address: returns the next that may be
     /// it, if there is one.
     fn mistook(&mut self, id: StreamId) -> Option<StreamId> {
-        let wrong = self.streams.get(&id)?;
-        let is_it = |stream: &Stream| {
-            !stream.claimed && (stream.peer, stream.remote) == (wrong.peer, wrong.remote)
-        };
-        let other = self.streams.iter().rev().find(|(_, stream)| is_it(stream));
-        let Some(right) = other.map(|(right, _)| *right) else {
+        let Stream { peer, remote, .. } = *self.streams.get(id)?;
+        let is_it =
+            |stream: &Stream| !stream.claimed && (stream.peer, stream.remote) == (peer, remote);
+        let other = self.streams.iter_mut().rev().find(|(_, stream)| is_it(stream));
+        let Some(right) = other.map(|(right, _)| right) else {
             // It may have been closed before anything was said on it.
-            if self.of_several.contains(&wrong.peer) {
-                self.streams.remove(&id);
-                let of_it = self.claimed.values_mut().filter(|claimed| **claimed == Some(id));
-                of_it.for_each(|claimed| *claimed = None);
+            if self.of_several.contains(&peer) {
+                self.streams.remove(id);
+                let claimed = self.claimed_by(peer).values_mut();
+                claimed.filter(|it| **it == Some(id)).for_each(|claimed| *claimed = None);
             }
             return None;
         };
-        let mut wrong = self.streams.remove(&id)?;
-        let stream = self.streams.get_mut(&right)?;
+        let mut wrong = self.streams.remove(id)?;
+        let stream = self.streams.get_mut(right)?;
         stream.claimed = true;
         stream.written.told = std::mem::take(&mut wrong.written.told);
         stream.read.told = std::mem::take(&mut wrong.read.told);
         (stream.takes, stream.remote_takes) = (wrong.takes, wrong.remote_takes);
-        for claimed in self.claimed.values_mut().filter(|claimed| **claimed == Some(id)) {
-            *claimed = Some(right);
-        }
+        let claimed = self.claimed_by(peer).values_mut();
+        claimed.filter(|it| **it == Some(id)).for_each(|claimed| *claimed = Some(right));
         Some(right)
     }
 
@@ -211,38 +250,44 @@ impl Carried {
         addr: SocketAddr,
         told: Reading,
     ) -> Option<StreamId> {
-        let streams = &mut self.streams;
+        if let Some(claimed) = self.claimed_by(peer).get(&connection) {
+            return *claimed;
+        }
         let has_several = self.of_several.contains(&peer);
-        *self.claimed.entry((peer, connection)).or_insert_with(|| {
+        let claimed = {
             let is_it = |stream: &Stream| {
                 let seen = stream.written.seen.front().copied();
                 let foreign = seen.is_some_and(|seen| of_two_torrents(seen, told));
                 let free = !stream.claimed && stream.peer == peer && stream.remote == addr;
                 free && !(has_several && foreign)
             };
-            let (id, stream) = streams.iter_mut().rev().find(|(_, stream)| is_it(stream))?;
-            stream.claimed = true;
-            Some(*id)
-        })
+            let found = self.streams.iter_mut().rev().find(|(_, stream)| is_it(stream));
+            found.map(|(id, stream)| {
+                stream.claimed = true;
+                id
+            })
+        };
+        self.claimed_by(peer).insert(connection, claimed);
+        claimed
     }
 }
 
 /// Takes in a stream's bytes, unless it is none of a torrent's.
 fn take<'a>(
-    streams: &'a mut BTreeMap<StreamId, Stream>,
+    streams: &'a mut Streams,
     id: StreamId,
     bytes: &[u8],
     lane: impl Fn(&mut Stream) -> &mut Lane,
 ) -> Option<&'a mut Stream> {
-    let stream = streams.get_mut(&id)?;
+    let stream = streams.get_mut(id)?;
     let claimed = stream.claimed;
     let lane = lane(stream);
     lane.take(bytes);
     if !claimed && lane.bytes > UNCLAIMED_MAX {
-        streams.remove(&id);
+        streams.remove(id);
         return None;
     }
-    streams.get_mut(&id)
+    streams.get_mut(id)
 }
 
 impl Lane {

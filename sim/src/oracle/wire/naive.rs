@@ -93,6 +93,12 @@ enum State {
     #[default]
     Handshake,
     Head,
+    /// The head is there, and nothing of the rest.
+    Begun {
+        id: u8,
+        numbers: Numbers,
+        length: usize,
+    },
     Rest(Box<Unfinished>),
     /// Nothing can be told any more.
     Lost(String),
@@ -115,6 +121,10 @@ impl Reader {
             let reading = match &mut self.state {
                 State::Handshake => self.handshake(&mut bytes),
                 State::Head => self.message(&mut bytes),
+                State::Begun { id, numbers, length } => {
+                    let (id, numbers, length) = (*id, *numbers, *length);
+                    self.begun(id, numbers, length, &mut bytes)
+                }
                 State::Rest(_) => self.rest(&mut bytes),
                 State::Lost(_) => return,
             };
@@ -197,6 +207,21 @@ impl Reader {
         }
         self.head.clear();
         let length = length - fixed;
+        if length > 0 && bytes.is_empty() {
+            self.state = State::Begun { id, numbers, length };
+            return None;
+        }
+        self.begun(id, numbers, length, bytes)
+    }
+
+    fn begun(
+        &mut self,
+        id: u8,
+        numbers: Numbers,
+        length: usize,
+        bytes: &mut &[u8],
+    ) -> Option<Reading> {
+        self.state = State::Head;
         if let Some((rest, behind)) = bytes.split_at_checked(length) {
             *bytes = behind;
             return Some(Reading::Message { id, numbers, rest: Rest::of(rest) });
