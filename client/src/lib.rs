@@ -70,6 +70,6 @@ pub use session::{Session, SessionError, SessionOptions};
 pub use storage::{Checker, Storage};
 pub use stream::{Stream, StreamError};
 pub use substream::substream;
-pub use tasks::{Cancelled, Spawner, Tasks};
+pub use tasks::{Spawner, Tasks};
 pub use uptime::{ExitWhen, Uptime};
 pub use waiting::{Wait, Waiting};

@@ -6,10 +6,11 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::Env;
 
@@ -51,14 +52,14 @@ impl Tasks {
     }
 
     /// Completes when the group is cancelled.
-    pub fn cancelled(&self) -> Cancelled {
+    pub fn cancelled(&self) -> WaitForCancellationFutureOwned {
         self.spawner.cancelled()
     }
 
     /// Cancels every task: each is dropped, at the point where it waits, when it
     /// is next scheduled. Nothing starts in this group any more.
     pub fn cancel(&self) {
-        self.spawner.group.signal.give();
+        self.spawner.group.token.cancel();
     }
 
     /// Cancels every task and returns when the last one is gone. May be called
@@ -94,78 +95,22 @@ impl Spawner {
     /// Starts `task`, to run until it ends or the group is cancelled. In a
     /// cancelled group it is dropped right here.
     pub fn spawn(&self, env: &impl Env, name: &str, task: impl Future<Output = ()> + 'static) {
-        if self.group.signal.given.get() {
+        if self.group.token.is_cancelled() {
             return;
         }
-        let cancelled = self.cancelled();
+        let cancelled = Box::pin(self.cancelled());
         env.spawn(name, Owned { cancelled, task: Box::pin(task), _entry: self.group.enter(name) });
     }
 
     /// Completes when the group is cancelled.
-    pub fn cancelled(&self) -> Cancelled {
-        Cancelled { signal: self.group.signal.clone(), waits: None }
-    }
-}
-
-/// Completes when its group is cancelled.
-#[derive(Debug)]
-pub struct Cancelled {
-    signal: Rc<Signal>,
-    /// Its place among those that wait, and who is woken.
-    waits: Option<(u64, Waker)>,
-}
-
-/// Whether a group is cancelled, and who waits for that, in the order in which they
-/// began to. All are of one thread, so that each poll of a task can ask without a lock.
-#[derive(Debug, Default)]
-struct Signal {
-    given: Cell<bool>,
-    waiting: RefCell<BTreeMap<u64, Waker>>,
-    began: Cell<u64>,
-}
-
-impl Signal {
-    fn give(&self) {
-        self.given.set(true);
-        self.waiting.take().into_values().for_each(Waker::wake);
-    }
-}
-
-impl Future for Cancelled {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if this.signal.given.get() {
-            return Poll::Ready(());
-        }
-        if this.waits.as_ref().is_some_and(|(_, waker)| waker.will_wake(context.waker())) {
-            return Poll::Pending;
-        }
-        let place = match &this.waits {
-            Some((place, _)) => *place,
-            None => this.signal.began.replace(this.signal.began.get() + 1),
-        };
-        let replaced = this.signal.waiting.borrow_mut().insert(place, context.waker().clone());
-        // A waker may own a task that itself waits here.
-        drop(replaced);
-        this.waits = Some((place, context.waker().clone()));
-        Poll::Pending
-    }
-}
-
-impl Drop for Cancelled {
-    fn drop(&mut self) {
-        if let Some((place, _)) = &self.waits {
-            let removed = self.signal.waiting.borrow_mut().remove(place);
-            drop(removed);
-        }
+    pub fn cancelled(&self) -> WaitForCancellationFutureOwned {
+        self.group.token.clone().cancelled_owned()
     }
 }
 
 #[derive(Debug, Default)]
 struct Group {
-    signal: Rc<Signal>,
+    token: CancellationToken,
     running: RefCell<BTreeMap<u64, String>>,
     started: Cell<u64>,
     emptied: Notify,
@@ -200,7 +145,7 @@ impl Drop for Entry {
 /// or its executor went away before the first poll), the task is gone before its
 /// entry is.
 struct Owned<F> {
-    cancelled: Cancelled,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     task: Pin<Box<F>>,
     _entry: Entry,
 }
@@ -209,7 +154,7 @@ impl<F: Future<Output = ()>> Future for Owned<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if Pin::new(&mut self.cancelled).poll(context).is_ready() {
+        if self.cancelled.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
         self.task.as_mut().poll(context)
