@@ -6,6 +6,7 @@ mod memory;
 use std::{io, path::Path};
 
 use bytes::Bytes;
+use reseed_protocol::wire::Parts;
 
 pub use file::FileDisk;
 pub use memory::MemoryDisk;
@@ -35,7 +36,7 @@ pub trait Disk: Clone + 'static {
     }
 
     /// As [`Disk::write_at`], for bytes that come in parts.
-    fn write_parts_at(&self, path: &Path, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+    fn write_parts_at(&self, path: &Path, offset: u64, parts: &Parts) -> io::Result<()> {
         let mut at = offset;
         parts.iter().try_for_each(|part| {
             self.write_at(path, at, part)?;

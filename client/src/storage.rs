@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use reseed_protocol::{
-    Bitfield, Block, Layout, extension::closed_swarm::PublicKey, live::open_seal,
+    Bitfield, Block, Layout, extension::closed_swarm::PublicKey, live::open_seal, wire::Parts,
 };
 use sha1::{Digest, Sha1};
 
@@ -137,19 +137,9 @@ impl<D: Disk> Storage<D> {
     }
 
     /// Writes a whole piece that comes in parts.
-    fn write_piece(&self, piece: u32, parts: &[Bytes]) -> io::Result<()> {
-        let mut left = parts.iter().cloned();
-        let mut rest = Bytes::new();
-        for span in self.spans(piece, 0, self.layout.length_of(piece) as usize) {
-            let (mut of_file, mut missing) = (Vec::with_capacity(parts.len()), span.length);
-            while missing > 0 {
-                if rest.is_empty() {
-                    rest = left.next().expect("they make up the piece");
-                }
-                let part = rest.split_to(rest.len().min(missing));
-                missing -= part.len();
-                of_file.push(part);
-            }
+    fn write_piece(&self, piece: u32, mut parts: Parts) -> io::Result<()> {
+        for span in self.spans(piece, 0, parts.len()) {
+            let of_file = parts.split_to(span.length);
             self.unsynced.borrow_mut().insert(span.file);
             self.disk.write_parts_at(self.files.path(span.file), span.offset, &of_file)?;
         }
@@ -188,7 +178,7 @@ impl<D: Disk> Storage<D> {
         parts.iter().for_each(|part| hash.update(part));
         let good = hash.finalize().as_slice() == expected;
         if good {
-            self.write_piece(piece, &parts)?;
+            self.write_piece(piece, parts)?;
         }
         Ok(good)
     }
@@ -198,9 +188,9 @@ impl<D: Disk> Storage<D> {
     pub fn finish_sealed(&self, piece: u32, key: &PublicKey) -> io::Result<Option<u64>> {
         let kept = self.buffer.borrow_mut().take(piece);
         if let Some(parts) = kept {
-            let sequence = open_seal(key, &parts.concat());
+            let sequence = open_seal(key, &parts.to_bytes());
             if sequence.is_some() {
-                self.write_piece(piece, &parts)?;
+                self.write_piece(piece, parts)?;
             }
             return Ok(sequence);
         }

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use rand::{Rng, RngExt};
 use reseed_client::Disk;
+use reseed_protocol::wire::Parts;
 
 use crate::{
     fault::{DiskFaults, Written},
@@ -258,14 +259,12 @@ impl Disk for SimDisk {
         })
     }
 
-    fn write_parts_at(&self, path: &Path, offset: u64, parts: &[Bytes]) -> io::Result<()> {
-        let length = parts.iter().map(Bytes::len).sum();
-        self.write_with(path, offset, length, |file, length| {
-            let mut at = 0;
-            for part in parts {
-                let part = &part[..part.len().min(length - at)];
-                file.write(offset + at as u64, part);
-                at += part.len();
+    fn write_parts_at(&self, path: &Path, offset: u64, parts: &Parts) -> io::Result<()> {
+        self.write_with(path, offset, parts.len(), |file, length| {
+            let mut at = offset;
+            for part in parts.slices(length) {
+                file.write(at, part);
+                at += part.len() as u64;
             }
         })
     }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use reseed_client::Disk;
-use reseed_protocol::metainfo::{Info, Metainfo};
+use reseed_protocol::{
+    metainfo::{Info, Metainfo},
+    wire::Parts,
+};
 
 use crate::plan::Lies;
 
@@ -95,7 +98,7 @@ impl<D: Disk> Disk for LyingDisk<D> {
         Ok(bytes.into())
     }
 
-    fn write_parts_at(&self, path: &Path, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+    fn write_parts_at(&self, path: &Path, offset: u64, parts: &Parts) -> io::Result<()> {
         self.disk.write_parts_at(path, offset, parts)
     }
 

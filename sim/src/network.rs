@@ -207,17 +207,11 @@ impl Connection for SimStream {
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Open::TurmoilNet(stream) => {
-                let mut buffer = ReadBuf::new(&mut scratch[..most]);
-                ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-                into.extend_from_slice(buffer.filled());
-                Poll::Ready(Ok(buffer.filled().len()))
-            }
+            Open::TurmoilNet(stream) => stream.poll_read_into(cx, most, scratch, into),
             Open::Native(stream) => stream.poll_read_into(cx, most, into),
         }
     }
 
-    /// turmoil-net's stack copies them in any case.
     fn poll_write_parts(
         &mut self,
         cx: &mut Context<'_>,
@@ -225,9 +219,7 @@ impl Connection for SimStream {
         length: usize,
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Open::TurmoilNet(stream) => {
-                Pin::new(stream).poll_write(cx, &bytes.to_bytes()[..length])
-            }
+            Open::TurmoilNet(stream) => stream.poll_write_parts(cx, bytes, length),
             Open::Native(stream) => stream.poll_write_parts(cx, bytes, length),
         }
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use reseed_protocol::wire::Parts;
 
 /// Pieces that are being put together, in bounded memory.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl PieceBuffer {
     }
 
     /// Forgets the piece and returns its bytes in order, if it was kept.
-    pub fn take(&mut self, piece: u32) -> Option<Vec<Bytes>> {
+    pub fn take(&mut self, piece: u32) -> Option<Parts> {
         let taken = self.started.remove(&piece).flatten()?;
         self.used -= taken.length;
         Some(taken.in_order())
@@ -51,7 +52,7 @@ impl PieceBuffer {
 }
 
 impl Started {
-    fn in_order(mut self) -> Vec<Bytes> {
+    fn in_order(mut self) -> Parts {
         let came = self.parts.clone();
         self.parts.sort_by_key(|(begin, _)| *begin);
         let mut end = 0;
@@ -61,14 +62,16 @@ impl Started {
             follows
         });
         if is_seamless && end == self.length {
-            return self.parts.into_iter().map(|(_, bytes)| bytes).collect();
+            let mut parts = Parts::default();
+            self.parts.into_iter().for_each(|(_, bytes)| parts.push(bytes));
+            return parts;
         }
         // What came last counts, and what did not come is zeros.
         let mut whole = BytesMut::zeroed(self.length);
         for (begin, bytes) in came {
             whole[begin..begin + bytes.len()].copy_from_slice(&bytes);
         }
-        vec![whole.freeze()]
+        whole.freeze().into()
     }
 }
 
@@ -81,7 +84,7 @@ mod tests {
     }
 
     fn take(buffer: &mut PieceBuffer, piece: u32) -> Option<Vec<u8>> {
-        buffer.take(piece).map(|parts| parts.concat())
+        buffer.take(piece).map(|parts| parts.to_bytes().to_vec())
     }
 
     #[test]
@@ -104,7 +107,7 @@ mod tests {
         let mut buffer = PieceBuffer::new(10);
         keep(&mut buffer, 1, 6, 4, "ef");
         keep(&mut buffer, 1, 6, 0, "abcd");
-        assert_eq!(buffer.take(1).unwrap(), ["abcd", "ef"]);
+        assert!(buffer.take(1).unwrap().iter().eq(["abcd", "ef"]));
         keep(&mut buffer, 1, 6, 3, "xy");
         keep(&mut buffer, 1, 6, 1, "bcd");
         assert_eq!(take(&mut buffer, 1).unwrap(), b"\0bcdy\0");

@@ -12,6 +12,8 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use reseed_client::Connection;
+use reseed_protocol::wire::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::{
     netstat,
@@ -118,6 +120,18 @@ impl NetStream {
             Ok(poll) => poll,
             Err(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
         }
+    }
+}
+
+impl Connection for NetStream {
+    /// The stack copies them in any case.
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Parts,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, &bytes.to_bytes()[..length])
     }
 }
 

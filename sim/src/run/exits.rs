@@ -37,9 +37,8 @@ const REPORT_SLACK: Duration = Duration::from_secs(2);
 pub(super) struct Due {
     pub(super) by: Time,
     why: String,
-    /// Its policy says so, for as long as nothing changes: who loses a piece has not
-    /// finished any more.
-    by_policy: bool,
+    /// Since when it has finished, if that is why: who loses a piece has not any more.
+    finished: Option<Time>,
 }
 
 /// How long a shutdown of `app` may take (I-STOP).
@@ -64,14 +63,15 @@ impl<S: Stage> Run<'_, S> {
         self.lab.note(now, format!("{} is interrupted", plan.name));
         let why = format!("was interrupted at {now} s");
         let by = now + stops_within(&plan.app);
-        self.exits[peer].get_or_insert(Due { by, why, by_policy: false });
+        self.exits[peer].get_or_insert(Due { by, why, finished: None });
     }
 
     /// Sees who has exited, and who should have.
     pub(super) fn watch_exits(&mut self) {
         let now = self.stage.now();
         for peer in 0..self.plan.peers.len() {
-            let (up, has_exited) = self.lab.look_at(peer, |it| (it.up, it.exited.is_some()));
+            let (up, has_exited, finished) =
+                self.lab.look_at(peer, |it| (it.up, it.exited.is_some(), it.finished));
             if !up || self.lab.failure().is_some() {
                 continue;
             }
@@ -79,13 +79,13 @@ impl<S: Stage> Run<'_, S> {
                 self.parts(peer, "has exited");
                 continue;
             }
-            if self.exits[peer].as_ref().is_none_or(|due| due.by_policy) {
-                let due = self.due_by_policy(peer);
-                // What is due for the same reason may have been put off.
-                if self.exits[peer].as_ref().map(|due| &due.why) != due.as_ref().map(|due| &due.why)
-                {
-                    self.exits[peer] = due;
-                }
+            if let Some(Due { finished: since @ Some(_), .. }) = self.exits[peer]
+                && since != finished
+            {
+                self.exits[peer] = None;
+            }
+            if self.exits[peer].is_none() {
+                self.exits[peer] = self.due_by_policy(peer);
             }
             if self.is_held_up(peer) {
                 continue;
@@ -123,12 +123,12 @@ impl<S: Stage> Run<'_, S> {
         let stop = stops_within(app);
         if app.downloads == 0 {
             let by = started? + stop;
-            return Some(Due { by, why: "has nothing to do".to_owned(), by_policy: true });
+            return Some(Due { by, why: "has nothing to do".to_owned(), finished: None });
         }
         if app.exit_when == Exit::Played {
             let seen = seen?;
             let why = format!("has played all that it was to play at {seen} s, should exit then");
-            return Some(Due { by: seen + stop, why, by_policy: true });
+            return Some(Due { by: seen + stop, why, finished: None });
         }
         if app.downloads > 1 && self.may_lose_data(peer) {
             // What its disk lost of a torrent that nobody else has, it never gets.
@@ -144,7 +144,7 @@ impl<S: Stage> Run<'_, S> {
             }
         };
         let why = format!("has finished all of its downloads at {finished} s, {why}");
-        Some(Due { by: finished + after + stop, why, by_policy: true })
+        Some(Due { by: finished + after + stop, why, finished: Some(finished) })
     }
 
     /// A peer has ended as it should: what it leaves behind must be right.

@@ -101,38 +101,33 @@ impl ReceiveBuffer {
 
     /// Moves to `buffer` what fits in it.
     pub(crate) fn read(&mut self, buffer: &mut ReadBuf<'_>) {
-        while buffer.remaining() > 0
-            && let Some(segment) = self.segments.front_mut()
-        {
-            let now = segment.len().min(buffer.remaining());
-            buffer.put_slice(&segment[..now]);
-            self.length -= now;
-            match now == segment.len() {
-                true => _ = self.segments.pop_front(),
-                false => segment.advance(now),
-            }
-        }
+        self.take(buffer.remaining(), |bytes| buffer.put_slice(bytes));
     }
 
     /// Moves behind what `into` holds what there is, `most` bytes of it at most; returns
     /// how many.
     pub(crate) fn read_into(&mut self, most: usize, into: &mut BytesMut) -> usize {
-        let read = self.length.min(most);
-        into.reserve(read);
-        let mut left = read;
+        into.reserve(self.length.min(most));
+        self.take(most, |bytes| into.extend_from_slice(bytes))
+    }
+
+    /// Hands over what there is in order, `most` bytes of it at most; returns how many.
+    fn take(&mut self, most: usize, mut hand_over: impl FnMut(&[u8])) -> usize {
+        let taken = self.length.min(most);
+        self.length -= taken;
+        let mut left = taken;
         while left > 0
             && let Some(segment) = self.segments.front_mut()
         {
             let now = segment.len().min(left);
-            into.extend_from_slice(&segment[..now]);
+            hand_over(&segment[..now]);
             left -= now;
             match now == segment.len() {
                 true => _ = self.segments.pop_front(),
                 false => segment.advance(now),
             }
         }
-        self.length -= read;
-        read
+        taken
     }
 
     pub(crate) fn clear(&mut self) {
