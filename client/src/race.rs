@@ -1,11 +1,13 @@
 //! Waiting for the first of several futures, in an order that a reader can see.
 
 use std::{
-    future::{Future, IntoFuture, poll_fn},
-    pin::pin,
-    task::Poll,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    task::{Context, Poll},
 };
 
+use futures_util::FutureExt;
+use pin_project_lite::pin_project;
 use reseed_protocol::Time;
 
 use crate::Env;
@@ -53,28 +55,44 @@ macro_rules! race {
 }
 
 #[doc(hidden)]
-pub async fn first<A: IntoFuture, B: IntoFuture>(a: A, b: B) -> Either<A::Output, B::Output> {
-    let mut a = pin!(a.into_future());
-    let mut b = pin!(b.into_future());
-    poll_fn(|context| {
-        if let Poll::Ready(won) = a.as_mut().poll(context) {
+pub fn first<A: IntoFuture, B: IntoFuture>(a: A, b: B) -> First<A::IntoFuture, B::IntoFuture> {
+    First { a: a.into_future(), b: b.into_future() }
+}
+
+pin_project! {
+    /// No `async fn`, which would hold what it is given twice: once as it came, and once
+    /// where it stays while it is waited for.
+    #[doc(hidden)]
+    pub struct First<A, B> {
+        #[pin]
+        a: A,
+        #[pin]
+        b: B,
+    }
+}
+
+impl<A: Future, B: Future> Future for First<A, B> {
+    type Output = Either<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(won) = this.a.poll(context) {
             return Poll::Ready(Either::Left(won));
         }
-        b.as_mut().poll(context).map(Either::Right)
-    })
-    .await
+        this.b.poll(context).map(Either::Right)
+    }
 }
 
 /// What `future` gives, or `None` if it takes until `deadline`; it is dropped then.
-pub async fn timeout_at<F: IntoFuture>(
+pub fn timeout_at<F: IntoFuture>(
     env: &impl Env,
     deadline: Time,
     future: F,
-) -> Option<F::Output> {
-    race! {
-        output = future => Some(output),
-        () = env.sleep_until(deadline) => None,
-    }
+) -> impl Future<Output = Option<F::Output>> {
+    first(future, env.sleep_until(deadline)).map(|won| match won {
+        Either::Left(output) => Some(output),
+        Either::Right(()) => None,
+    })
 }
 
 #[cfg(test)]

@@ -212,11 +212,10 @@ impl<D: Disk> Storage<D> {
     pub fn hash_piece(&self, piece: u32) -> io::Result<Option<[u8; 20]>> {
         let length = self.layout.length_of(piece);
         let mut hash = Sha1::new();
-        let mut chunk = vec![0; length.min(HASH_CHUNK) as usize];
         for begin in (0..length).step_by(HASH_CHUNK as usize) {
-            let chunk = &mut chunk[..(length - begin).min(HASH_CHUNK) as usize];
-            match self.read(piece, begin, chunk) {
-                Ok(()) => hash.update(&*chunk),
+            let length = (length - begin).min(HASH_CHUNK);
+            match self.read_block(Block { piece, begin, length }) {
+                Ok(bytes) => hash.update(&bytes),
                 Err(error) if is_absence(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use fixedbitset::FixedBitSet;
 use rand::{Rng, RngExt};
 use reseed_client::Disk;
 use reseed_protocol::wire::Parts;
@@ -361,7 +362,7 @@ impl Platter {
     /// The room that a write takes which was free before (bytes): that of whole pages.
     fn room_for(&self, path: &Path, offset: u64, length: usize) -> u64 {
         let file = self.files.get(path);
-        let is_new = |page: u64| file.is_none_or(|file| !file.pages.contains_key(&page));
+        let is_new = |page: u64| file.is_none_or(|file| !file.pages.contains(page));
         let pages = pages_of(offset, length).filter(|(page, ..)| is_new(*page));
         pages.count() as u64 * PAGE as u64
     }
@@ -375,17 +376,123 @@ enum Page {
     Other(Rc<[u8; PAGE]>),
 }
 
+/// Pages by their number. Those that are as expected are most of all, and take a bit each.
+#[derive(Default)]
+struct Pages {
+    expected: FixedBitSet,
+    others: BTreeMap<u64, Rc<[u8; PAGE]>>,
+}
+
+impl Pages {
+    fn contains(&self, number: u64) -> bool {
+        self.is_expected(number) || self.others.contains_key(&number)
+    }
+
+    fn is_expected(&self, number: u64) -> bool {
+        is_in(&self.expected, number)
+    }
+
+    fn get(&self, number: u64) -> Option<Page> {
+        match self.is_expected(number) {
+            true => Some(Page::Expected),
+            false => self.others.get(&number).cloned().map(Page::Other),
+        }
+    }
+
+    /// Puts `page` in the place of what was there, which it returns.
+    fn replace(&mut self, number: u64, page: Option<Page>) -> Option<Page> {
+        let before = match self.is_expected(number) {
+            true => Some(Page::Expected),
+            false => self.others.remove(&number).map(Page::Other),
+        };
+        match page {
+            Some(Page::Expected) => self.expected.grow_and_insert(number as usize),
+            Some(Page::Other(page)) => {
+                self.forget_expected(number);
+                self.others.insert(number, page);
+            }
+            None => self.forget_expected(number),
+        }
+        before
+    }
+
+    fn forget_expected(&mut self, number: u64) {
+        if self.is_expected(number) {
+            self.expected.remove(number as usize);
+        }
+    }
+
+    /// The bytes of a page that is changed; one that was not there is zeros, one that was
+    /// as expected starts with that.
+    fn own(&mut self, number: u64, expected: &Bytes) -> &mut [u8; PAGE] {
+        if self.is_expected(number) {
+            self.forget_expected(number);
+            let bytes = expected_page(expected, number).and_then(|page| page.try_into().ok());
+            let bytes = bytes.expect("it was expected to be something");
+            self.others.insert(number, Rc::new(bytes));
+        }
+        Rc::make_mut(self.others.entry(number).or_insert_with(|| Rc::new([0; PAGE])))
+    }
+
+    /// Numbers of the pages from `first` on, in order.
+    fn from(&self, first: u64) -> BTreeSet<u64> {
+        let expected = self.expected.ones().map(|number| number as u64);
+        let others = self.others.range(first..).map(|(number, _)| *number);
+        expected.filter(|number| *number >= first).chain(others).collect()
+    }
+}
+
+fn is_in(set: &FixedBitSet, number: u64) -> bool {
+    usize::try_from(number).is_ok_and(|number| set.contains(number))
+}
+
+/// What the platter holds of the pages changed since the last sync.
+#[derive(Default)]
+struct Unsynced {
+    /// Nothing, where something has been put that was expected.
+    new: FixedBitSet,
+    others: BTreeMap<u64, Option<Page>>,
+}
+
+impl Unsynced {
+    /// Page `number` has been changed, and `durable` is what the platter has, unless it was
+    /// changed before.
+    fn note(&mut self, number: u64, durable: Option<Page>, is_expected: bool) {
+        if is_in(&self.new, number) {
+            return;
+        }
+        match durable {
+            None if is_expected && !self.others.contains_key(&number) => {
+                self.new.grow_and_insert(number as usize);
+            }
+            durable => _ = self.others.entry(number).or_insert(durable),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.new.clear();
+        self.others.clear();
+    }
+
+    /// All of them, in the order of their numbers.
+    fn take(&mut self) -> BTreeMap<u64, Option<Page>> {
+        let mut all = std::mem::take(&mut self.others);
+        all.extend(self.new.ones().map(|number| (number as u64, None)));
+        self.new.clear();
+        all
+    }
+}
+
 /// A sparse file: a page that is not there reads as zeros.
 #[derive(Default)]
 struct File {
     length: u64,
-    pages: BTreeMap<u64, Page>,
+    pages: Pages,
     /// What it is likely to become; empty if nobody knows.
     expected: Bytes,
     /// The length that is on the platter; `None` if the file is not.
     durable_length: Option<u64>,
-    /// What the platter holds of the pages changed since the last sync.
-    unsynced: BTreeMap<u64, Option<Page>>,
+    unsynced: Unsynced,
 }
 
 impl File {
@@ -401,8 +508,7 @@ impl File {
 
     /// The same, without a copy if they are as expected.
     fn bytes(&self, offset: u64, length: usize) -> Bytes {
-        let is_expected = |number| matches!(self.pages.get(&number), Some(Page::Expected));
-        if pages_of(offset, length).all(|(number, ..)| is_expected(number)) {
+        if pages_of(offset, length).all(|(number, ..)| self.pages.is_expected(number)) {
             let offset = offset as usize;
             return self.expected.slice(offset..offset + length);
         }
@@ -416,7 +522,8 @@ impl File {
             let part = &bytes[range];
             let expected = self.expected(number);
             if expected.is_some_and(|page| std::ptr::eq(page, part) || page == part) {
-                self.put(number, Page::Expected);
+                let durable = self.pages.replace(number, Some(Page::Expected));
+                self.unsynced.note(number, durable, true);
             } else {
                 self.change(number)[within..within + part.len()].copy_from_slice(part);
             }
@@ -430,9 +537,9 @@ impl File {
 
     /// What is in page `number`, if it is there.
     fn page(&self, number: u64) -> Option<&[u8]> {
-        match self.pages.get(&number)? {
-            Page::Expected => self.expected(number),
-            Page::Other(page) => Some(&page[..]),
+        match self.pages.is_expected(number) {
+            true => self.expected(number),
+            false => self.pages.others.get(&number).map(|page| &page[..]),
         }
     }
 
@@ -454,24 +561,21 @@ impl File {
     /// Changes a bit at `at`, in the platter's copy as well if there is another.
     fn flip(&mut self, at: u64, bit: u8) {
         let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
-        let expected = expected_page(&self.expected, page);
-        if let Some(Some(durable)) = self.unsynced.get_mut(&page) {
-            durable.own(expected)[within] ^= bit;
+        if let Some(Some(durable)) = self.unsynced.others.get_mut(&page) {
+            durable.own(expected_page(&self.expected, page))[within] ^= bit;
         }
-        let new = || Page::Other(Rc::new([0; PAGE]));
-        self.pages.entry(page).or_insert_with(new).own(expected)[within] ^= bit;
+        self.pages.own(page, &self.expected)[within] ^= bit;
     }
 
     fn set_length(&mut self, length: u64) {
         // What lies past the end must read as zeros if the file grows again.
         let kept = length.div_ceil(PAGE as u64);
-        let cut: Vec<u64> = self.pages.range(kept..).map(|(number, _)| *number).collect();
-        for number in cut {
-            let page = self.pages.remove(&number);
-            self.unsynced.entry(number).or_insert(page);
+        for number in self.pages.from(kept) {
+            let durable = self.pages.replace(number, None);
+            self.unsynced.note(number, durable, false);
         }
         let within = (length % PAGE as u64) as usize;
-        if within > 0 && length < self.length && self.pages.contains_key(&(kept - 1)) {
+        if within > 0 && length < self.length && self.pages.contains(kept - 1) {
             self.change(kept - 1)[within..].fill(0);
         }
         self.length = length;
@@ -485,15 +589,12 @@ impl File {
     /// Whether the file itself survives.
     fn power_loss(&mut self, rng: &mut impl Rng, stats: &mut DiskStats) -> bool {
         let length_survives = self.durable_length == Some(self.length) || rng.random_bool(0.5);
-        for (number, durable) in std::mem::take(&mut self.unsynced) {
+        for (number, durable) in self.unsynced.take() {
             if rng.random_bool(0.5) {
                 continue;
             }
             stats.pages_lost += 1;
-            match durable {
-                Some(page) => self.pages.insert(number, page),
-                None => self.pages.remove(&number),
-            };
+            self.pages.replace(number, durable);
         }
         let length = if length_survives { Some(self.length) } else { self.durable_length };
         let Some(length) = length else { return false };
@@ -508,22 +609,17 @@ impl File {
     fn trim(&mut self, length: u64) {
         let within = (length % PAGE as u64) as usize;
         let last = length / PAGE as u64;
-        self.pages.retain(|number, _| *number <= last);
-        if self.pages.contains_key(&last) {
+        for number in self.pages.from(last + 1) {
+            self.pages.replace(number, None);
+        }
+        if self.pages.contains(last) {
             self.change(last)[within..].fill(0);
         }
     }
 
-    fn put(&mut self, number: u64, page: Page) {
-        let durable = self.pages.insert(number, page);
-        self.unsynced.entry(number).or_insert(durable);
-    }
-
     fn change(&mut self, number: u64) -> &mut [u8; PAGE] {
-        let durable = self.pages.get(&number).cloned();
-        self.unsynced.entry(number).or_insert(durable);
-        let new = || Page::Other(Rc::new([0; PAGE]));
-        self.pages.entry(number).or_insert_with(new).own(expected_page(&self.expected, number))
+        self.unsynced.note(number, self.pages.get(number), false);
+        self.pages.own(number, &self.expected)
     }
 }
 
