@@ -100,8 +100,7 @@ impl<N: Network, E: Env> Links<N, E> {
     /// Sends on a connection, if it is there still.
     pub(crate) fn send(&self, connection: ConnectionId, bytes: Parts) {
         if let Some(peer) = self.peers.get(&connection) {
-            // Its task may have ended; the torrent hears of that soon.
-            let _ = peer.outbox.send(bytes);
+            peer.send(bytes);
         }
     }
 

@@ -52,14 +52,17 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + 'static {
 
     /// Reads what is there, `most` bytes of it at most, and puts it behind what `into`
     /// holds. Who has the bytes in memory puts them there at once; another reads them into
-    /// `scratch`, which has room for `most`, so that `into` grows by no more than came.
+    /// `scratch`, which it makes large enough, so that `into` grows by no more than came.
     fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        scratch: &mut [u8],
+        scratch: &mut Vec<u8>,
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
+        if scratch.len() < most {
+            scratch.resize(most, 0);
+        }
         let mut buffer = ReadBuf::new(&mut scratch[..most]);
         ready!(Pin::new(self).poll_read(cx, &mut buffer))?;
         into.extend_from_slice(buffer.filled());

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use futures_util::task::AtomicWaker;
 use reseed_protocol::{
     ConnectionId, Time,
     torrent::Input,
@@ -26,10 +27,6 @@ use crate::{
 /// window without scaling.
 const READ_MAX: usize = 64 * 1024;
 
-/// Room behind a message that is waited for (bytes): a packet brings its end and the next
-/// one's start.
-const SLACK: usize = 1500;
-
 /// How long part of a message waits for the rest: what comes in at all is to be seen in
 /// the rates and by who waits for a sign of life.
 const HOLD_MAX: Duration = Duration::from_secs(1);
@@ -37,6 +34,11 @@ const HOLD_MAX: Duration = Duration::from_secs(1);
 /// Bytes written at a time at most: few enough that the torrent hears in good
 /// time that there is room for more.
 const WRITE_MAX: usize = 32 * 1024;
+
+/// Bytes that have left before the torrent hears of them. Only blocks matter to it: it
+/// counts what is on its way, so as to read no more of them than are worth it. A word for
+/// each small message would have it look twice at whatever it says.
+const TOLD_MIN: usize = 4 * 1024;
 
 /// How long a remote may take in nothing of what is sent to it. Keepalives, which a
 /// reader sends every two minutes (BEP 3), do not make up for that.
@@ -48,14 +50,12 @@ pub(crate) struct Shared {
     pub(crate) upload: RateLimiter,
     pub(crate) download: RateLimiter,
     pub(crate) timetable: Timetable,
-    scratch: Rc<RefCell<Box<[u8]>>>,
+    scratch: Rc<RefCell<Vec<u8>>>,
 }
 
 impl Shared {
     pub(crate) fn new(upload: RateLimiter, download: RateLimiter) -> Shared {
-        let scratch = vec![0; READ_MAX].into_boxed_slice();
-        let timetable = Timetable::default();
-        Shared { upload, download, timetable, scratch: Rc::new(RefCell::new(scratch)) }
+        Shared { upload, download, timetable: Timetable::default(), scratch: Rc::default() }
     }
 
     /// Reads what is there. All connections read into one buffer and keep only
@@ -78,11 +78,42 @@ impl Shared {
     }
 }
 
+/// What waits to be written. It is bounded by the torrent, which knows how much is unsent.
+#[derive(Default)]
+struct Outbox {
+    waiting: RefCell<Parts>,
+    writer: AtomicWaker,
+}
+
+impl Outbox {
+    /// Takes all that waits, once there is something.
+    async fn take(&self) -> Parts {
+        poll_fn(|cx| {
+            let waiting = self.waiting.take();
+            if waiting.is_empty() {
+                self.writer.register(cx.waker());
+                return Poll::Pending;
+            }
+            Poll::Ready(waiting)
+        })
+        .await
+    }
+}
+
 /// The torrent's end of a connection. Dropping it ends the connection's task,
 /// whatever that is waiting for.
 pub(crate) struct PeerHandle {
-    pub(crate) outbox: mpsc::UnboundedSender<Parts>,
+    outbox: Rc<Outbox>,
     _alive: oneshot::Sender<()>,
+}
+
+impl PeerHandle {
+    /// Has `bytes` written after those before. If the task has ended, nothing comes of it;
+    /// the torrent hears of that soon.
+    pub(crate) fn send(&self, mut bytes: Parts) {
+        self.outbox.waiting.borrow_mut().append(&mut bytes);
+        self.outbox.writer.wake();
+    }
 }
 
 /// The connection's end.
@@ -90,7 +121,7 @@ pub(crate) struct Peer<E> {
     env: E,
     connection: ConnectionId,
     inputs: mpsc::Sender<Input>,
-    outbox: mpsc::UnboundedReceiver<Parts>,
+    outbox: Rc<Outbox>,
     ended: oneshot::Receiver<()>,
     shared: Shared,
 }
@@ -102,10 +133,9 @@ pub(crate) fn pair<E: Env>(
     inputs: mpsc::Sender<Input>,
     shared: Shared,
 ) -> (PeerHandle, Peer<E>) {
-    // What waits in it is bounded by the torrent, which knows how much is unsent.
-    let (sender, outbox) = mpsc::unbounded_channel();
+    let outbox = Rc::<Outbox>::default();
     let (alive, ended) = oneshot::channel();
-    let handle = PeerHandle { outbox: sender, _alive: alive };
+    let handle = PeerHandle { outbox: outbox.clone(), _alive: alive };
     (handle, Peer { env, connection, inputs, outbox, ended, shared })
 }
 
@@ -146,7 +176,7 @@ impl<E: Env> Peer<E> {
         race! {
             _ = ended => return,
             () = read(&stream, framing, &env, connection, &inputs, &shared) => {},
-            () = write(&stream, &env, connection, &inputs, &shared, outbox) => {},
+            () = write(&stream, &env, connection, &inputs, &shared, &outbox) => {},
         }
         // Without a torrent it is nobody's connection.
         let _ = inputs.send(Input::Lost { connection }).await;
@@ -207,14 +237,14 @@ async fn read(
             Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
         };
         let bytes = inbox.split_to(ready);
+        if ready > 0 {
+            // What is left is little, and would keep the room of what is handed over.
+            inbox = BytesMut::from(&inbox[..]);
+        }
         match inbox.is_empty() {
-            // It would keep the room of what was handed over.
-            true => (inbox, since) = (BytesMut::new(), None),
+            true => since = None,
             false if ready > 0 || since.is_none() => since = Some(env.now()),
             false => {}
-        }
-        if !inbox.is_empty() {
-            inbox.reserve(framing.missing() + SLACK);
         }
         if bytes.is_empty() {
             continue;
@@ -234,12 +264,14 @@ async fn write(
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
-    mut outbox: mpsc::UnboundedReceiver<Parts>,
+    outbox: &Outbox,
 ) {
-    while let Some(mut waiting) = outbox.recv().await {
+    let mut flushed = 0;
+    loop {
+        let mut waiting = outbox.take().await;
         while !waiting.is_empty() {
             let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
-            let flushed = Input::Flushed { connection, bytes: bytes.len() };
+            flushed += bytes.len();
             shared.upload.acquire(env, bytes.len() as u64).await;
             while !bytes.is_empty() {
                 let deadline = env.now() + WRITE_TIMEOUT;
@@ -255,7 +287,11 @@ async fn write(
                     None => return tracing::debug!(%connection, "the remote reads nothing"),
                 }
             }
-            if inputs.send(flushed).await.is_err() {
+            if flushed < TOLD_MIN {
+                continue;
+            }
+            let bytes = std::mem::take(&mut flushed);
+            if inputs.send(Input::Flushed { connection, bytes }).await.is_err() {
                 return;
             }
         }
@@ -280,7 +316,7 @@ mod tests {
         let (inputs, received) = mpsc::channel(8);
         let shared = Shared::new(RateLimiter::new(None), RateLimiter::new(None));
         let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
-        handle.outbox.send(Bytes::from(vec![7; 5000]).into()).unwrap();
+        handle.send(Bytes::from(vec![7; 5000]).into());
         tasks.spawn(env, "peer", async move {
             let _handle = handle;
             peer.serve(stream, Framing::new()).await;

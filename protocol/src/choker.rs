@@ -29,7 +29,9 @@ pub struct ChokerOptions {
     pub slots: usize,
     /// Whether those who want nothing are unchoked as well while slots are free, so
     /// that they may ask at once when that changes. Mainline does; BEP 3 §choking
-    /// unchokes the uninterested too, and chokes somebody when they want something.
+    /// unchokes the uninterested too, and chokes somebody when they want something. It is
+    /// seen to with each round, and not whenever a slot is free for a moment: in a mesh of
+    /// 50 peers that made three times as many chokes, and eight times as many rejects.
     pub fill: bool,
     /// Between two rounds, in which the best are chosen anew. BEP 3: 10 s.
     pub round: Duration,
@@ -159,11 +161,11 @@ impl Choker {
 
     /// Who is to be unchoked from now on, of all connections; everyone else is to
     /// be choked. Never are more interested peers than there are slots, and if there
-    /// are fewer, so are all that are not interested ([`ChokerOptions::fill`]).
+    /// are fewer in a round, so are all that are not interested ([`ChokerOptions::fill`]).
     ///
     /// Call it when a round is due, and whenever a peer comes, goes or changes
-    /// its interest. Between rounds those unchoked stay so, and only slots that
-    /// came free are filled. `seeding` says that we have all we want.
+    /// its interest. Between rounds those unchoked stay so while there is room, and only
+    /// slots that came free are filled. `seeding` says that we have all we want.
     pub fn rechoke(
         &mut self,
         now: Time,
@@ -177,16 +179,13 @@ impl Choker {
             interested.iter().map(|peer| peer.connection).collect();
         staying.sort_unstable();
         let stays = |connection: ConnectionId| staying.binary_search(&connection).is_ok();
-        let is_settled = self.is_settled(now, stays);
         self.regular.retain(|&connection| stays(connection));
         self.optimistic = self.optimistic.filter(|&connection| stays(connection));
-        // The lots are drawn whether or not anything hangs on them, so that what comes
-        // later does not depend on that.
-        let lots = lots(&interested, seeding, rng);
-        let ranked = if is_settled { Vec::new() } else { ranking(lots, seeding) };
+        let ranked = ranking(lots(&interested, seeding, rng), seeding);
 
         let previous = self.optimistic;
-        if now >= self.next_round {
+        let is_round = now >= self.next_round;
+        if is_round {
             self.next_round = now + self.options.round;
             self.regular.clear();
             if now >= self.optimistic_until {
@@ -204,24 +203,38 @@ impl Choker {
         let spare = self.options.slots - usize::from(self.optimistic.is_some());
         self.fill(&ranked, spare);
 
+        self.see_who_waits(now, &staying);
         let unchoked: BTreeSet<_> = self.regular.iter().copied().chain(self.optimistic).collect();
-        self.waiting_since
-            .retain(|connection, _| stays(*connection) && !unchoked.contains(connection));
-        for peer in interested.iter().filter(|peer| !unchoked.contains(&peer.connection)) {
-            self.waiting_since.entry(peer.connection).or_insert(now);
-        }
         if !self.options.fill || unchoked.len() >= self.options.slots {
             return unchoked;
         }
-        let idle = contenders.iter().filter(|peer| !peer.interested).map(|peer| peer.connection);
+        let idle = contenders.iter().filter(|peer| !peer.interested);
+        let idle = idle.filter(|peer| is_round || peer.unchoked).map(|peer| peer.connection);
         unchoked.into_iter().chain(idle).collect()
     }
 
-    /// Whether [`Choker::rechoke`] would give nobody a slot: no round is due, and all slots
-    /// are taken by connections that `stay` interested. Then it looks at no rates.
-    pub fn is_settled(&self, now: Time, stays: impl Fn(ConnectionId) -> bool) -> bool {
-        let taken = self.regular.iter().copied().chain(self.optimistic);
-        now < self.next_round && taken.filter(|it| stays(*it)).count() >= self.options.slots
+    /// Whether no round is due, and all slots are taken by connections that are still
+    /// `interested` (these, in order): then [`Choker::rechoke`] would change nothing but who
+    /// waits since when, which is seen to here.
+    pub fn stays(&mut self, now: Time, interested: &[ConnectionId]) -> bool {
+        let stay = |it: &ConnectionId| interested.binary_search(it).is_ok();
+        let slots = self.regular.iter().chain(&self.optimistic).filter(|it| stay(it)).count();
+        let stays = now < self.next_round && slots >= self.options.slots;
+        if stays {
+            self.see_who_waits(now, interested);
+        }
+        stays
+    }
+
+    /// Remembers since when each of those that are `interested` (these, in order) is without
+    /// a slot.
+    fn see_who_waits(&mut self, now: Time, interested: &[ConnectionId]) {
+        let (regular, optimistic) = (&self.regular, self.optimistic);
+        let waits = |it: &ConnectionId| !regular.contains(it) && optimistic != Some(*it);
+        self.waiting_since.retain(|it, _| waits(it) && interested.binary_search(it).is_ok());
+        for it in interested.iter().filter(|it| waits(it)) {
+            self.waiting_since.entry(*it).or_insert(now);
+        }
     }
 
     /// Gives regular slots to the best, until `slots` are taken.

@@ -74,7 +74,7 @@ pub struct Connection {
     /// The remote wants nothing more. BEP 21.
     pub(crate) remote_upload_only: bool,
     /// What the remote has proven, in a closed swarm.
-    pub(crate) closed_swarm: Option<Access>,
+    pub(crate) closed_swarm: Option<Box<Access>>,
     /// Where the remote listens, once we know.
     pub(crate) listen_addr: Option<SocketAddr>,
 
@@ -123,8 +123,8 @@ pub struct Connection {
 
     /// What the remote is to be told of what we gave to others.
     pub(crate) forward_sender: ForwardSender,
-    /// What it says it gave to others.
-    pub(crate) forward_score: ForwardScore,
+    /// What it says it gave to others, once it has said that it may.
+    pub(crate) forward_score: Option<Box<ForwardScore>>,
 }
 
 impl Connection {
@@ -201,7 +201,7 @@ impl Connection {
             pex_sender: PexSender::new(),
             pex_receiver: PexReceiver::new(),
             forward_sender: ForwardSender::new(),
-            forward_score: ForwardScore::new(now),
+            forward_score: None,
         }
     }
 

@@ -7,13 +7,14 @@ const WINDOW_SECS: u64 = 20;
 
 /// Counts bytes, and says how many a second there were of late: over the last 20
 /// seconds, or since the start if that is less. 20 seconds is what mainline
-/// measures over for BEP 3's choking. Takes the same memory whatever goes by.
+/// measures over for BEP 3's choking. Takes the same memory whatever goes by; of 4 GiB and
+/// more in one second it counts as many.
 #[derive(Debug, Clone)]
 pub struct Meter {
     started: Time,
     total: u64,
     /// The bytes of second `s` are in bucket `s % WINDOW_SECS`.
-    buckets: [u64; WINDOW_SECS as usize],
+    buckets: [u32; WINDOW_SECS as usize],
     /// The last second, since the start, in which bytes were counted. Buckets of
     /// later seconds still hold what came a window earlier.
     last: u64,
@@ -33,7 +34,8 @@ impl Meter {
             self.buckets[(stale % WINDOW_SECS) as usize] = 0;
         }
         self.last = second;
-        self.buckets[(second % WINDOW_SECS) as usize] += bytes;
+        let bucket = &mut self.buckets[(second % WINDOW_SECS) as usize];
+        *bucket = bucket.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.total += bytes;
     }
 
@@ -42,8 +44,8 @@ impl Meter {
         let elapsed = now - self.started;
         let second = elapsed.as_secs().max(self.last);
         let first = (second + 1).saturating_sub(WINDOW_SECS);
-        let bytes: u64 =
-            (first..=self.last).map(|second| self.buckets[(second % WINDOW_SECS) as usize]).sum();
+        let in_second = |second| u64::from(self.buckets[(second % WINDOW_SECS) as usize]);
+        let bytes: u64 = (first..=self.last).map(in_second).sum();
         let span = elapsed.as_millis().saturating_sub(u128::from(first) * 1000);
         (u128::from(bytes) * 1000 / span.max(1000)) as u64
     }

@@ -203,7 +203,7 @@ impl Connection for SimStream {
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        scratch: &mut [u8],
+        scratch: &mut Vec<u8>,
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {

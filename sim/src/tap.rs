@@ -142,7 +142,7 @@ impl<S: Connection> Connection for Tapped<S> {
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        scratch: &mut [u8],
+        scratch: &mut Vec<u8>,
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         let before = into.len();

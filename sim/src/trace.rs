@@ -140,8 +140,10 @@ impl Trace {
     }
 
     fn begin(&mut self, kind: Kind, at: Time) {
-        self.scratch.extend_from_slice(&[kind as u8]);
-        self.number(at.since_epoch().as_nanos() as u64);
+        let nanos = at.since_epoch().as_nanos() as u64;
+        let mut head = [kind as u8; 9];
+        head[1..].copy_from_slice(&nanos.to_le_bytes());
+        self.scratch.extend_from_slice(&head);
     }
 
     fn end(&mut self) {
@@ -154,13 +156,17 @@ impl Trace {
     }
 
     fn packet(&mut self, what: u8, packet: &PacketSummary) {
-        self.scratch.extend_from_slice(&[what]);
-        self.number(packet.number);
-        self.number(u64::from(packet.from.port()) << 48 | u64::from(packet.to.port()) << 32);
-        self.number(u64::from(packet.payload));
-        if let Some(tcp) = packet.tcp {
-            self.number(u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement));
+        let ports = u64::from(packet.from.port()) << 16 | u64::from(packet.to.port());
+        let words = [
+            packet.number << 8 | u64::from(packet.tcp.is_some()) << 7 | u64::from(what),
+            ports << 32 | u64::from(packet.payload),
+            packet.tcp.map_or(0, |it| u64::from(it.sequence) << 32 | u64::from(it.acknowledgement)),
+        ];
+        let mut bytes = [0; 24];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
         }
+        self.scratch.extend_from_slice(&bytes);
     }
 
     fn number(&mut self, number: u64) {

@@ -387,12 +387,11 @@ impl World {
         if self.core.executor.has_ready() || self.core.touched.get() {
             return Some(now);
         }
-        let timer = self.core.executor.timers.borrow().next();
-        let disk = self.waiting.first().map(|(until, _)| *until);
+        let timer = self.next_timer();
         let most = until.min(self.limits.time);
         loop {
             let arrival = self.wire.next_arrival(now, self.pass_grid);
-            let next = [timer, arrival, disk].into_iter().flatten().min();
+            let next = [timer, arrival].into_iter().flatten().min();
             let Some(at) = self.wire.next_move() else { return next };
             if next.is_some_and(|next| next <= at) {
                 return next;
@@ -427,6 +426,11 @@ impl World {
         self.end_waits(next);
         // Packets come before timers: what arrives at its deadline is in time.
         self.deliver();
+        if let Stacks::Native(stacks) = &self.stacks
+            && stacks.borrow_mut().acknowledge(next)
+        {
+            self.core.touch();
+        }
         self.core.executor.fire_timers();
         self.settle()?;
         Ok(Step::Happened(next))
@@ -438,10 +442,20 @@ impl World {
         if self.core.executor.has_ready() || self.core.touched.get() {
             return Some(now);
         }
-        let timer = self.core.executor.timers.borrow().next();
         let arrival = self.wire.next_arrival(now, self.pass_grid);
+        [self.next_timer(), arrival, self.wire.next_move()].into_iter().flatten().min()
+    }
+
+    /// When time itself is next a reason for something: a sleep is over, a disk is done, a
+    /// stack has waited for long enough.
+    fn next_timer(&self) -> Option<Time> {
+        let sleep = self.core.executor.timers.borrow().next();
         let disk = self.waiting.first().map(|(until, _)| *until);
-        [timer, arrival, self.wire.next_move(), disk].into_iter().flatten().min()
+        let stack = match &self.stacks {
+            Stacks::Native(stacks) => stacks.borrow_mut().next_acknowledgement(),
+            Stacks::Building(_) | Stacks::Entered(_) => None,
+        };
+        [sleep, disk, stack].into_iter().flatten().min()
     }
 
     /// From now on a host's tasks wait for its disk, where that takes time.
@@ -499,7 +513,7 @@ impl World {
         while let Some((summary, host, packet)) = self.wire.pop_released(now) {
             self.core.touch();
             if let Stacks::Native(stacks) = &self.stacks {
-                stacks.borrow_mut().deliver(host, packet);
+                stacks.borrow_mut().deliver(now, host, packet);
                 continue;
             }
             // RFC 1122 §4.2.2.13: data for a reader that is gone is answered with
@@ -559,8 +573,9 @@ impl World {
         self.flushes += 1;
         let mut outgoing = std::mem::take(&mut self.outgoing);
         if let Stacks::Native(stacks) = &self.stacks {
-            stacks.borrow_mut().flush(&mut outgoing);
-            self.wire.send(self.core.executor.now(), &mut outgoing);
+            let now = self.core.executor.now();
+            stacks.borrow_mut().flush(now, &mut outgoing);
+            self.wire.send(now, &mut outgoing);
             self.outgoing = outgoing;
             return;
         }

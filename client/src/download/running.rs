@@ -65,6 +65,12 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             if self.torrent.is_stopped() && !self.parting {
                 self.part()?;
             }
+            if self.driver.commands.is_empty()
+                && let Ok(input) = self.received.try_recv()
+            {
+                self.handle(input)?;
+                continue;
+            }
             let (env, errands) = (self.driver.env.clone(), self.driver.errands.clone());
             if env.buggify(Buggify::SpuriousWakeup) {
                 self.handle(Input::Timeout)?;

@@ -225,7 +225,7 @@ impl Torrent {
 impl Connection {
     /// Whether content, and word of it, may go to the remote.
     pub fn may_have_content(&self) -> bool {
-        self.closed_swarm.as_ref().is_none_or(Access::is_proven)
+        self.closed_swarm.as_ref().is_none_or(|access| access.is_proven())
     }
 
     /// Whether the remote may be unchoked.

@@ -9,7 +9,6 @@ use super::{CloseReason, Event, Frame, Output, Speaker, Torrent, dispatch::viola
 use crate::{
     ALLOWED_FAST_PIECES, ConnectionId, Defect, PeerId, PlaybackStats, Time, allowed_fast_set,
     connection::{Connection, Direction, Phase},
-    extension::give_to_get::ForwardScore,
     wire::{Handshake, Message},
 };
 
@@ -168,7 +167,6 @@ impl Torrent {
         let connection = self.connections.get_mut(&id).expect("only others were closed");
         connection.phase = Phase::Established;
         connection.established = now;
-        connection.forward_score = ForwardScore::new(now);
         connection.last_block = now;
         connection.remote_id = Some(handshake.peer_id);
         connection.fast = self.config.fast && handshake.supports_fast();

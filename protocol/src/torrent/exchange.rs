@@ -11,6 +11,7 @@ use crate::{
     connection::{Connection, Direction},
     extension::{
         DontHave, Extension, ExtensionError, ExtensionHandshake, HashPiece,
+        give_to_get::ForwardScore,
         pex::{PexFlags, PexMessage},
     },
     tracker::{AnnounceRequest, AnnounceResponse, Announcer},
@@ -106,6 +107,11 @@ impl Torrent {
                 Err(error) => return self.ignore(id, &error),
             };
             connection.registry.apply(&handshake);
+            if connection.registry.remote_id(Extension::GiveToGet).is_some() {
+                self.reports_forwarded = true;
+                let since = connection.established;
+                connection.forward_score.get_or_insert_with(|| Box::new(ForwardScore::new(since)));
+            }
             if let Some(reqq) = handshake.reqq {
                 connection.remote_reqq = reqq.max(1);
             }

@@ -12,7 +12,7 @@ use crate::{
 impl Connection {
     /// What the remote says it gives to others, if give-to-get is used with it.
     pub fn forwarding(&self, now: Time) -> Option<Forwarding> {
-        self.forwards().map(|_| self.forward_score.forwarding(now))
+        self.forwards().and(self.forward_score.as_ref()).map(|score| score.forwarding(now))
     }
 
     /// The remote's id for reports, if give-to-get is used with it. They are word of
@@ -25,11 +25,16 @@ impl Connection {
 impl Torrent {
     /// A block went out to `id`.
     pub(super) fn note_forwarded(&mut self, id: ConnectionId, block: Block, now: Time) {
+        if !self.reports_forwarded {
+            return;
+        }
         let bytes = u64::from(block.length);
         let mut due = None;
         for connection in self.connections.values_mut() {
             if connection.id == id {
-                connection.forward_score.gave(block.piece, bytes);
+                if let Some(score) = &mut connection.forward_score {
+                    score.gave(block.piece, bytes);
+                }
             } else if connection.forwards().is_some() {
                 connection.forward_sender.forwarded(block.piece, bytes);
                 due = due.into_iter().chain(connection.forward_sender.poll_timeout()).min();
@@ -68,7 +73,9 @@ impl Torrent {
         let layout = self.layout;
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         let report = ForwardReport::decode(payload)?;
-        connection.forward_score.reported(&report, &layout, now);
+        if let Some(score) = &mut connection.forward_score {
+            score.reported(&report, &layout, now);
+        }
         Ok(())
     }
 }

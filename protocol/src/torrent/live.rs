@@ -308,7 +308,7 @@ impl Torrent {
             let id = connection.id();
             connection.remote_pieces.iter().map(move |piece| (id, piece)).collect::<Vec<_>>()
         };
-        let all: Vec<(ConnectionId, u32)> = self.connections.values().flat_map(claims).collect();
+        let all: Vec<(ConnectionId, u32)> = self.connections().flat_map(claims).collect();
         for (id, piece) in all {
             if !self.believes(piece) {
                 self.disclaim(id, piece);

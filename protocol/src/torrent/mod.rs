@@ -70,6 +70,9 @@ pub use play::CheckFailed;
 /// torrent and a full allowance of blocks fit in.
 const BACKLOG_LIMIT: usize = 2 * 1024 * 1024;
 
+/// Room for frames that a connection keeps when they were put out (count).
+const SPOKEN_KEPT: usize = 4;
+
 /// One torrent as one peer lives it, from the first connection to [`Input::Stop`].
 pub struct Torrent {
     config: Config,
@@ -91,7 +94,8 @@ pub struct Torrent {
     turns: Turns,
     /// Our part in a live stream, if that is the content.
     live: Option<live::Live>,
-    connections: BTreeMap<ConnectionId, Connection>,
+    /// In boxes, which are all that is left of one when it is gone.
+    connections: BTreeMap<ConnectionId, Box<Connection>>,
     next_connection: u64,
     peers: PeerTable,
     /// Where others see us.
@@ -113,6 +117,8 @@ pub struct Torrent {
     /// The connection that the last input was about, if all that came of it is there and
     /// in what is unsent.
     about: Option<ConnectionId>,
+    /// Whether somebody has asked to be told what we give to others.
+    reports_forwarded: bool,
     /// Blocks became free since connections were last asked to request more.
     refill: bool,
     /// Whether no block was free when that was last looked at.
@@ -207,6 +213,7 @@ impl Torrent {
             stopping: false,
             outputs: VecDeque::new(),
             unsent: BTreeSet::new(),
+            reports_forwarded: false,
             about: None,
             refill: false,
             endgame: false,
@@ -360,8 +367,8 @@ impl Torrent {
     }
 
     /// The connections, oldest first.
-    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values()
+    pub fn connections(&self) -> impl ExactSizeIterator<Item = &Connection> {
+        self.connections.values().map(Box::as_ref)
     }
 
     /// The connections that the last input changed, if it was about one of them: that, and
@@ -370,12 +377,12 @@ impl Torrent {
         let about = self.about?;
         let others = self.unsent.iter().copied().filter(move |id| *id != about);
         let touched = std::iter::once(about).chain(others);
-        Some(touched.filter_map(|id| self.connections.get(&id)))
+        Some(touched.filter_map(|id| self.connection(id)))
     }
 
     /// The connection that is our number `id`.
     pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
-        self.connections.get(&id)
+        self.connections.get(&id).map(Box::as_ref)
     }
 
     /// Addresses that we know of (count).
@@ -478,10 +485,10 @@ impl Torrent {
             Registry::new(&self.offered()),
             now,
         );
-        connection.closed_swarm = self.is_closed().then(|| Access::new(direction));
+        connection.closed_swarm = self.is_closed().then(|| Box::new(Access::new(direction)));
         connection.spoken = self.config.transcript.then(Vec::new);
         connection.defects = self.config.defects;
-        self.connections.insert(id, connection);
+        self.connections.insert(id, Box::new(connection));
         id
     }
 
@@ -498,7 +505,7 @@ impl Torrent {
     }
 
     fn established(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values().filter(|connection| connection.phase == Phase::Established)
+        self.connections().filter(|connection| connection.phase == Phase::Established)
     }
 
     fn established_ids(&self) -> Vec<ConnectionId> {
@@ -514,7 +521,10 @@ impl Torrent {
 /// Puts out what was said on a connection since the last time.
 fn put_out_spoken(connection: &mut Connection, outputs: &mut VecDeque<Output>) {
     let (id, addr) = (connection.id, connection.addr);
-    for (by, frame) in connection.spoken.iter_mut().flat_map(|spoken| spoken.drain(..)) {
+    let Some(spoken) = &mut connection.spoken else { return };
+    for (by, frame) in spoken.drain(..) {
         outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
     }
+    // Much is rarely said at once.
+    spoken.shrink_to(SPOKEN_KEPT);
 }

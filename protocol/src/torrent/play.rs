@@ -195,7 +195,7 @@ impl Torrent {
         let delays = transporter.delays(streaming);
         let high = streaming.high();
         let mut late = Vec::new();
-        for connection in self.connections.values() {
+        for connection in self.connections() {
             let rate = connection.download.rate(now);
             let silent = connection.is_silent(delays, now);
             let mut before = 0;
@@ -238,7 +238,7 @@ impl Torrent {
                 && (other.requested.is_empty()
                     || expected(waiting + u64::from(block.length), rate) < will_come)
         };
-        !self.picker.is_suspect(block.piece) && self.connections.values().any(|it| sooner(&it))
+        !self.picker.is_suspect(block.piece) && self.connections().any(|it| sooner(&it))
     }
 
     /// Whether a block of the piece at the playhead is asked of nobody, though somebody
@@ -262,7 +262,7 @@ impl Torrent {
             let asked = connection.requested().filter(|block| !high.contains(block.piece));
             asked.map(|block| (connection.id, block)).collect::<Vec<_>>()
         };
-        let useful = self.connections.values().filter(|it| self.can_help_with(it, high));
+        let useful = self.connections().filter(|it| self.can_help_with(it, high));
         let stale: Vec<_> = useful.flat_map(elsewhere).collect();
         for (id, block) in stale {
             self.take_back(id, block, now);

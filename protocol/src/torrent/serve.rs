@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
-    Block, ConnectionId, Contender, Defect, Meter, Time,
+    Block, ConnectionId, Contender, Defect, Time,
     connection::{Connection, Phase},
     extension::{Extension, HashPiece},
     wire::Message,
@@ -27,15 +27,14 @@ impl Torrent {
 
     /// Chokes and unchokes as the choker says.
     pub(super) fn rechoke(&mut self, now: Time, rng: &mut impl Rng) {
-        let stays = |id| {
-            self.connections.get(&id).is_some_and(|connection| {
-                connection.phase == Phase::Established
-                    && connection.is_released()
-                    && connection.peer_interested
-            })
-        };
-        let is_settled = self.choker.is_settled(now, stays);
-        let rate = |meter: &Meter| if is_settled { 0 } else { meter.rate(now) };
+        let released = self.established().filter(|connection| connection.is_released());
+        let interested: Vec<ConnectionId> = released
+            .filter(|connection| connection.peer_interested)
+            .map(|connection| connection.id)
+            .collect();
+        if self.choker.stays(now, &interested) {
+            return;
+        }
         let contenders: Vec<Contender> = self
             .established()
             .filter(|connection| connection.is_released())
@@ -43,8 +42,8 @@ impl Torrent {
                 connection: connection.id,
                 interested: connection.peer_interested,
                 unchoked: !connection.am_choking,
-                download_rate: rate(&connection.download),
-                upload_rate: rate(&connection.upload),
+                download_rate: connection.download.rate(now),
+                upload_rate: connection.upload.rate(now),
                 snubbed: connection.snubbed,
                 connected_at: connection.established,
                 rank: self.config.locality.rank(connection.addr.ip()),
@@ -274,7 +273,7 @@ impl Torrent {
                 && !connection.am_choking
                 && connection.peer_interested
         };
-        self.connections.values().filter(used).map(|connection| connection.id).collect()
+        self.connections().filter(used).map(|connection| connection.id).collect()
     }
 }
 

@@ -33,6 +33,15 @@ impl Parts {
         }
     }
 
+    /// Puts `more` behind the others, and leaves nothing in it.
+    pub fn append(&mut self, more: &mut Parts) {
+        if self.is_empty() {
+            std::mem::swap(self, more);
+        }
+        self.length += std::mem::take(&mut more.length);
+        self.parts.append(&mut more.parts);
+    }
+
     /// The parts, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
         self.parts.iter()

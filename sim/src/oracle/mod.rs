@@ -270,7 +270,7 @@ pub(crate) fn all(plan: &Plan, content: &Rc<Content>) -> Vec<Box<dyn Oracle>> {
         Box::new(lives::Lives::new(peers)),
         Box::new(memory::Memory::default()),
         Box::new(one::One::new(plan.peers.iter().map(|peer| (peer.name.clone(), peer.magnet)))),
-        Box::new(slots::Slots::default()),
+        Box::new(slots::Slots::new(peers)),
         Box::new(wire::Wire::new(plan)),
     ];
     if plan.streams() {

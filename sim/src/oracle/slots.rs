@@ -1,13 +1,107 @@
 //! I-SLOT: connections, upload slots and queues keep to their limits.
 
-use reseed_protocol::{Phase, Torrent};
+use reseed_protocol::{Connection, ConnectionId, Phase, Torrent, torrent::Config};
 
 use super::{Code, Finding, Oracle, Scene};
 
 /// Counts everything that a limit is set for.
-#[derive(Default)]
+///
+/// What a step has changed is counted anew with it. All is counted anew when connections
+/// came or went, when the step was about none of them, and every [`COUNT_EACH`]th step.
 pub(super) struct Slots {
+    peers: Vec<Counts>,
     checks: u64,
+}
+
+/// Steps from one count of everything to the next (count).
+const COUNT_EACH: u64 = 64;
+
+/// What one peer's connections come to.
+#[derive(Default)]
+struct Counts {
+    steps: u64,
+    /// In the order of their numbers.
+    connections: Vec<(ConnectionId, Count)>,
+    total: Count,
+}
+
+/// What one connection adds, or all do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Count {
+    half_open: usize,
+    unchoked: usize,
+    requested: usize,
+}
+
+impl Count {
+    /// Fails if the connection alone is past a limit.
+    fn of(connection: &Connection, config: &Config) -> Result<Count, String> {
+        let requested = connection.requested().len();
+        let uploads = connection.uploads_waiting();
+        within(uploads, config.request_queue_max as usize, "requests wait of one remote")?;
+        if !connection.is_established() && requested > 0 {
+            return Err(format!("{} has requests before its handshake", connection.id()));
+        }
+        Ok(Count {
+            half_open: usize::from(matches!(connection.phase(), Phase::Dialling { .. })),
+            unchoked: usize::from(connection.is_peer_interested() && !connection.is_choking()),
+            requested,
+        })
+    }
+
+    fn add(&mut self, more: Count) {
+        self.half_open += more.half_open;
+        self.unchoked += more.unchoked;
+        self.requested += more.requested;
+    }
+
+    fn subtract(&mut self, less: Count) {
+        self.half_open -= less.half_open;
+        self.unchoked -= less.unchoked;
+        self.requested -= less.requested;
+    }
+}
+
+impl Slots {
+    pub(super) fn new(peers: usize) -> Slots {
+        Slots { peers: (0..peers).map(|_| Counts::default()).collect(), checks: 0 }
+    }
+}
+
+impl Counts {
+    /// Takes in what the last step changed.
+    fn update(&mut self, torrent: &Torrent) -> Finding {
+        let is_due = self.steps.is_multiple_of(COUNT_EACH);
+        self.steps += 1;
+        let Some(touched) = torrent.touched().filter(|_| !is_due) else {
+            return self.update_all(torrent);
+        };
+        for connection in touched {
+            let now = Count::of(connection, torrent.config())?;
+            let at = self.connections.binary_search_by_key(&connection.id(), |(id, _)| *id);
+            let Ok(at) = at else { return self.update_all(torrent) };
+            let (_, last) = &mut self.connections[at];
+            if *last != now {
+                self.total.subtract(std::mem::replace(last, now));
+                self.total.add(now);
+            }
+        }
+        match torrent.connections().len() == self.connections.len() {
+            true => Ok(()),
+            false => self.update_all(torrent),
+        }
+    }
+
+    fn update_all(&mut self, torrent: &Torrent) -> Finding {
+        self.connections.clear();
+        self.total = Count::default();
+        for connection in torrent.connections() {
+            let now = Count::of(connection, torrent.config())?;
+            self.connections.push((connection.id(), now));
+            self.total.add(now);
+        }
+        Ok(())
+    }
 }
 
 impl Oracle for Slots {
@@ -19,21 +113,17 @@ impl Oracle for Slots {
         self.checks
     }
 
-    fn stepped(&mut self, _: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn started(&mut self, peer: usize) {
+        self.peers[peer] = Counts::default();
+    }
+
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+        let counts = &mut self.peers[scene.peer];
+        counts.update(torrent)?;
+        let connections = counts.connections.len();
+        let Count { half_open, unchoked, requested } = counts.total;
+        self.checks += connections as u64;
         let config = torrent.config();
-        let (mut connections, mut half_open, mut unchoked, mut requested) = (0, 0, 0, 0);
-        for connection in torrent.connections() {
-            self.checks += 1;
-            connections += 1;
-            requested += connection.requested().len();
-            half_open += usize::from(matches!(connection.phase(), Phase::Dialling { .. }));
-            unchoked += usize::from(connection.is_peer_interested() && !connection.is_choking());
-            let uploads = connection.uploads_waiting();
-            within(uploads, config.request_queue_max as usize, "requests wait of one remote")?;
-            if !connection.is_established() && connection.requested().len() > 0 {
-                return Err(format!("{} has requests before its handshake", connection.id()));
-            }
-        }
         within(connections, config.connections_max, "connections")?;
         within(half_open, config.half_open_max, "half-open connections")?;
         within(unchoked, config.upload_slots, "upload slots in use")?;

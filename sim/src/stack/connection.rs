@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use reseed_protocol::Time;
 use turmoil_net::{NetstatState, Packet, TcpFlags, TcpSegment, Transport};
 
 use super::{
@@ -121,6 +122,10 @@ pub(crate) struct Connection {
     /// The remote closed before we did.
     remote_first: bool,
     acknowledge: bool,
+    /// What the remote knows to have come.
+    acknowledged: u32,
+    /// When what came since is acknowledged, unless something goes to the remote before.
+    pub(super) acknowledge_at: Option<Time>,
     /// Bytes without which the next read waits.
     low_water: usize,
 
@@ -150,6 +155,8 @@ impl Connection {
             remote_fin: false,
             remote_first: false,
             acknowledge: false,
+            acknowledged: 0,
+            acknowledge_at: None,
             low_water: 1,
             reader: None,
             writer: None,
@@ -171,6 +178,7 @@ impl Connection {
             phase: Phase::Answering,
             window_end: sequence.wrapping_add(1).wrapping_add(syn.window.into()),
             expected,
+            acknowledged: expected,
             told_end: expected.wrapping_add(WINDOW_MAX as u32),
             ..Connection::dialling(owner, ends, sequence, mtu)
         }
@@ -259,7 +267,10 @@ impl Connection {
         let room = self.told_end.wrapping_sub(self.expected) as usize;
         payload.truncate(room);
         self.expected = self.expected.wrapping_add(payload.len() as u32);
-        self.acknowledge = true;
+        // RFC 5681 §4.2: at least every second full segment is acknowledged at once. What
+        // did not fit is asked for again.
+        let unknown = self.expected.wrapping_sub(self.acknowledged) as usize;
+        self.acknowledge |= unknown > self.full_segment() || payload.is_empty();
         if !payload.is_empty() {
             self.received.push(payload);
         }
@@ -278,6 +289,7 @@ impl Connection {
         self.unsent.clear();
         self.received.clear();
         self.acknowledge = false;
+        self.acknowledge_at = None;
         wake(&mut self.reader);
         wake(&mut self.writer);
     }
@@ -318,12 +330,18 @@ impl Connection {
         }
     }
 
+    /// What is no small segment (bytes). Within a host, where one may be as large as the whole
+    /// window, half of that is none (RFC 9293 §3.8.6.2.1).
+    fn full_segment(&self) -> usize {
+        self.mss.min(RECEIVE_BUFFER / 2)
+    }
+
     /// Whether a segment of `length` bytes would be small and can be larger after the next
     /// acknowledgement: the window cuts it short (RFC 9293 §3.8.6.2.1), or the writer waits
     /// for room to write more.
     fn is_better_later(&self, length: usize) -> bool {
         let more = length < self.unsent.len() || self.writer.is_some();
-        length > 0 && length < self.mss && more && self.next != self.unacknowledged
+        length > 0 && length < self.full_segment() && more && self.next != self.unacknowledged
     }
 
     /// The segment that is sent next, with the present acknowledgement.
@@ -331,6 +349,8 @@ impl Connection {
         let acknowledges = flags.ack;
         if acknowledges {
             self.acknowledge = false;
+            self.acknowledge_at = None;
+            self.acknowledged = self.expected;
             self.told_end = self.end_to_tell();
         }
         let window = match acknowledges {
@@ -355,7 +375,7 @@ impl Connection {
         let free = (RECEIVE_BUFFER - self.received.len()).min(WINDOW_MAX);
         let end = self.expected.wrapping_add(free as u32);
         let more = end.wrapping_sub(self.told_end) as i32;
-        let worth_it = more >= self.mss.min(RECEIVE_BUFFER / 2) as i32;
+        let worth_it = more >= self.full_segment() as i32;
         if worth_it { end } else { self.told_end }
     }
 
@@ -470,6 +490,19 @@ impl Connection {
 
     pub(crate) fn has_to_acknowledge(&self) -> bool {
         self.acknowledge
+    }
+
+    /// Whether something has come that need not be acknowledged at once, and for which no
+    /// time is set yet.
+    pub(super) fn may_acknowledge_later(&self) -> bool {
+        let owes = self.expected != self.acknowledged && self.phase == Phase::Open;
+        owes && !self.acknowledge && self.acknowledge_at.is_none()
+    }
+
+    /// What came is acknowledged with the next flush.
+    pub(super) fn acknowledge_now(&mut self) {
+        self.acknowledge = true;
+        self.acknowledge_at = None;
     }
 
     pub(crate) fn is_answering(&self) -> bool {

@@ -13,14 +13,17 @@ mod slab;
 mod stream;
 
 use std::{
+    collections::VecDeque,
     hash::BuildHasherDefault,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use indexmap::IndexMap;
+use reseed_protocol::Time;
 use turmoil_net::{
     NetstatEntry, NetstatState, Packet, Proto, TcpFlags, TcpSegment, Transport, UdpDatagram,
 };
@@ -44,6 +47,10 @@ const MESSAGE_TOO_LONG: i32 = 90;
 /// The first sequence number of a stack, and how much more each connection starts at.
 const SEQUENCE: (u32, u32) = (0x0100_0000, 0x0001_0000);
 
+/// How long a segment may go without an acknowledgement, in the hope that the next one comes
+/// or something is said that it can go with. RFC 5681 §4.2 allows 500 ms; Linux takes 40.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(40);
+
 /// The stacks of all hosts.
 pub(crate) struct Stacks {
     mtu: u32,
@@ -56,6 +63,8 @@ pub(crate) struct Stacks {
     dirty: Vec<(HostId, Id)>,
     /// What is sent next, with whose stack it leaves.
     outgoing: Vec<(HostId, Packet)>,
+    /// Connections that acknowledge something at a time, if they have not by then.
+    acknowledging: VecDeque<(Time, HostId, Id)>,
 }
 
 /// A host's stack.
@@ -99,6 +108,7 @@ impl Stacks {
             datagrams: Slab::default(),
             dirty: Vec::new(),
             outgoing: Vec::new(),
+            acknowledging: VecDeque::new(),
         }
     }
 
@@ -116,12 +126,38 @@ impl Stacks {
     }
 
     /// Hands a packet to `host`'s stack.
-    pub(crate) fn deliver(&mut self, host: HostId, packet: Packet) {
+    pub(crate) fn deliver(&mut self, now: Time, host: HostId, packet: Packet) {
         let Packet { src, dst, payload, .. } = packet;
         match payload {
             Transport::Udp(datagram) => self.deliver_datagram(host, src, dst, datagram),
-            Transport::Tcp(segment) => self.deliver_segment(host, src, dst, segment),
+            Transport::Tcp(segment) => self.deliver_segment(now, host, src, dst, segment),
         }
+    }
+
+    /// When something is acknowledged next that nothing went with.
+    pub(crate) fn next_acknowledgement(&mut self) -> Option<Time> {
+        while let Some((at, _, id)) = self.acknowledging.front().copied() {
+            if self.connections.get(id).and_then(|it| it.acknowledge_at) == Some(at) {
+                return Some(at);
+            }
+            self.acknowledging.pop_front();
+        }
+        None
+    }
+
+    /// Acknowledges what is due; returns whether there was something.
+    pub(crate) fn acknowledge(&mut self, now: Time) -> bool {
+        let mut has_any = false;
+        while self.next_acknowledgement().is_some_and(|at| at <= now)
+            && let Some((_, host, id)) = self.acknowledging.pop_front()
+        {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.acknowledge_now();
+            }
+            self.touch(host, id);
+            has_any = true;
+        }
+        has_any
     }
 
     fn deliver_datagram(&mut self, host: HostId, src: IpAddr, dst: IpAddr, it: UdpDatagram) {
@@ -133,7 +169,14 @@ impl Stacks {
         }
     }
 
-    fn deliver_segment(&mut self, host: HostId, src: IpAddr, dst: IpAddr, segment: TcpSegment) {
+    fn deliver_segment(
+        &mut self,
+        now: Time,
+        host: HostId,
+        src: IpAddr,
+        dst: IpAddr,
+        segment: TcpSegment,
+    ) {
         let local = SocketAddr::new(dst, segment.dst_port);
         let remote = SocketAddr::new(src, segment.src_port);
         let ends = Ends { local, remote };
@@ -146,7 +189,13 @@ impl Stacks {
         // Only one that opens a connection is needed again.
         let again = segment.flags.syn.then(|| segment.clone());
         let was_answering = connection.is_answering();
-        match connection.receive(segment) {
+        let received = connection.receive(segment);
+        if connection.may_acknowledge_later() {
+            let at = now + ACKNOWLEDGE_WITHIN;
+            connection.acknowledge_at = Some(at);
+            self.acknowledging.push_back((at, host, id));
+        }
+        match received {
             Received::Taken => self.after_receipt(host, id, was_answering),
             Received::Opened => {
                 if let Some(listener) = connection.listener
@@ -256,7 +305,7 @@ impl Stacks {
 
     /// Adds to `out` all that leaves a host. What a host sends to itself has arrived then,
     /// and so have the answers.
-    pub(crate) fn flush(&mut self, out: &mut Vec<Packet>) {
+    pub(crate) fn flush(&mut self, now: Time, out: &mut Vec<Packet>) {
         while !self.dirty.is_empty() || !self.outgoing.is_empty() {
             let mut dirty = std::mem::take(&mut self.dirty);
             let mut outgoing = std::mem::take(&mut self.outgoing);
@@ -272,7 +321,7 @@ impl Stacks {
             }
             for (host, packet) in outgoing.drain(..) {
                 match self.stacks[host.index()].has(packet.dst) {
-                    true => self.deliver(host, packet),
+                    true => self.deliver(now, host, packet),
                     false => out.push(packet),
                 }
             }

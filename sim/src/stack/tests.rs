@@ -32,6 +32,7 @@ fn server() -> SocketAddr {
 /// Two hosts, and the packets that go between them.
 struct Net {
     stacks: Stacks,
+    now: Time,
     /// Flags, sequence number, acknowledgement, window and payload of what was sent.
     seen: Vec<String>,
 }
@@ -41,13 +42,13 @@ impl Net {
         let mut stacks = Stacks::new(1500);
         stacks.add(vec![ip(A)]);
         stacks.add(vec![ip(B)]);
-        Net { stacks, seen: Vec::new() }
+        Net { stacks, now: Time::ZERO, seen: Vec::new() }
     }
 
     /// What leaves the hosts now.
     fn flush(&mut self) -> Vec<Packet> {
         let mut out = Vec::new();
-        self.stacks.flush(&mut out);
+        self.stacks.flush(self.now, &mut out);
         self.seen.extend(out.iter().map(words));
         out
     }
@@ -55,16 +56,21 @@ impl Net {
     fn deliver(&mut self, packets: Vec<Packet>) {
         for packet in packets {
             let to = if packet.dst == ip(A) { A } else { B };
-            self.stacks.deliver(to, packet);
+            self.stacks.deliver(self.now, to, packet);
         }
     }
 
     /// All that is sent arrives, until nobody says anything any more.
     fn exchange(&mut self) {
         loop {
-            match self.flush() {
-                packets if packets.is_empty() => return,
-                packets => self.deliver(packets),
+            let packets = self.flush();
+            if !packets.is_empty() {
+                self.deliver(packets);
+            } else if let Some(at) = self.stacks.next_acknowledgement() {
+                self.now = at;
+                assert!(self.stacks.acknowledge(at), "something is due at {at}");
+            } else {
+                return;
             }
         }
     }
@@ -211,6 +217,44 @@ fn segments_carry_the_payload_that_the_mtu_leaves_and_one_acknowledgement_answer
     assert_eq!(net.seen, ["b A 1 4001 61535 0"]);
     net.deliver(answers);
     assert_eq!(net.read(B, b, 9000), Poll::Ready(Ok(vec![7; 4000])));
+}
+
+/// RFC 5681 §4.2; RFC 1122 §4.2.3.2.
+#[test]
+fn a_segment_alone_is_acknowledged_a_little_later_and_a_second_one_at_once() {
+    let (mut net, a, b, _) = Net::connected();
+    let send = |net: &mut Net, bytes: usize| {
+        _ = net.write(A, a, &vec![7; bytes]);
+        let packets = net.flush();
+        net.deliver(packets);
+        net.seen.clear();
+        net.flush();
+        std::mem::take(&mut net.seen)
+    };
+    assert!(send(&mut net, 100).is_empty());
+    let due = net.now + Duration::from_millis(40);
+    assert_eq!(net.stacks.next_acknowledgement(), Some(due));
+    // Another small one does not put it off, nor does it need one of its own.
+    net.now = Time::from_epoch(Duration::from_millis(30));
+    assert!(send(&mut net, 100).is_empty());
+    assert!(!net.stacks.acknowledge(net.now));
+    assert!(net.stacks.acknowledge(due));
+    net.flush();
+    assert_eq!(net.seen, ["b A 1 201 65335 0"]);
+    // More than a full segment is acknowledged at once.
+    assert!(send(&mut net, 1460).is_empty());
+    assert_eq!(send(&mut net, 1).len(), 1);
+    assert_eq!(net.stacks.next_acknowledgement(), None);
+    // What is said takes the acknowledgement with it.
+    assert!(send(&mut net, 5).is_empty());
+    _ = net.write(B, b, b"yes");
+    net.flush();
+    assert_eq!(net.stacks.next_acknowledgement(), None);
+    assert!(!net.stacks.acknowledge(Time::from_secs(9)));
+    // So does the end, which cannot wait.
+    assert!(send(&mut net, 5).is_empty());
+    net.shut_down(A, a);
+    assert_eq!(send(&mut net, 0).len(), 1);
 }
 
 #[test]
