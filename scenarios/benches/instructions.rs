@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use reseed_sim::{Content, Plan, World};
+use reseed_sim::{Content, Engine, Plan, World};
 use workloads::{Picking, messages, picking, small_swarm, ticking};
 
 #[library_benchmark]
@@ -38,9 +38,10 @@ fn tick(world: World) -> u64 {
 }
 
 #[library_benchmark]
-#[bench::small(small_swarm())]
-fn share(swarm: (Plan, Content)) -> u64 {
-    black_box(workloads::share(&swarm))
+#[bench::native(small_swarm(), Engine::Native)]
+#[bench::turmoil_net(small_swarm(), Engine::TurmoilNet)]
+fn share(swarm: (Plan, Content), engine: Engine) -> u64 {
+    black_box(workloads::share(&swarm, engine))
 }
 
 library_benchmark_group!(name = all; benchmarks = pick, decode, encode, tick, share);

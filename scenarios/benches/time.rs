@@ -6,6 +6,7 @@ mod workloads;
 use criterion::{
     BatchSize::LargeInput, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use reseed_sim::Engine;
 use workloads::{decode, messages, pick, picking, share, small_swarm, tick, ticking};
 
 fn picker(criterion: &mut Criterion) {
@@ -42,7 +43,7 @@ fn swarm(criterion: &mut Criterion) {
     let swarm = small_swarm();
     let mut group = criterion.benchmark_group("swarm");
     group.sample_size(20);
-    group.bench_function("1 MiB, 5 peers", |bench| bench.iter(|| share(&swarm)));
+    group.bench_function("1 MiB, 5 peers", |bench| bench.iter(|| share(&swarm, Engine::Native)));
 }
 
 criterion_group!(benches, picker, codec, world, swarm);

@@ -125,8 +125,8 @@ pub fn small_swarm() -> (Plan, Content) {
 }
 
 /// From its start to its verdict; returns how many events there were.
-pub fn share((plan, content): &(Plan, Content)) -> u64 {
-    let report = run(plan, content, Engine::TurmoilNet, &mut ());
+pub fn share((plan, content): &(Plan, Content), engine: Engine) -> u64 {
+    let report = run(plan, content, engine, &mut ());
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.failure);
     report.events
 }
