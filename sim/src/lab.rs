@@ -27,6 +27,7 @@ use crate::{
     oracle::{self, Code, Finding, Oracle, Scene},
     plan::{Plan, TRACKER},
     points::Reached,
+    table::Table,
     tap::Direction,
     trace::Trace,
     transcript,
@@ -63,7 +64,7 @@ struct Inner {
     /// Who calls itself what.
     ids: BTreeMap<PeerId, usize>,
     /// Which host's stream each open one is.
-    streams: BTreeMap<StreamId, usize>,
+    streams: Table<usize>,
     /// Where each peer's player begins, for peers that have one.
     players: Vec<Option<u64>>,
     /// What they play, and its true bytes.
@@ -209,7 +210,7 @@ impl Lab {
                 announcers,
                 remotes: BTreeMap::new(),
                 ids: BTreeMap::new(),
-                streams: BTreeMap::new(),
+                streams: Table::default(),
                 players: plan.peers.iter().map(watched).collect(),
                 video: plan.torrent.video(),
                 content: content.clone(),
@@ -500,7 +501,7 @@ impl Lab {
     pub(crate) fn open_streams(&self, peer: usize) -> Vec<String> {
         let inner = self.inner.borrow();
         let open = inner.streams.iter().filter(|(_, owner)| **owner == peer);
-        open.map(|(stream, _)| format!("stream {}", stream.0)).collect()
+        open.map(|(stream, _)| format!("stream {stream}")).collect()
     }
 
     /// The tracker heard an announce.
@@ -731,7 +732,7 @@ impl Inner {
         if self.failure.is_some() {
             return;
         }
-        let peer = self.streams.get(&stream).copied().filter(|peer| *peer < self.peers.len());
+        let peer = self.streams.get(stream.0).copied().filter(|peer| *peer < self.peers.len());
         let mut oracles = std::mem::take(&mut self.oracles);
         for oracle in &mut oracles {
             if let Err(words) = show(oracle.as_mut()) {
@@ -890,7 +891,7 @@ impl Tap for Lab {
         direction: Direction,
     ) {
         let mut inner = self.inner.borrow_mut();
-        inner.streams.insert(stream, owner);
+        inner.streams.insert(stream.0, owner);
         if inner.is_held_to_rules(owner) {
             inner.oracles.iter_mut().for_each(|oracle| oracle.opened(owner, stream, remote));
         }
@@ -921,7 +922,7 @@ impl Tap for Lab {
 
     fn closed(&self, stream: StreamId, now: Time) {
         let mut inner = self.inner.borrow_mut();
-        inner.streams.remove(&stream);
+        inner.streams.remove(stream.0);
         inner.oracles.iter_mut().for_each(|oracle| oracle.closed(stream));
         inner.trace.stream(now, stream, b'c', 0);
     }

@@ -50,6 +50,7 @@ mod software;
 mod stack;
 mod stage;
 mod stall;
+mod table;
 mod tap;
 mod ticked;
 mod timer;

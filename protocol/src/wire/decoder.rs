@@ -105,7 +105,11 @@ impl Decoder {
             if decoder.buffer.len() < whole {
                 return Ok(None);
             }
-            let mut payload = decoder.buffer.split_to(whole).freeze();
+            let mut payload = match decoder.buffer.len() == whole {
+                // What is cut off, though empty, would keep the room of all.
+                true => std::mem::take(&mut decoder.buffer).freeze(),
+                false => decoder.buffer.split_to(whole).freeze(),
+            };
             payload.advance(PREFIX_LENGTH + 1);
             Ok(Some(Message::decode(id, payload)))
         })

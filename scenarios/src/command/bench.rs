@@ -32,7 +32,8 @@ pub struct Args {
     /// Only the swarm of so many peers; not of a hunt
     #[arg(long, value_name = "N", requires = "set", value_parser = clap::value_parser!(u32).range(2..1_000_000))]
     peers: Option<u32>,
-    /// The simulated network: turmoil-net, native or turmoil
+    /// The simulated network: turmoil-net, native or turmoil; native if nothing is said, and
+    /// for a hunt what a hunt takes
     #[arg(long, requires = "set")]
     engine: Option<Engine>,
     /// Without the oracles: what is left is what they cost
@@ -87,6 +88,14 @@ impl Set {
         }
     }
 
+    /// What it is measured on if nothing else is asked for.
+    fn engine(self) -> Engine {
+        match self {
+            Set::Hunt => Engine::TurmoilNet,
+            _ => Engine::Native,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Set::A => "A",
@@ -127,7 +136,7 @@ pub fn bench(args: &Args) -> Result<Status, Stop> {
 fn subjects(args: &Args) -> Result<Vec<Subject>, Stop> {
     let Args { set, peers, engine, unchecked, .. } = *args;
     let Some(set) = set else { return Ok(all()) };
-    let engine = engine.unwrap_or(Engine::TurmoilNet);
+    let engine = engine.unwrap_or(set.engine());
     if set == Set::Hunt && (peers.is_some() || unchecked) {
         return Err(miette!("a hunt draws its peers itself, and is nothing without oracles").into());
     }
@@ -145,22 +154,23 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Stop> {
     })
 }
 
-/// All sets; those of ten peers without oracles, and on the other engine, as well.
+/// All sets; those of ten peers without oracles, and on the other engines, as well.
 fn all() -> Vec<Subject> {
     let mut subjects = Vec::new();
     for set in [Set::A, Set::B, Set::Small, Set::Large, Set::Idle] {
         for peers in set.sizes() {
             let on = |engine, unchecked| Subject { set, peers: Some(*peers), engine, unchecked };
-            subjects.push(on(Engine::TurmoilNet, false));
+            subjects.push(on(set.engine(), false));
             if *peers == 10 {
-                subjects.push(on(Engine::TurmoilNet, true));
+                subjects.push(on(set.engine(), true));
+                subjects.push(on(Engine::TurmoilNet, false));
             }
             if *peers == 10 && set == Set::A {
                 subjects.push(on(Engine::Turmoil, false));
             }
         }
     }
-    let engine = Engine::TurmoilNet;
+    let engine = Set::Hunt.engine();
     subjects.push(Subject { set: Set::Hunt, peers: None, engine, unchecked: false });
     subjects
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use reseed_protocol::{
-    Bitfield, Block, ConnectionId, Layout, Torrent,
+    Bitfield, Block, Layout, Torrent,
     extension::ExtensionHandshake,
     torrent::{Event, Frame, Speaker, Spoken},
     wire::{Handshake, Message},
@@ -21,6 +21,7 @@ use super::{Code, Finding, Oracle, Scene, brought};
 use crate::{
     StreamId,
     plan::{PeerPlan, Plan},
+    table::Table,
 };
 
 mod bencode;
@@ -32,7 +33,7 @@ use carried::Carried;
 
 /// Follows every connection of every peer.
 pub(super) struct Wire {
-    peers: Vec<BTreeMap<ConnectionId, Dialogue>>,
+    peers: Vec<Table<Box<Dialogue>>>,
     carried: Carried,
     checks: u64,
 }
@@ -84,7 +85,7 @@ impl Wire {
     pub(super) fn new(plan: &Plan) -> Wire {
         let several = |(at, peer): (usize, &PeerPlan)| (peer.app.downloads > 1).then_some(at);
         let carried = Carried::new(plan.peers.iter().enumerate().filter_map(several).collect());
-        let peers = plan.peers.iter().map(|_| BTreeMap::new()).collect();
+        let peers = plan.peers.iter().map(|_| Table::default()).collect();
         Wire { peers, carried, checks: 0 }
     }
 }
@@ -122,7 +123,8 @@ impl Oracle for Wire {
 
     fn spoke(&mut self, scene: Scene<'_>, torrent: &Torrent, spoken: &Spoken) -> Finding {
         self.carried.spoke(scene.peer, spoken)?;
-        let dialogue = self.peers[scene.peer].entry(spoken.connection).or_default();
+        let dialogues = &mut self.peers[scene.peer];
+        let dialogue = dialogues.get_or_insert_with(spoken.connection.0, Box::default);
         let layout = torrent.layout();
         match spoken.by {
             Speaker::Us => {
@@ -139,7 +141,7 @@ impl Oracle for Wire {
 
     fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
         if let Event::Disconnected { connection, .. } = event {
-            self.peers[scene.peer].remove(connection);
+            self.peers[scene.peer].remove(connection.0);
             self.carried.ended(scene.peer, *connection);
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! connection may end at any time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
 };
 
@@ -20,54 +20,25 @@ use super::{
     extension::{self, Declared},
     naive::{Numbers, Reader, Reading, Rest},
 };
-use crate::{StreamId, oracle::Finding};
+use crate::{StreamId, oracle::Finding, table::Table};
 
 /// Bytes that a stream may carry one way before a torrent speaks of its connection.
 /// A session reads a handshake and what came with it before it knows for which torrent
 /// it is; beyond that the stream is something else's, such as a tracker's.
 const UNCLAIMED_MAX: usize = 128 * 1024;
 
+/// Room for readings that a lane keeps when there are none (count).
+const KEPT: usize = 4;
+
 /// Follows the bytes of every stream of every peer.
 #[derive(Default)]
 pub(super) struct Carried {
-    streams: Streams,
+    streams: Table<Box<Stream>>,
     /// By peer: the stream of each connection; `None` if it was closed before a word.
-    claimed: Vec<BTreeMap<ConnectionId, Option<StreamId>>>,
+    claimed: Vec<Table<Option<StreamId>>>,
     /// Peers that have other torrents as well.
     of_several: BTreeSet<usize>,
     compared: u64,
-}
-
-/// Streams by their number, so that none need be searched for.
-#[derive(Default)]
-struct Streams(Vec<Option<Box<Stream>>>);
-
-impl Streams {
-    fn get(&self, id: StreamId) -> Option<&Stream> {
-        self.0.get(id.0 as usize)?.as_deref()
-    }
-
-    fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        self.0.get_mut(id.0 as usize)?.as_deref_mut()
-    }
-
-    fn insert(&mut self, id: StreamId, stream: Stream) {
-        let index = id.0 as usize;
-        if index >= self.0.len() {
-            self.0.resize_with(index + 1, || None);
-        }
-        self.0[index] = Some(Box::new(stream));
-    }
-
-    fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {
-        self.0.get_mut(id.0 as usize)?.take()
-    }
-
-    /// Those that are there, in the order in which they were opened.
-    fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (StreamId, &mut Stream)> {
-        let streams = self.0.iter_mut().enumerate();
-        streams.filter_map(|(id, stream)| Some((StreamId(id as u64), stream.as_deref_mut()?)))
-    }
 }
 
 struct Stream {
@@ -105,15 +76,13 @@ impl Carried {
 
     /// A peer starts anew.
     pub(super) fn started(&mut self, peer: usize) {
-        for stream in &mut self.streams.0 {
-            _ = stream.take_if(|stream| stream.peer == peer);
-        }
+        self.streams.retain(|stream| stream.peer != peer);
         self.claimed_by(peer).clear();
     }
 
-    fn claimed_by(&mut self, peer: usize) -> &mut BTreeMap<ConnectionId, Option<StreamId>> {
+    fn claimed_by(&mut self, peer: usize) -> &mut Table<Option<StreamId>> {
         if peer >= self.claimed.len() {
-            self.claimed.resize_with(peer + 1, BTreeMap::new);
+            self.claimed.resize_with(peer + 1, Table::default);
         }
         &mut self.claimed[peer]
     }
@@ -129,20 +98,20 @@ impl Carried {
             takes: Declared::new(),
             remote_takes: Declared::new(),
         };
-        self.streams.insert(stream, lanes);
+        self.streams.insert(stream.0, Box::new(lanes));
     }
 
     /// What it read may still be acted on; so only a stream of nobody is forgotten.
     pub(super) fn closed(&mut self, stream: StreamId) {
-        if self.streams.get(stream).is_some_and(|stream| !stream.claimed) {
-            self.streams.remove(stream);
+        if self.streams.get(stream.0).is_some_and(|stream| !stream.claimed) {
+            self.streams.remove(stream.0);
         }
     }
 
     /// A connection of `peer` is over.
     pub(super) fn ended(&mut self, peer: usize, connection: ConnectionId) {
-        if let Some(Some(stream)) = self.claimed_by(peer).remove(&connection) {
-            self.streams.remove(stream);
+        if let Some(Some(stream)) = self.claimed_by(peer).remove(connection.0) {
+            self.streams.remove(stream.0);
         }
     }
 
@@ -150,13 +119,13 @@ impl Carried {
     pub(super) fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
         let mut id = id;
         take(&mut self.streams, id, bytes, |stream| &mut stream.written);
-        while self.streams.get(id).is_some_and(|it| it.written.is_of_another_torrent())
+        while self.streams.get(id.0).is_some_and(|it| it.written.is_of_another_torrent())
             && let Some(other) = self.mistook(id)
         {
             id = other;
         }
-        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
-        let Stream { claimed, written, remote, .. } = stream;
+        let Some(stream) = self.streams.get_mut(id.0) else { return Ok(()) };
+        let Stream { claimed, written, remote, .. } = &mut **stream;
         written.compare(&mut self.compared).map_err(|(seen, told)| {
             format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
         })?;
@@ -176,7 +145,7 @@ impl Carried {
         let Spoken { connection, addr, by, frame } = spoken;
         let told = told(frame);
         let id = self.claim(peer, *connection, *addr, told);
-        let Some(stream) = id.and_then(|id| self.streams.get_mut(id)) else { return Ok(()) };
+        let Some(stream) = id.and_then(|id| self.streams.get_mut(id.0)) else { return Ok(()) };
         if let Frame::Message(Message::Extended { id, payload }) = frame {
             if *by == Speaker::Us {
                 extension::agree(&stream.remote_takes, *id, payload)?;
@@ -216,21 +185,21 @@ impl Carried {
     /// peer's torrents, which has dialled the same address: returns the next that may be
     /// it, if there is one.
     fn mistook(&mut self, id: StreamId) -> Option<StreamId> {
-        let Stream { peer, remote, .. } = *self.streams.get(id)?;
+        let Stream { peer, remote, .. } = **self.streams.get(id.0)?;
         let is_it =
             |stream: &Stream| !stream.claimed && (stream.peer, stream.remote) == (peer, remote);
-        let other = self.streams.iter_mut().rev().find(|(_, stream)| is_it(stream));
-        let Some(right) = other.map(|(right, _)| right) else {
+        let other = self.streams.iter().rev().find(|(_, stream)| is_it(stream));
+        let Some(right) = other.map(|(right, _)| StreamId(right)) else {
             // It may have been closed before anything was said on it.
             if self.of_several.contains(&peer) {
-                self.streams.remove(id);
+                self.streams.remove(id.0);
                 let claimed = self.claimed_by(peer).values_mut();
                 claimed.filter(|it| **it == Some(id)).for_each(|claimed| *claimed = None);
             }
             return None;
         };
-        let mut wrong = self.streams.remove(id)?;
-        let stream = self.streams.get_mut(right)?;
+        let mut wrong = self.streams.remove(id.0)?;
+        let stream = self.streams.get_mut(right.0)?;
         stream.claimed = true;
         stream.written.told = std::mem::take(&mut wrong.written.told);
         stream.read.told = std::mem::take(&mut wrong.read.told);
@@ -250,7 +219,7 @@ impl Carried {
         addr: SocketAddr,
         told: Reading,
     ) -> Option<StreamId> {
-        if let Some(claimed) = self.claimed_by(peer).get(&connection) {
+        if let Some(claimed) = self.claimed_by(peer).get(connection.0) {
             return *claimed;
         }
         let has_several = self.of_several.contains(&peer);
@@ -261,33 +230,31 @@ impl Carried {
                 let free = !stream.claimed && stream.peer == peer && stream.remote == addr;
                 free && !(has_several && foreign)
             };
-            let found = self.streams.iter_mut().rev().find(|(_, stream)| is_it(stream));
-            found.map(|(id, stream)| {
-                stream.claimed = true;
-                id
-            })
+            let found = self.streams.iter().rev().find(|(_, stream)| is_it(stream));
+            found.map(|(id, _)| StreamId(id))
         };
-        self.claimed_by(peer).insert(connection, claimed);
+        if let Some(stream) = claimed.and_then(|id| self.streams.get_mut(id.0)) {
+            stream.claimed = true;
+        }
+        self.claimed_by(peer).insert(connection.0, claimed);
         claimed
     }
 }
 
 /// Takes in a stream's bytes, unless it is none of a torrent's.
-fn take<'a>(
-    streams: &'a mut Streams,
+fn take(
+    streams: &mut Table<Box<Stream>>,
     id: StreamId,
     bytes: &[u8],
     lane: impl Fn(&mut Stream) -> &mut Lane,
-) -> Option<&'a mut Stream> {
-    let stream = streams.get_mut(id)?;
+) {
+    let Some(stream) = streams.get_mut(id.0) else { return };
     let claimed = stream.claimed;
     let lane = lane(stream);
     lane.take(bytes);
     if !claimed && lane.bytes > UNCLAIMED_MAX {
-        streams.remove(id);
-        return None;
+        streams.remove(id.0);
     }
-    streams.get_mut(id)
 }
 
 impl Lane {
@@ -306,6 +273,12 @@ impl Lane {
             *compared += 1;
             if !same(seen, told) {
                 return Err((seen, told));
+            }
+        }
+        // Much is rarely said at once, and there are many streams.
+        for side in [&mut self.seen, &mut self.told] {
+            if side.is_empty() && side.capacity() > KEPT {
+                *side = VecDeque::new();
             }
         }
         Ok(())

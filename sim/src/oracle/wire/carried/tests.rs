@@ -155,7 +155,7 @@ fn a_stream_of_something_else_is_nobodys_business() {
     let mut carried = open();
     carried.wrote(STREAM, b"GET /announce HTTP/1.1\r\n").unwrap();
     carried.read(STREAM, &[0; UNCLAIMED_MAX + 1]);
-    assert!(carried.streams.get(STREAM).is_none());
+    assert!(carried.streams.get(STREAM.0).is_none());
     say(&mut carried, &[handshake()]).expect("its stream was closed before a word");
     assert_eq!(carried.compared(), 0);
 }

@@ -1,0 +1,61 @@
+//! What is known of things that are numbered as they come.
+
+/// A thing for each number that has one. Numbers are small and come in order, so that
+/// none need be searched for.
+pub(crate) struct Table<T>(Vec<Option<T>>);
+
+impl<T> Default for Table<T> {
+    fn default() -> Table<T> {
+        Table(Vec::new())
+    }
+}
+
+impl<T> Table<T> {
+    pub(crate) fn get(&self, number: u64) -> Option<&T> {
+        self.0.get(number as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        self.0.get_mut(number as usize)?.as_mut()
+    }
+
+    pub(crate) fn insert(&mut self, number: u64, thing: T) {
+        *self.place(number) = Some(thing);
+    }
+
+    pub(crate) fn get_or_insert_with(&mut self, number: u64, thing: impl FnOnce() -> T) -> &mut T {
+        self.place(number).get_or_insert_with(thing)
+    }
+
+    fn place(&mut self, number: u64) -> &mut Option<T> {
+        let index = number as usize;
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, || None);
+        }
+        &mut self.0[index]
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
+        self.0.get_mut(number as usize)?.take()
+    }
+
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&mut T) -> bool) {
+        for thing in &mut self.0 {
+            _ = thing.take_if(|thing| !wanted(thing));
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Those that are there, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &T)> {
+        let things = self.0.iter().enumerate();
+        things.filter_map(|(number, thing)| Some((number as u64, thing.as_ref()?)))
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().flatten()
+    }
+}
