@@ -80,12 +80,12 @@ impl Shared {
 
 /// What waits to be written. It is bounded by the torrent, which knows how much is unsent.
 #[derive(Default)]
-struct Outbox {
+struct Unwritten {
     waiting: RefCell<Parts>,
     writer: AtomicWaker,
 }
 
-impl Outbox {
+impl Unwritten {
     /// Takes all that waits, once there is something.
     async fn take(&self) -> Parts {
         poll_fn(|cx| {
@@ -103,7 +103,7 @@ impl Outbox {
 /// The torrent's end of a connection. Dropping it ends the connection's task,
 /// whatever that is waiting for.
 pub(crate) struct PeerHandle {
-    outbox: Rc<Outbox>,
+    unwritten: Rc<Unwritten>,
     _alive: oneshot::Sender<()>,
 }
 
@@ -111,8 +111,8 @@ impl PeerHandle {
     /// Has `bytes` written after those before. If the task has ended, nothing comes of it;
     /// the torrent hears of that soon.
     pub(crate) fn send(&self, mut bytes: Parts) {
-        self.outbox.waiting.borrow_mut().append(&mut bytes);
-        self.outbox.writer.wake();
+        self.unwritten.waiting.borrow_mut().append(&mut bytes);
+        self.unwritten.writer.wake();
     }
 }
 
@@ -121,7 +121,7 @@ pub(crate) struct Peer<E> {
     env: E,
     connection: ConnectionId,
     inputs: mpsc::Sender<Input>,
-    outbox: Rc<Outbox>,
+    unwritten: Rc<Unwritten>,
     ended: oneshot::Receiver<()>,
     shared: Shared,
 }
@@ -133,10 +133,10 @@ pub(crate) fn pair<E: Env>(
     inputs: mpsc::Sender<Input>,
     shared: Shared,
 ) -> (PeerHandle, Peer<E>) {
-    let outbox = Rc::<Outbox>::default();
+    let unwritten = Rc::<Unwritten>::default();
     let (alive, ended) = oneshot::channel();
-    let handle = PeerHandle { outbox: outbox.clone(), _alive: alive };
-    (handle, Peer { env, connection, inputs, outbox, ended, shared })
+    let handle = PeerHandle { unwritten: unwritten.clone(), _alive: alive };
+    (handle, Peer { env, connection, inputs, unwritten, ended, shared })
 }
 
 impl<E: Env> Peer<E> {
@@ -171,12 +171,12 @@ impl<E: Env> Peer<E> {
     /// Moves bytes both ways until either side ends it. What was read of the stream before
     /// has brought it as far as `framing` says.
     pub(crate) async fn serve(self, stream: impl Connection, framing: Framing) {
-        let Peer { env, connection, inputs, outbox, ended, shared } = self;
+        let Peer { env, connection, inputs, unwritten, ended, shared } = self;
         let stream = RefCell::new(stream);
         race! {
             _ = ended => return,
             () = read(&stream, framing, &env, connection, &inputs, &shared) => {},
-            () = write(&stream, &env, connection, &inputs, &shared, &outbox) => {},
+            () = write(&stream, &env, connection, &inputs, &shared, &unwritten) => {},
         }
         // Without a torrent it is nobody's connection.
         let _ = inputs.send(Input::Lost { connection }).await;
@@ -264,11 +264,11 @@ async fn write(
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
-    outbox: &Outbox,
+    unwritten: &Unwritten,
 ) {
     let mut flushed = 0;
     loop {
-        let mut waiting = outbox.take().await;
+        let mut waiting = unwritten.take().await;
         while !waiting.is_empty() {
             let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
             flushed += bytes.len();
@@ -332,6 +332,29 @@ mod tests {
         assert!(received.try_recv().is_err());
         env.run_until(Time::from_secs(121));
         assert!(matches!(received.try_recv(), Ok(Input::Lost { connection: CONNECTION })));
+    }
+
+    #[test]
+    fn what_has_left_is_told_of_when_there_is_enough_of_it() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (stream, _remote) = duplex(100_000);
+        let (inputs, mut received) = mpsc::channel(8);
+        let shared = Shared::new(RateLimiter::new(None), RateLimiter::new(None));
+        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
+        tasks.spawn(&env, "peer", peer.serve(stream, Framing::new()));
+        let mut told_after = |bytes: usize| {
+            handle.send(Bytes::from(vec![7; bytes]).into());
+            env.run_until(Time::ZERO);
+            match received.try_recv() {
+                Ok(Input::Flushed { bytes, .. }) => Some(bytes),
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => None,
+            }
+        };
+        assert_eq!(told_after(17), None);
+        assert_eq!(told_after(TOLD_MIN - 18), None);
+        assert_eq!(told_after(1), Some(TOLD_MIN));
+        assert_eq!(told_after(20_000), Some(20_000));
     }
 
     /// Serves a connection past its handshake; returns the remote's end and what is heard.

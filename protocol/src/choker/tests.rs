@@ -292,14 +292,21 @@ proptest! {
         let (mut choker, mut generator) = (Choker::new(options, Time::ZERO), rng(seed));
         let (mut twin, mut again) = (choker.clone(), rng(seed));
         let mut now = Time::ZERO;
+        let mut held = BTreeSet::new();
         for (mut peers, pause, seeding) in steps {
             peers.sort_by_key(|peer| peer.connection);
             peers.dedup_by_key(|peer| peer.connection);
             now += Duration::from_secs(pause);
+            let interested: Vec<ConnectionId> =
+                peers.iter().filter(|peer| peer.interested).map(|peer| peer.connection).collect();
+            let stays = choker.clone().stays(now, &interested);
             let is_round = choker.poll_timeout() <= now;
             let unchoked = choker.rechoke(now, seeding, &peers, &mut generator);
             prop_assert_eq!(&twin.rechoke(now, seeding, &peers, &mut again), &unchoked);
             prop_assert!(choker.poll_timeout() > now);
+            // Where nothing was to change, nothing has.
+            prop_assert!(!stays || unchoked == held);
+            held = interested.iter().copied().filter(|it| unchoked.contains(it)).collect();
             let interested = peers.iter().filter(|peer| peer.interested);
             let served = interested.filter(|peer| unchoked.contains(&peer.connection)).count();
             prop_assert!(served <= slots);
