@@ -427,9 +427,7 @@ impl Pages {
     fn own(&mut self, number: u64, expected: &Bytes) -> &mut [u8; PAGE] {
         if self.is_expected(number) {
             self.forget_expected(number);
-            let bytes = expected_page(expected, number).and_then(|page| page.try_into().ok());
-            let bytes = bytes.expect("it was expected to be something");
-            self.others.insert(number, Rc::new(bytes));
+            self.others.insert(number, copy(expected_page(expected, number)));
         }
         Rc::make_mut(self.others.entry(number).or_insert_with(|| Rc::new([0; PAGE])))
     }
@@ -627,14 +625,19 @@ impl Page {
     /// The page's own bytes, which were `expected` if it has none yet.
     fn own(&mut self, expected: Option<&[u8]>) -> &mut [u8; PAGE] {
         if let Page::Expected = self {
-            let bytes = expected.and_then(|page| page.try_into().ok());
-            *self = Page::Other(Rc::new(bytes.expect("it was expected to be something")));
+            *self = Page::Other(copy(expected));
         }
         match self {
             Page::Other(page) => Rc::make_mut(page),
             Page::Expected => unreachable!("it was just made another"),
         }
     }
+}
+
+/// A page of one's own that is as expected.
+fn copy(expected: Option<&[u8]>) -> Rc<[u8; PAGE]> {
+    let bytes = expected.and_then(|page| page.try_into().ok());
+    Rc::new(bytes.expect("it was expected to be something"))
 }
 
 /// Page `number` of a file that is expected to be `file`, if it is a whole one.

@@ -65,6 +65,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
             if self.torrent.is_stopped() && !self.parting {
                 self.part()?;
             }
+            // For what has come already no timer need be set.
             if self.driver.commands.is_empty()
                 && let Ok(input) = self.received.try_recv()
             {

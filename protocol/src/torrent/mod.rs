@@ -94,7 +94,7 @@ pub struct Torrent {
     turns: Turns,
     /// Our part in a live stream, if that is the content.
     live: Option<live::Live>,
-    /// In boxes, which are all that is left of one when it is gone.
+    /// In boxes: a node of the map would have room for eleven, whether they are there or not.
     connections: BTreeMap<ConnectionId, Box<Connection>>,
     next_connection: u64,
     peers: PeerTable,

@@ -277,8 +277,8 @@ impl Lane {
         }
         // Much is rarely said at once, and there are many streams.
         for side in [&mut self.seen, &mut self.told] {
-            if side.is_empty() && side.capacity() > KEPT {
-                *side = VecDeque::new();
+            if side.is_empty() {
+                side.shrink_to(KEPT);
             }
         }
         Ok(())
