@@ -69,6 +69,13 @@ impl RateLimiter {
     /// Waits until `bytes` may pass, behind everybody who asked before. Dropping
     /// the future gives up the place, at no cost to the others.
     pub async fn acquire(&self, env: &impl Env, bytes: u64) {
+        if self.rate().is_some() {
+            // In a box: most have no limit, and need not keep the room for this.
+            Box::pin(self.wait(env, bytes)).await;
+        }
+    }
+
+    async fn wait(&self, env: &impl Env, bytes: u64) {
         let _turn = self.shared.turn.lock().await;
         while let Err(solvent) = self.try_acquire(env.now(), bytes) {
             race! {

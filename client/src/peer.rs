@@ -17,7 +17,10 @@ use reseed_protocol::{
     torrent::Input,
     wire::{Framing, Parts},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use crate::{
     Buggify, Connection, Env, Network, RateLimiter, errands::Timetable, race, race::timeout_at,
@@ -156,14 +159,14 @@ impl<E: Env> Peer<E> {
         match connected {
             Ok(stream) => {
                 let input = Input::Dialled { connection: self.connection };
-                if self.inputs.send(input).await.is_ok() {
+                if tell(&self.inputs, input).await {
                     self.serve(stream, Framing::new()).await;
                 }
             }
             Err(error) => {
                 tracing::debug!(%addr, %error, "cannot connect");
                 // Without a torrent it is nobody's connection.
-                let _ = self.inputs.send(Input::Lost { connection: self.connection }).await;
+                tell(&self.inputs, Input::Lost { connection: self.connection }).await;
             }
         }
     }
@@ -179,7 +182,17 @@ impl<E: Env> Peer<E> {
             () = write(&stream, &env, connection, &inputs, &shared, &unwritten) => {},
         }
         // Without a torrent it is nobody's connection.
-        let _ = inputs.send(Input::Lost { connection }).await;
+        tell(&inputs, Input::Lost { connection }).await;
+    }
+}
+
+/// Tells the torrent of `input`, once there is room for that; whether it is still there.
+async fn tell(inputs: &mpsc::Sender<Input>, input: Input) -> bool {
+    match inputs.try_send(input) {
+        Ok(()) => true,
+        // In a box: it is rare, and there may be many connections.
+        Err(TrySendError::Full(input)) => Box::pin(inputs.send(input)).await.is_ok(),
+        Err(TrySendError::Closed(_)) => false,
     }
 }
 
@@ -231,7 +244,7 @@ async fn read(
                 }
             }
             Ok(Some(_)) => {
-                let _ = inputs.send(Input::Received { connection, bytes: inbox }).await;
+                tell(inputs, Input::Received { connection, bytes: inbox }).await;
                 return;
             }
             Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
@@ -252,7 +265,7 @@ async fn read(
         if env.buggify(Buggify::LateRead) {
             env.sleep_until(env.now() + Buggify::WHILE).await;
         }
-        if inputs.send(Input::Received { connection, bytes }).await.is_err() {
+        if !tell(inputs, Input::Received { connection, bytes }).await {
             return;
         }
     }
@@ -291,7 +304,7 @@ async fn write(
                 continue;
             }
             let bytes = std::mem::take(&mut flushed);
-            if inputs.send(Input::Flushed { connection, bytes }).await.is_err() {
+            if !tell(inputs, Input::Flushed { connection, bytes }).await {
                 return;
             }
         }

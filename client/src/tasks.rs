@@ -6,9 +6,10 @@ use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -98,8 +99,8 @@ impl Spawner {
         if self.group.token.is_cancelled() {
             return;
         }
-        let cancelled = Box::pin(self.cancelled());
-        env.spawn(name, Owned { cancelled, task: Box::pin(task), _entry: self.group.enter(name) });
+        let (cancelled, entry) = (self.cancelled(), self.group.enter(name));
+        env.spawn(name, Owned { cancelled, signalled: None, task, entry });
     }
 
     /// Completes when the group is cancelled.
@@ -140,24 +141,40 @@ impl Drop for Entry {
     }
 }
 
-/// A task with its group's signal. Not an `async` block, because the order of
-/// the fields matters: however this is dropped (it ended, was cancelled, panicked,
-/// or its executor went away before the first poll), the task is gone before its
-/// entry is.
-struct Owned<F> {
-    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    task: Pin<Box<F>>,
-    _entry: Entry,
+pin_project! {
+    /// A task with its group's signal. Not an `async` block, because the order of
+    /// the fields matters: however this is dropped (it ended, was cancelled, panicked,
+    /// or its executor went away before the first poll), the task is gone before its
+    /// entry is.
+    struct Owned<F> {
+        #[pin]
+        cancelled: WaitForCancellationFutureOwned,
+        // Who is woken by the signal.
+        signalled: Option<Waker>,
+        #[pin]
+        task: F,
+        entry: Entry,
+    }
 }
 
 impl<F: Future<Output = ()>> Future for Owned<F> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.cancelled.as_mut().poll(context).is_ready() {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // To ask whether there was a signal is less than to wait for it once more.
+        let waits = this.signalled.as_ref().is_some_and(|it| it.will_wake(context.waker()));
+        let is_cancelled = match waits {
+            true => this.entry.group.token.is_cancelled(),
+            false => this.cancelled.poll(context).is_ready(),
+        };
+        if is_cancelled {
             return Poll::Ready(());
         }
-        self.task.as_mut().poll(context)
+        if !waits {
+            *this.signalled = Some(context.waker().clone());
+        }
+        this.task.poll(context)
     }
 }
 

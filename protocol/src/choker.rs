@@ -82,10 +82,8 @@ pub struct Contender {
     pub interested: bool,
     /// Whether it is unchoked now.
     pub unchoked: bool,
-    /// What comes from the peer, bytes a second.
-    pub download_rate: u64,
-    /// What goes to the peer, bytes a second.
-    pub upload_rate: u64,
+    /// Bytes a second: what comes from the peer or, once we seed, what goes to it.
+    pub rate: u64,
     /// Whether it has sent nothing for a minute though it could. BEP 3
     /// §anti-snubbing.
     pub snubbed: bool,
@@ -213,17 +211,24 @@ impl Choker {
         unchoked.into_iter().chain(idle).collect()
     }
 
-    /// Whether no round is due, and all slots are taken by connections that are still
-    /// `interested` (these, in order): then [`Choker::rechoke`] would change nothing but who
-    /// waits since when, which is seen to here.
-    pub fn stays(&mut self, now: Time, interested: &[ConnectionId]) -> bool {
-        let stay = |it: &ConnectionId| interested.binary_search(it).is_ok();
-        let slots = self.regular.iter().chain(&self.optimistic).filter(|it| stay(it)).count();
-        let stays = now < self.next_round && slots >= self.options.slots;
-        if stays {
-            self.see_who_waits(now, interested);
+    /// The peer of a connection is `interested` now, or is so no longer, or has gone.
+    /// Between two calls of [`Choker::rechoke`] this is all that [`Choker::stays`] goes by.
+    pub fn see_interest(&mut self, connection: ConnectionId, interested: bool, now: Time) {
+        let holds = self.optimistic == Some(connection) || self.regular.contains(&connection);
+        if !interested {
+            self.regular.remove(&connection);
+            self.optimistic = self.optimistic.filter(|it| *it != connection);
+            self.waiting_since.remove(&connection);
+        } else if !holds {
+            self.waiting_since.entry(connection).or_insert(now);
         }
-        stays
+    }
+
+    /// Whether no round is due, and all slots are taken by connections that are still
+    /// interested: then [`Choker::rechoke`] would change nothing.
+    pub fn stays(&self, now: Time) -> bool {
+        let taken = self.regular.len() + usize::from(self.optimistic.is_some());
+        now < self.next_round && taken >= self.options.slots
     }
 
     /// Remembers since when each of those that are `interested` (these, in order) is without
@@ -303,11 +308,9 @@ fn ranking(ranked: Vec<&Contender>, seeding: bool) -> Vec<&Contender> {
         ranked.into_iter().partition(|peer| peer.forwarding.is_some());
     forwarders.sort_by_key(|peer| (Reverse(peer.forwarding), Reverse(peer.rank), !peer.unchoked));
     if seeding {
-        traders.sort_by_key(|peer| (Reverse(peer.rank), Reverse(peer.upload_rate), !peer.unchoked));
+        traders.sort_by_key(|peer| (Reverse(peer.rank), Reverse(peer.rate), !peer.unchoked));
     } else {
-        let key =
-            |peer: &&Contender| (Reverse(peer.download_rate), Reverse(peer.rank), !peer.unchoked);
-        traders.sort_by_key(key);
+        traders.sort_by_key(|peer| (Reverse(peer.rate), Reverse(peer.rank), !peer.unchoked));
     }
     let (mut forwarders, mut traders) = (forwarders.into_iter(), traders.into_iter());
     let mut merged = Vec::new();

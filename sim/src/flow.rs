@@ -171,6 +171,11 @@ impl Flows {
         in_turn
     }
 
+    /// Whether place `order` was filled before its turn.
+    pub(crate) fn is_early(&self, flow: u32, order: u64) -> bool {
+        self.flows[flow as usize].early.contains_key(&order)
+    }
+
     /// What fills the place whose turn it is, if it is filled.
     pub(crate) fn next_in_order(&mut self, flow: u32) -> Option<Option<u32>> {
         let flow = &mut self.flows[flow as usize];

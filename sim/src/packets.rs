@@ -44,7 +44,6 @@ impl InFlight {
 /// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hop {
-    pub(crate) number: u64,
     pub(crate) slot: u32,
     pub(crate) flow: u32,
     /// Bytes on the wire.
@@ -67,8 +66,8 @@ pub(crate) enum Leg {
 pub(crate) struct Packets {
     slots: Vec<Option<InFlight>>,
     free: Vec<u32>,
-    /// Numbers of those that were removed, and that a queue may still tell of.
-    gone: BTreeSet<u64>,
+    /// Slots of packets that are gone, and that a queue will still tell of.
+    gone: BTreeSet<u32>,
 }
 
 impl Packets {
@@ -82,7 +81,9 @@ impl Packets {
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> InFlight {
-        self.free.push(slot);
+        if !self.gone.contains(&slot) {
+            self.free.push(slot);
+        }
         self.slots[slot as usize].take().expect("the slot holds a packet")
     }
 
@@ -99,22 +100,27 @@ impl Packets {
     }
 
     pub(crate) fn hop(&self, slot: u32) -> Hop {
-        let InFlight { number, flow, size, .. } = *self.get(slot);
-        Hop { number, slot, flow, size }
+        let InFlight { flow, size, .. } = *self.get(slot);
+        Hop { slot, flow, size }
     }
 
-    /// Remembers that packet `number` is gone, which a queue may still tell of.
-    pub(crate) fn miss(&mut self, number: u64) {
-        self.gone.insert(number);
+    /// The packet in `slot` is about to be removed, and a queue will still tell of it: until
+    /// then no other is put there.
+    pub(crate) fn miss(&mut self, slot: u32) {
+        self.gone.insert(slot);
     }
 
     /// Whether what a queue tells of is there still; it tells of it once.
     pub(crate) fn is_there(&mut self, hop: &Hop) -> bool {
-        self.gone.is_empty() || !self.gone.remove(&hop.number)
+        let is_gone = !self.gone.is_empty() && self.gone.remove(&hop.slot);
+        if is_gone {
+            self.free.push(hop.slot);
+        }
+        !is_gone
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.gone.len()
     }
 
     /// Numbers and slots, in order of sending.
@@ -157,8 +163,10 @@ struct Queued {
     at: u64,
     pushed: u64,
     hop: Hop,
+    lane: u32,
     leg: Leg,
-    lane: Option<u32>,
+    /// Whether it overtakes others of its lane.
+    overtakes: bool,
 }
 
 impl Queued {
@@ -192,7 +200,7 @@ impl Queue {
     pub(crate) fn push(&mut self, at: Time, hop: Hop, leg: Leg, lane: usize) {
         self.pushed += 1;
         let (pushed, at) = (self.pushed, nanos(at));
-        let mut queued = Queued { at, pushed, hop, leg, lane: Some(lane as u32) };
+        let mut queued = Queued { at, pushed, hop, leg, lane: lane as u32, overtakes: false };
         if lane >= self.lanes.len() {
             self.lanes.resize_with(lane + 1, Lane::default);
         }
@@ -203,7 +211,7 @@ impl Queue {
             lane.last = queued.at;
             return lane.waiting.push_back(queued);
         } else {
-            queued.lane = None;
+            queued.overtakes = true;
             return self.first.push(Reverse(queued));
         }
         lane.last = queued.at;
@@ -216,16 +224,18 @@ impl Queue {
 
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Hop, Leg)> {
         let mut first = self.first.peek_mut()?;
-        let Queued { at, hop, leg, lane, .. } = first.0;
+        let Queued { at, hop, leg, lane, overtakes, .. } = first.0;
         if at > nanos(now) {
             return None;
         }
-        let lane = lane.map(|lane| &mut self.lanes[lane as usize]);
-        let next = lane.and_then(|lane| {
+        let next = if overtakes {
+            None
+        } else {
+            let lane = &mut self.lanes[lane as usize];
             let next = lane.waiting.pop_front();
             lane.has_first = next.is_some();
             next
-        });
+        };
         match next {
             Some(next) => *first = Reverse(next),
             None => _ = PeekMut::pop(first),
@@ -254,7 +264,7 @@ mod tests {
         fn all_come_out_by_time_and_then_as_they_were_pushed(
             pushes in prop::collection::vec((0..50u64, 0..4usize, any::<bool>()), 1..200),
         ) {
-            let hop = |number: u64| Hop { number, slot: number as u32, flow: 0, size: 0 };
+            let hop = |number: u64| Hop { slot: number as u32, flow: 0, size: 0 };
             let popped = |(at, number)| Some((time(at), hop(number), Leg::UpLink));
             let mut queue = Queue::default();
             let mut left: Vec<(u64, u64)> = Vec::new();

@@ -256,7 +256,10 @@ impl Wire {
         for (number, slot) in lost {
             // One that is not there any more had arrived, and waited for another.
             if self.packets.holds(slot, number) {
-                self.packets.miss(number);
+                let InFlight { flow, order, .. } = *self.packets.get(slot);
+                if !self.flows.is_early(flow, order) {
+                    self.packets.miss(slot);
+                }
                 self.discard(now, slot, Loss::SenderGone);
             }
         }

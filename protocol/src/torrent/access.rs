@@ -158,6 +158,7 @@ impl Torrent {
             self.connections.get_mut(&id).expect("it was there").am_choking = false;
             self.send(id, &Message::Unchoke, now);
         }
+        self.turned.insert(id);
         self.rechoke |= !misdirected;
     }
 
@@ -215,9 +216,10 @@ impl Torrent {
             for block in waiting {
                 connection.send(&Message::Reject(block), now);
             }
-            self.unsent.insert(id);
+            self.has_said(id);
         }
         self.event(Event::AccessExpired { connection: id, addr });
+        self.turned.insert(id);
         self.rechoke = true;
     }
 }

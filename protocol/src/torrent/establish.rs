@@ -81,7 +81,7 @@ impl Torrent {
         let handshake = if self.config.fast { handshake.with_fast() } else { handshake };
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         connection.send_handshake(handshake, now);
-        self.unsent.insert(id);
+        self.has_said(id);
     }
 
     /// Bytes came in: whatever they complete is acted on, in order.
@@ -251,6 +251,9 @@ impl Torrent {
         self.picker.release_all(id);
         self.picker.peer_gone(&connection.remote_pieces);
         self.refill |= !self.config.defects.has(Defect::DisconnectWakesNobody);
+        if connection.peer_interested {
+            self.turned.insert(id);
+        }
         self.rechoke |= !connection.am_choking;
         self.forget_peer(&connection, &reason, now);
         if reason != CloseReason::Lost {

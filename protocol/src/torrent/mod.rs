@@ -70,9 +70,6 @@ pub use play::CheckFailed;
 /// torrent and a full allowance of blocks fit in.
 const BACKLOG_LIMIT: usize = 2 * 1024 * 1024;
 
-/// Room for frames that a connection keeps when they were put out (count).
-const SPOKEN_KEPT: usize = 4;
-
 /// One torrent as one peer lives it, from the first connection to [`Input::Stop`].
 pub struct Torrent {
     config: Config,
@@ -114,8 +111,11 @@ pub struct Torrent {
     outputs: VecDeque<Output>,
     /// Connections with something in their outbox.
     unsent: BTreeSet<ConnectionId>,
+    /// Connections on which something else was said since the last input than which piece
+    /// has come.
+    changed: Vec<ConnectionId>,
     /// The connection that the last input was about, if all that came of it is there and
-    /// in what is unsent.
+    /// in what has changed.
     about: Option<ConnectionId>,
     /// Whether somebody has asked to be told what we give to others.
     reports_forwarded: bool,
@@ -125,6 +125,9 @@ pub struct Torrent {
     endgame: bool,
     /// Somebody's interest changed, somebody came, or an unchoked peer left.
     rechoke: bool,
+    /// Whose interest the choker is to hear of: it changed, they left, or may now be
+    /// unchoked or not.
+    turned: BTreeSet<ConnectionId>,
     /// What the disk said when it last failed to keep a piece, until it keeps one.
     trouble: Option<String>,
     /// Until when nothing is asked for because of that.
@@ -213,11 +216,13 @@ impl Torrent {
             stopping: false,
             outputs: VecDeque::new(),
             unsent: BTreeSet::new(),
+            changed: Vec::new(),
             reports_forwarded: false,
             about: None,
             refill: false,
             endgame: false,
             rechoke: false,
+            turned: BTreeSet::new(),
             trouble: None,
             rests_until: None,
             transporter: None,
@@ -255,6 +260,7 @@ impl Torrent {
     /// Takes in something that happened at `now`.
     pub fn handle(&mut self, input: Input, now: Time, rng: &mut impl Rng) {
         self.about = input.connection();
+        self.changed.clear();
         match input {
             Input::Timeout => {}
             Input::Dialled { connection } => self.dialled(connection, now),
@@ -372,10 +378,11 @@ impl Torrent {
     }
 
     /// The connections that the last input changed, if it was about one of them: that, and
-    /// those to which something goes out now. `None` means any of them, or that one ended.
+    /// those to which something else goes out now than word of a piece. Some may come twice.
+    /// `None` means any of them, or that one ended.
     pub fn touched(&self) -> Option<impl Iterator<Item = &Connection>> {
         let about = self.about?;
-        let others = self.unsent.iter().copied().filter(move |id| *id != about);
+        let others = self.changed.iter().copied().filter(move |id| *id != about);
         let touched = std::iter::once(about).chain(others);
         Some(touched.filter_map(|id| self.connection(id)))
     }
@@ -496,7 +503,18 @@ impl Torrent {
     fn send(&mut self, id: ConnectionId, message: &Message, now: Time) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.send(message, now);
-            self.unsent.insert(id);
+            match message {
+                Message::Have { .. } => _ = self.unsent.insert(id),
+                _ => self.has_said(id),
+            }
+        }
+    }
+
+    /// Something else was said on a connection than which piece has come.
+    fn has_said(&mut self, id: ConnectionId) {
+        self.unsent.insert(id);
+        if self.changed.last() != Some(&id) {
+            self.changed.push(id);
         }
     }
 
@@ -522,9 +540,8 @@ impl Torrent {
 fn put_out_spoken(connection: &mut Connection, outputs: &mut VecDeque<Output>) {
     let (id, addr) = (connection.id, connection.addr);
     let Some(spoken) = &mut connection.spoken else { return };
-    for (by, frame) in spoken.drain(..) {
+    // No room is kept for more: there may be many connections.
+    for (by, frame) in std::mem::take(spoken) {
         outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
     }
-    // Much is rarely said at once.
-    spoken.shrink_to(SPOKEN_KEPT);
 }

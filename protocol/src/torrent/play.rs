@@ -180,7 +180,7 @@ impl Torrent {
             };
             connection.send(&Message::Request(asked), now);
         }
-        self.unsent.insert(id);
+        self.has_said(id);
         self.wake_by(now + self.config.request_timeout);
         Ok(())
     }

@@ -21,20 +21,24 @@ const BACKLOG_MAX: usize = 128 * 1024;
 impl Torrent {
     pub(super) fn peer_interest(&mut self, id: ConnectionId, interested: bool) {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
-        self.rechoke |= connection.peer_interested != interested;
-        connection.peer_interested = interested;
+        if connection.peer_interested != interested {
+            connection.peer_interested = interested;
+            self.turned.insert(id);
+            self.rechoke = true;
+        }
     }
 
     /// Chokes and unchokes as the choker says.
     pub(super) fn rechoke(&mut self, now: Time, rng: &mut impl Rng) {
-        let released = self.established().filter(|connection| connection.is_released());
-        let interested: Vec<ConnectionId> = released
-            .filter(|connection| connection.peer_interested)
-            .map(|connection| connection.id)
-            .collect();
-        if self.choker.stays(now, &interested) {
+        while let Some(id) = self.turned.pop_first() {
+            let connection = self.connections.get(&id);
+            let interested = connection.is_some_and(|it| it.is_released() && it.peer_interested);
+            self.choker.see_interest(id, interested, now);
+        }
+        if self.choker.stays(now) {
             return;
         }
+        let seeding = self.is_seeding();
         let contenders: Vec<Contender> = self
             .established()
             .filter(|connection| connection.is_released())
@@ -42,8 +46,10 @@ impl Torrent {
                 connection: connection.id,
                 interested: connection.peer_interested,
                 unchoked: !connection.am_choking,
-                download_rate: connection.download.rate(now),
-                upload_rate: connection.upload.rate(now),
+                rate: match seeding {
+                    true => connection.upload.rate(now),
+                    false => connection.download.rate(now),
+                },
                 snubbed: connection.snubbed,
                 connected_at: connection.established,
                 rank: self.config.locality.rank(connection.addr.ip()),
@@ -52,17 +58,16 @@ impl Torrent {
                     .filter(|_| !self.config.defects.has(Defect::ForwardReportsUnread)),
             })
             .collect();
-        let unchoke = self.choker.rechoke(now, self.is_seeding(), &contenders, rng);
-        for id in self.established_ids() {
-            match (self.connections[&id].am_choking, unchoke.contains(&id)) {
-                (true, true) => {
-                    self.connections.get_mut(&id).expect("it is established").am_choking = false;
-                    self.send(id, &Message::Unchoke, now);
-                }
-                (false, false) if !self.config.defects.has(Defect::LoserStaysUnchoked) => {
-                    self.choke(id, now);
-                }
-                _ => {}
+        let unchoke = self.choker.rechoke(now, seeding, &contenders, rng);
+        let turned = |it: &&Connection| it.am_choking == unchoke.contains(&it.id);
+        let turned: Vec<(ConnectionId, bool)> =
+            self.established().filter(turned).map(|it| (it.id, it.am_choking)).collect();
+        for (id, was_choked) in turned {
+            if was_choked {
+                self.connections.get_mut(&id).expect("it is established").am_choking = false;
+                self.send(id, &Message::Unchoke, now);
+            } else if !self.config.defects.has(Defect::LoserStaysUnchoked) {
+                self.choke(id, now);
             }
         }
     }

@@ -1,6 +1,9 @@
 //! I-FAIR: an interested peer that could be served is unchoked before long.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use reseed_protocol::{Connection, ConnectionId, Time, Torrent};
 
@@ -73,35 +76,43 @@ impl Oracle for Fair {
         if options.slots == 0 || self.held_up[scene.peer] {
             return Ok(());
         }
+        self.checks += 1;
         let waits = &mut self.peers[scene.peer];
-        let is_known = |connection: &Connection| {
-            waits.contains_key(&connection.id()) == waits_for_a_slot(connection)
+        let seeding = torrent.is_seeding();
+        let mut more_wait = false;
+        let mut see = |connection: &Connection| {
+            let id = connection.id();
+            if !waits_for_a_slot(connection) {
+                waits.remove(&id);
+            } else if let Entry::Vacant(entry) = waits.entry(id) {
+                entry.insert(Wait { since: scene.now, waiting_max: 0, seeding });
+                more_wait = true;
+            }
         };
         let is_due = self.due[scene.peer].is_none_or(|due| due <= scene.now);
-        if !is_due && torrent.touched().is_some_and(|mut touched| touched.all(is_known)) {
-            self.checks += 1;
+        let touched = torrent.touched().filter(|_| !is_due);
+        let looks_at_all = touched.is_none();
+        match touched {
+            Some(touched) => touched.for_each(see),
+            None => {
+                torrent.connections().for_each(&mut see);
+                waits.retain(|id, _| torrent.connection(*id).is_some());
+            }
+        }
+        let waiting = waits.len();
+        for wait in waits.values_mut().filter(|_| looks_at_all || more_wait) {
+            wait.waiting_max = wait.waiting_max.max(waiting);
+            wait.seeding &= seeding;
+        }
+        if !looks_at_all {
             return Ok(());
         }
         self.due[scene.peer] = Some(scene.now + LOOK_EACH);
-        let interested = torrent.connections().filter(|it| could_be_served(it));
-        let mut waiting = Vec::new();
-        for connection in interested {
-            self.checks += 1;
-            if waits_for_a_slot(connection) {
-                waiting.push(connection.id());
-            }
-        }
-        waits.retain(|id, _| waiting.contains(id));
-        let seeding = torrent.is_seeding();
-        for &id in &waiting {
-            let wait =
-                waits.entry(id).or_insert(Wait { since: scene.now, waiting_max: 0, seeding });
-            wait.waiting_max = wait.waiting_max.max(waiting.len());
-            wait.seeding &= seeding;
+        for (id, wait) in &*waits {
             let most = options.wait_max(wait.seeding, wait.waiting_max);
             let waited = scene.now - wait.since;
             if waited > most {
-                let connection = torrent.connection(id).expect("it waits");
+                let connection = torrent.connection(*id).expect("it waits");
                 return Err(evidence(torrent, connection.addr(), waited, most, wait));
             }
         }

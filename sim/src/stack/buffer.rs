@@ -10,6 +10,16 @@ use tokio::io::ReadBuf;
 /// Bytes that are allocated at once for what is to be sent, if no more are written.
 const CHUNK: usize = 16 * 1024;
 
+/// The next of what waits. There are many connections, and most of the time nothing waits
+/// on most of them: then no room is kept for it.
+fn pop(waiting: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let next = waiting.pop_front();
+    if waiting.is_empty() {
+        *waiting = VecDeque::new();
+    }
+    next
+}
+
 /// What was written and not sent.
 #[derive(Default)]
 pub(crate) struct SendBuffer {
@@ -59,13 +69,13 @@ impl SendBuffer {
             return first.split_to(length);
         }
         if first.len() == length {
-            return self.full.pop_front().unwrap_or_default();
+            return pop(&mut self.full).unwrap_or_default();
         }
         // A segment that spans chunks is rare, and copied.
         let mut segment = BytesMut::with_capacity(length);
         while segment.len() < length {
             let left = length - segment.len();
-            match self.full.pop_front() {
+            match pop(&mut self.full) {
                 Some(mut chunk) if chunk.len() > left => {
                     segment.extend_from_slice(&chunk.split_to(left));
                     self.full.push_front(chunk);
@@ -123,7 +133,7 @@ impl ReceiveBuffer {
             hand_over(&segment[..now]);
             left -= now;
             match now == segment.len() {
-                true => _ = self.segments.pop_front(),
+                true => _ = pop(&mut self.segments),
                 false => segment.advance(now),
             }
         }

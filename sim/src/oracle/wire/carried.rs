@@ -18,7 +18,7 @@ use reseed_protocol::{
 
 use super::{
     extension::{self, Declared},
-    naive::{Numbers, Reader, Reading, Rest},
+    naive::{Numbers, PIECE, Reader, Reading, Rest},
 };
 use crate::{StreamId, oracle::Finding, table::Table};
 
@@ -26,9 +26,6 @@ use crate::{StreamId, oracle::Finding, table::Table};
 /// A session reads a handshake and what came with it before it knows for which torrent
 /// it is; beyond that the stream is something else's, such as a tracker's.
 const UNCLAIMED_MAX: usize = 128 * 1024;
-
-/// Room for readings that a lane keeps when there are none (count).
-const KEPT: usize = 4;
 
 /// Follows the bytes of every stream of every peer.
 #[derive(Default)]
@@ -275,10 +272,10 @@ impl Lane {
                 return Err((seen, told));
             }
         }
-        // Much is rarely said at once, and there are many streams.
+        // There are many streams, and of most of them nothing waits.
         for side in [&mut self.seen, &mut self.told] {
             if side.is_empty() {
-                side.shrink_to(KEPT);
+                *side = VecDeque::new();
             }
         }
         Ok(())
@@ -343,9 +340,11 @@ fn told(frame: &Frame) -> Reading {
         Message::Interested => bare(2),
         Message::NotInterested => bare(3),
         Message::Have { piece: index } => piece(4, *index),
-        Message::Bitfield(bits) => (5, [0; 3], Rest::of(bits)),
+        Message::Bitfield(bits) => (5, [0; 3], Rest::of(5, bits)),
         Message::Request(wanted) => block(6, wanted),
-        Message::Piece { piece, begin, data } => (7, [*piece, *begin, 0], Rest::of(data)),
+        Message::Piece { piece, begin, data } => {
+            (PIECE, [*piece, *begin, 0], Rest::of(PIECE, data))
+        }
         Message::Cancel(unwanted) => block(8, unwanted),
         Message::Port(port) => piece(9, u32::from(*port)),
         Message::Suggest { piece: index } => piece(13, *index),
@@ -353,7 +352,7 @@ fn told(frame: &Frame) -> Reading {
         Message::HaveNone => bare(15),
         Message::Reject(refused) => block(16, refused),
         Message::AllowedFast { piece: index } => piece(17, *index),
-        Message::Extended { id, payload } => (20, [u32::from(*id), 0, 0], Rest::of(payload)),
+        Message::Extended { id, payload } => (20, [u32::from(*id), 0, 0], Rest::of(20, payload)),
         Message::Unknown { id, length } => (*id, [0; 3], Rest::unknown(*length)),
     };
     Reading::Message { id, numbers, rest }

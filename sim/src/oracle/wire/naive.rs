@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 /// What stands on the wire in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +23,22 @@ pub(super) enum Reading {
 /// The numbers that a message begins with; zeros behind them.
 pub(super) type Numbers = [u32; 3];
 
-/// Bytes of the end of a message that are summed. All of it is summed of what peers
-/// say about themselves and others. Of a block it is enough to see that it is in its
-/// place: its bytes are held against the truth by others, and one more or less of them
-/// would spoil the message behind.
+/// Bytes at most of the end of a message that are summed: all that peers say about
+/// themselves and others.
 const SUMMED: usize = 4 * 1024;
+
+/// The same of a block, of which it is enough to see that it is in its place: its bytes
+/// are held against the truth by others, and one more or less of them would spoil the
+/// message behind.
+const BLOCK_SUMMED: usize = 64;
+
+/// How much of the end of message `id` is summed.
+fn summed(id: u8) -> usize {
+    if id == PIECE { BLOCK_SUMMED } else { SUMMED }
+}
+
+/// The message that brings a block. BEP 3.
+pub(super) const PIECE: u8 = 7;
 
 /// The end of a message: how long it is, and a sum of its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +48,14 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    pub(super) fn of(bytes: &[u8]) -> Rest {
-        Rest { length: bytes.len() as u32, sum: xxh3_64(&bytes[..bytes.len().min(SUMMED)]) }
+    /// Of message `id`, which ends with `bytes`.
+    pub(super) fn of(id: u8, bytes: &[u8]) -> Rest {
+        let sum = xxh64(&bytes[..bytes.len().min(summed(id))], 0);
+        Rest { length: bytes.len() as u32, sum }
     }
 
     pub(super) fn none() -> Rest {
-        Rest::of(&[])
+        Rest::of(0, &[])
     }
 
     /// Of bytes that nobody kept.
@@ -64,7 +77,7 @@ fn grammar(id: u8) -> (&'static [usize], bool) {
         // request, cancel; reject
         6 | 8 | 16 => (&[4, 4, 4], false),
         // piece
-        7 => (&[4, 4], true),
+        PIECE => (&[4, 4], true),
         // port
         9 => (&[2], false),
         // extended
@@ -110,7 +123,7 @@ struct Unfinished {
     numbers: Numbers,
     length: usize,
     missing: usize,
-    sum: Xxh3,
+    sum: Xxh64,
     unsummed: usize,
 }
 
@@ -224,15 +237,15 @@ impl Reader {
         self.state = State::Head;
         if let Some((rest, behind)) = bytes.split_at_checked(length) {
             *bytes = behind;
-            return Some(Reading::Message { id, numbers, rest: Rest::of(rest) });
+            return Some(Reading::Message { id, numbers, rest: Rest::of(id, rest) });
         }
         self.state = State::Rest(Box::new(Unfinished {
             id,
             numbers,
             length,
             missing: length,
-            sum: Xxh3::new(),
-            unsummed: SUMMED,
+            sum: Xxh64::new(0),
+            unsummed: summed(id),
         }));
         None
     }
@@ -293,7 +306,7 @@ mod tests {
     }
 
     fn message(id: u8, numbers: Numbers, rest: &[u8]) -> Reading {
-        Reading::Message { id, numbers, rest: Rest::of(rest) }
+        Reading::Message { id, numbers, rest: Rest::of(id, rest) }
     }
 
     #[test]
@@ -360,9 +373,15 @@ mod tests {
         assert_ne!(cut.0, [message(7, [1, 0, 0], b"xyy")]);
 
         let long: Vec<u8> = (0..3 * SUMMED).map(|at| (at % 251) as u8).collect();
-        let bytes = [&(9 + long.len() as u32).to_be_bytes()[..], &[7; 1], &[0; 8], &long].concat();
-        let chunks: Vec<&[u8]> = bytes.chunks(1000).collect();
-        assert_eq!(read(&chunks).0, [message(7, [0; 3], &long)]);
-        assert_ne!(read(&chunks).0, [message(7, [0; 3], &long[1..])]);
+        for (id, numbers) in [(PIECE, 8), (20, 1)] {
+            let length = (1 + numbers + long.len() as u32).to_be_bytes();
+            let numbers = vec![0; numbers as usize];
+            let bytes = [&length[..], &[id], &numbers, &long].concat();
+            let chunks: Vec<&[u8]> = bytes.chunks(1000).collect();
+            assert_eq!(read(&chunks).0, [message(id, [0; 3], &long)]);
+            assert_ne!(read(&chunks).0, [message(id, [0; 3], &long[1..])]);
+            let changed = [&[!long[0]], &long[1..]].concat();
+            assert_ne!(read(&chunks).0, [message(id, [0; 3], &changed)]);
+        }
     }
 }
