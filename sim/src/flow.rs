@@ -9,7 +9,7 @@ use std::{
 use indexmap::IndexMap;
 use turmoil_net::{Packet, Transport};
 
-use crate::{HostId, segment::endpoints};
+use crate::{HostId, segment::endpoints, stack::Id};
 
 /// What the packets of a flow have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub(crate) fn hash_address(address: &SocketAddr, state: &mut impl Hasher) {
 pub(crate) struct Flows {
     of_ipv4: IndexMap<Packed, u32, BuildHasherDefault<AddressHasher>>,
     others: IndexMap<FlowKey, u32, BuildHasherDefault<AddressHasher>>,
+    /// By a socket's slot: the flow of what it sent last.
+    by_sender: Vec<u32>,
     flows: Vec<Flow>,
     free: Vec<u32>,
     /// How many may be indexed before the idle ones are dropped.
@@ -81,6 +83,10 @@ pub(crate) struct Flows {
 }
 
 struct Flow {
+    /// `None` once nothing of it is on its way and it was dropped.
+    key: Option<FlowKey>,
+    /// Whose the last packet was that arrived.
+    receiver: Option<Id>,
     source: Option<HostId>,
     destination: Option<HostId>,
     /// Packets sent so far; the next one's place.
@@ -107,6 +113,8 @@ impl Flows {
             return *flow;
         }
         let flow = Flow {
+            key: Some(key),
+            receiver: None,
             source: host_at(key.from.ip()),
             destination: host_at(key.to.ip()),
             sent: 0,
@@ -124,6 +132,35 @@ impl Flows {
             None => self.others.insert(key, id),
         };
         id
+    }
+
+    /// The same for what `sender` sends, which mostly sends to the one that it sent to before.
+    pub(crate) fn find_for(
+        &mut self,
+        key: FlowKey,
+        sender: Id,
+        host_at: impl Fn(IpAddr) -> Option<HostId>,
+    ) -> u32 {
+        let last = self.by_sender.get(sender.slot()).copied();
+        let is_it = |flow: u32| self.flows.get(flow as usize).is_some_and(|it| it.key == Some(key));
+        if let Some(flow) = last.filter(|flow| is_it(*flow)) {
+            return flow;
+        }
+        let flow = self.find(key, host_at);
+        if sender.slot() >= self.by_sender.len() {
+            self.by_sender.resize(sender.slot() + 1, 0);
+        }
+        self.by_sender[sender.slot()] = flow;
+        flow
+    }
+
+    /// The socket that had the last packet that arrived, if it is known.
+    pub(crate) fn receiver(&self, flow: u32) -> Option<Id> {
+        self.flows[flow as usize].receiver
+    }
+
+    pub(crate) fn set_receiver(&mut self, flow: u32, receiver: Option<Id>) {
+        self.flows[flow as usize].receiver = receiver;
     }
 
     pub(crate) fn source(&self, flow: u32) -> Option<HostId> {
@@ -194,11 +231,12 @@ impl Flows {
         if self.of_ipv4.len() + self.others.len() < self.sweep_at {
             return;
         }
-        let (flows, free) = (&self.flows, &mut self.free);
+        let (flows, free) = (&mut self.flows, &mut self.free);
         let mut is_busy = |id: u32| {
-            let flow = &flows[id as usize];
+            let flow = &mut flows[id as usize];
             let busy = flow.sent != flow.next;
             if !busy {
+                flow.key = None;
                 free.push(id);
             }
             busy

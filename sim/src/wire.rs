@@ -29,7 +29,7 @@ use crate::{
     segment::{
         endpoints, is_pure_acknowledgement, is_reset, reset, retransmission_timeout, socket_exists,
     },
-    stack::Stacks,
+    stack::{Id, Stacks},
 };
 
 /// What became of the packets so far.
@@ -82,7 +82,7 @@ pub trait Impairment {
 pub(crate) struct Wire {
     hosts: Vec<Host>,
     addresses: BTreeMap<IpAddr, HostId>,
-    flows: Flows,
+    pub(crate) flows: Flows,
     packets: Packets,
     /// Kept for its allocation.
     batch: Vec<(u32, Packet)>,
@@ -91,7 +91,7 @@ pub(crate) struct Wire {
     /// What reaches its destination's stack.
     arriving: Queue,
     /// Packets that may be handed over now.
-    released: VecDeque<(u64, HostId, Packet)>,
+    released: VecDeque<Released>,
     rng: ChaCha8Rng,
     timeouts: Timeouts,
     pub(crate) impairment: Option<Box<dyn Impairment>>,
@@ -99,6 +99,15 @@ pub(crate) struct Wire {
     pub(crate) recorder: Option<Rc<dyn Recorder>>,
     /// The stacks, where they are our own.
     native: Option<Rc<RefCell<Stacks>>>,
+}
+
+/// A packet that may be handed over.
+pub(crate) struct Released {
+    number: u64,
+    pub(crate) host: HostId,
+    pub(crate) packet: Packet,
+    /// `None` if it is a time-out's.
+    pub(crate) flow: Option<u32>,
 }
 
 /// When TCP gives up on a segment that never gets through.
@@ -162,20 +171,25 @@ impl Wire {
         self.addresses.get(&address).copied()
     }
 
+    /// Takes what our own stacks have sent at one moment, in their order, and the
+    /// connections that it is of. They say once what there is to acknowledge.
+    pub(crate) fn send_native(&mut self, now: Time, packets: &mut Vec<(Packet, Option<Id>)>) {
+        self.flows.begin_batch();
+        for (packet, sender) in packets.drain(..) {
+            let addresses = &self.addresses;
+            let host_at = |address| addresses.get(&address).copied();
+            let key = FlowKey::of(&packet);
+            let flow = match sender {
+                Some(sender) => self.flows.find_for(key, sender, host_at),
+                None => self.flows.find(key, host_at),
+            };
+            let slot = self.insert(now, flow, packet);
+            self.set_out(now, slot);
+        }
+    }
+
     /// Takes what the stacks have sent at one moment, in their order.
     pub(crate) fn send(&mut self, now: Time, packets: &mut Vec<Packet>) {
-        if self.native.is_some() {
-            // They say once what there is to acknowledge.
-            self.flows.begin_batch();
-            for packet in packets.drain(..) {
-                let addresses = &self.addresses;
-                let key = FlowKey::of(&packet);
-                let flow = self.flows.find(key, |address| addresses.get(&address).copied());
-                let slot = self.insert(now, flow, packet);
-                self.set_out(now, slot);
-            }
-            return;
-        }
         let mut batch = std::mem::take(&mut self.batch);
         self.merge_acknowledgements(packets, &mut batch);
         for (flow, packet) in batch.drain(..) {
@@ -230,14 +244,14 @@ impl Wire {
     }
 
     /// The next packet to hand to its destination's stack, which is up.
-    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, HostId, Packet)> {
+    pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, Released)> {
         loop {
-            let (number, host, packet) = self.released.pop_front()?;
-            let summary = PacketSummary::new(number, &packet);
-            if self.hosts[host.index()].reachable {
+            let released = self.released.pop_front()?;
+            let summary = PacketSummary::new(released.number, &released.packet);
+            if self.hosts[released.host.index()].reachable {
                 self.stats.delivered += 1;
                 self.record(now, &Event::Delivered(summary));
-                return Some((summary, host, packet));
+                return Some((summary, released));
             }
             self.count_discarded(now, summary, Loss::Unreachable);
         }
@@ -431,7 +445,7 @@ impl Wire {
     fn release(&mut self, slot: u32) {
         let InFlight { number, packet, flow, .. } = self.packets.remove(slot);
         let host = self.flows.destination(flow).expect("it arrived somewhere");
-        self.released.push_back((number, host, packet));
+        self.released.push_back(Released { number, host, packet, flow: Some(flow) });
     }
 
     fn lose(&mut self, now: Time, slot: u32, cause: Loss) {
@@ -469,7 +483,7 @@ impl Wire {
         let reset = reset(endpoints(packet).1, endpoints(packet).0);
         let source = self.flows.source(*flow).expect("a stack that sends has a host");
         self.discard(now, slot, Loss::TimedOut);
-        self.released.push_back((number, source, reset));
+        self.released.push_back(Released { number, host: source, packet: reset, flow: None });
     }
 
     fn discard(&mut self, now: Time, slot: u32, cause: Loss) {

@@ -15,8 +15,8 @@ use crate::{
     host::Incarnation,
     options::Stack,
     segment::{decline, is_unawaited_welcome, reset},
-    stack::Stacks as NativeStacks,
-    wire::{Timeouts, Wire, WireStats},
+    stack::{Id as SocketId, Stacks as NativeStacks},
+    wire::{Released, Timeouts, Wire, WireStats},
 };
 
 /// What one [`World::step`] came to.
@@ -72,6 +72,7 @@ pub struct World {
     waiting: BTreeSet<(Time, HostId)>,
     /// Kept for its allocation.
     outgoing: Vec<Packet>,
+    outgoing_native: Vec<(Packet, Option<SocketId>)>,
     stacks: Stacks,
 }
 
@@ -123,6 +124,7 @@ impl World {
             waits_for_disks: false,
             waiting: BTreeSet::new(),
             outgoing: Vec::new(),
+            outgoing_native: Vec::new(),
             stacks,
         }
     }
@@ -510,10 +512,15 @@ impl World {
     fn deliver(&mut self) {
         let now = self.now();
         self.wire.advance(now, self.pass_grid);
-        while let Some((summary, host, packet)) = self.wire.pop_released(now) {
+        while let Some((summary, released)) = self.wire.pop_released(now) {
             self.core.touch();
+            let Released { host, packet, flow, .. } = released;
             if let Stacks::Native(stacks) = &self.stacks {
-                stacks.borrow_mut().deliver(now, host, packet);
+                let guess = flow.and_then(|flow| self.wire.flows.receiver(flow));
+                let receiver = stacks.borrow_mut().deliver(now, host, packet, guess);
+                if let Some(flow) = flow.filter(|_| receiver != guess) {
+                    self.wire.flows.set_receiver(flow, receiver);
+                }
                 continue;
             }
             // RFC 1122 §4.2.2.13: data for a reader that is gone is answered with
@@ -571,14 +578,13 @@ impl World {
     pub(crate) fn flush(&mut self) {
         self.core.touched.set(false);
         self.flushes += 1;
-        let mut outgoing = std::mem::take(&mut self.outgoing);
         if let Stacks::Native(stacks) = &self.stacks {
             let now = self.core.executor.now();
-            stacks.borrow_mut().flush(now, &mut outgoing);
-            self.wire.send(now, &mut outgoing);
-            self.outgoing = outgoing;
+            stacks.borrow_mut().flush(now, &mut self.outgoing_native);
+            self.wire.send_native(now, &mut self.outgoing_native);
             return;
         }
+        let mut outgoing = std::mem::take(&mut self.outgoing);
         // An abort comes before what the socket still had to say.
         let aborts = self.core.aborts.take();
         for (local, remote) in &aborts {

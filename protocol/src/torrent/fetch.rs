@@ -151,16 +151,21 @@ impl Torrent {
         Ok(())
     }
 
-    /// Requests from a remote as many blocks as its pipeline has room for.
-    pub(super) fn request_more(&mut self, id: ConnectionId, now: Time, rng: &mut impl Rng) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+    /// Whether anything may be requested from a remote now.
+    pub(super) fn may_request(&self, connection: &Connection) -> bool {
         let choked =
             connection.peer_choking && !self.config.defects.has(Defect::RequestWhileChoked);
-        let only = choked.then_some(&connection.allowed_fast);
-        let may_request = connection.am_interested
+        connection.am_interested
             && connection.rejections < Connection::REJECTIONS_MAX
-            && only.is_none_or(|only| !only.is_empty());
-        if !may_request || self.stopping || self.rests_until.is_some() {
+            && (!choked || !connection.allowed_fast.is_empty())
+            && !self.stopping
+            && self.rests_until.is_none()
+    }
+
+    /// Requests from a remote as many blocks as its pipeline has room for.
+    pub(super) fn request_more(&mut self, id: ConnectionId, now: Time, rng: &mut impl Rng) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if !self.may_request(connection) {
             return;
         }
         let room = match self.picker.is_endgame() {

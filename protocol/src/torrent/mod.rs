@@ -432,7 +432,7 @@ impl Torrent {
         }
         self.refill |= self.begins_endgame();
         while std::mem::take(&mut self.refill) {
-            for id in self.best_first() {
+            for id in self.best_first(|connection| self.may_request(connection)) {
                 self.request_more(id, now, rng);
             }
             self.refill |= self.begins_endgame();
@@ -527,7 +527,9 @@ impl Torrent {
     }
 
     fn established_ids(&self) -> Vec<ConnectionId> {
-        self.established().map(|connection| connection.id).collect()
+        let mut ids = Vec::with_capacity(self.connections.len());
+        ids.extend(self.established().map(|connection| connection.id));
+        ids
     }
 
     /// Sees to it that [`Input::Timeout`] comes at `at` at the latest.

@@ -116,7 +116,7 @@ impl Torrent {
         if self.waits_for_what_nobody_brings() {
             self.turn_to_what_is_next(now);
         }
-        for id in self.best_first() {
+        for id in self.best_first(|_| true) {
             let connection = &self.connections[&id];
             if careless && !connection.peer_choking {
                 let room = connection.pipeline_room(now);
@@ -129,10 +129,15 @@ impl Torrent {
         Ok(())
     }
 
-    /// The connections, those that were not late of late before the others.
-    pub(super) fn best_first(&self) -> Vec<ConnectionId> {
-        let mut ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        ids.sort_by_key(|id| self.connections[id].lapses > 0);
+    /// The connections that are `wanted`, those that were not late of late before the
+    /// others.
+    pub(super) fn best_first(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
+        let (mut ids, mut late) = (Vec::new(), Vec::new());
+        for connection in self.connections().filter(|it| wanted(it)) {
+            let ids = if connection.lapses == 0 { &mut ids } else { &mut late };
+            ids.push(connection.id);
+        }
+        ids.append(&mut late);
         ids
     }
 

@@ -39,25 +39,22 @@ impl Torrent {
             return;
         }
         let seeding = self.is_seeding();
-        let contenders: Vec<Contender> = self
-            .established()
-            .filter(|connection| connection.is_released())
-            .map(|connection| Contender {
-                connection: connection.id,
-                interested: connection.peer_interested,
-                unchoked: !connection.am_choking,
-                rate: match seeding {
-                    true => connection.upload.rate(now),
-                    false => connection.download.rate(now),
-                },
-                snubbed: connection.snubbed,
-                connected_at: connection.established,
-                rank: self.config.locality.rank(connection.addr.ip()),
-                forwarding: connection
-                    .forwarding(now)
-                    .filter(|_| !self.config.defects.has(Defect::ForwardReportsUnread)),
-            })
-            .collect();
+        let ignores_forwarding = self.config.defects.has(Defect::ForwardReportsUnread);
+        let released = self.established().filter(|connection| connection.is_released());
+        let mut contenders = Vec::with_capacity(self.connections.len());
+        contenders.extend(released.map(|connection| Contender {
+            connection: connection.id,
+            interested: connection.peer_interested,
+            unchoked: !connection.am_choking,
+            rate: match seeding {
+                true => connection.upload.rate(now),
+                false => connection.download.rate(now),
+            },
+            snubbed: connection.snubbed,
+            connected_at: connection.established,
+            rank: self.config.locality.rank(connection.addr.ip()),
+            forwarding: connection.forwarding(now).filter(|_| !ignores_forwarding),
+        }));
         let unchoke = self.choker.rechoke(now, seeding, &contenders, rng);
         let turned = |it: &&Connection| it.am_choking == unchoke.contains(&it.id);
         let turned: Vec<(ConnectionId, bool)> =

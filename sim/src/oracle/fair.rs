@@ -16,7 +16,7 @@ pub(super) struct Fair {
     peers: Vec<BTreeMap<ConnectionId, Wait>>,
     /// Whose times do not count, because a fault holds them up.
     held_up: Vec<bool>,
-    /// When each is looked at again, though nothing changed.
+    /// When it is seen next who has waited for too long.
     due: Vec<Option<Time>>,
     checks: u64,
 }
@@ -89,22 +89,23 @@ impl Oracle for Fair {
                 more_wait = true;
             }
         };
-        let is_due = self.due[scene.peer].is_none_or(|due| due <= scene.now);
-        let touched = torrent.touched().filter(|_| !is_due);
-        let looks_at_all = touched.is_none();
-        match touched {
+        match torrent.touched() {
             Some(touched) => touched.for_each(see),
             None => {
                 torrent.connections().for_each(&mut see);
                 waits.retain(|id, _| torrent.connection(*id).is_some());
             }
         }
+        let is_due = self.due[scene.peer].is_none_or(|due| due <= scene.now);
+        if !is_due && !more_wait {
+            return Ok(());
+        }
         let waiting = waits.len();
-        for wait in waits.values_mut().filter(|_| looks_at_all || more_wait) {
+        for wait in waits.values_mut() {
             wait.waiting_max = wait.waiting_max.max(waiting);
             wait.seeding &= seeding;
         }
-        if !looks_at_all {
+        if !is_due {
             return Ok(());
         }
         self.due[scene.peer] = Some(scene.now + LOOK_EACH);

@@ -100,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) listener: Option<Id>,
     /// Whether it is in the list of those that may have something to send.
     pub(crate) dirty: bool,
+    /// Whether what comes for its ends is for it.
+    pub(crate) is_found: bool,
     phase: Phase,
     /// Bytes of payload in a segment at most.
     mss: usize,
@@ -141,6 +143,7 @@ impl Connection {
             owner: Some(owner),
             listener: None,
             dirty: false,
+            is_found: false,
             phase: Phase::Dialling,
             mss: mss(&ends, mtu),
             next: sequence,

@@ -125,13 +125,36 @@ impl Stacks {
         });
     }
 
-    /// Hands a packet to `host`'s stack.
-    pub(crate) fn deliver(&mut self, now: Time, host: HostId, packet: Packet) {
+    /// Hands a packet to `host`'s stack. It is for the connection `guess` in all
+    /// likelihood, which need not be looked up then; returns which it was for, if any.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Time,
+        host: HostId,
+        packet: Packet,
+        guess: Option<Id>,
+    ) -> Option<Id> {
         let Packet { src, dst, payload, .. } = packet;
         match payload {
-            Transport::Udp(datagram) => self.deliver_datagram(host, src, dst, datagram),
-            Transport::Tcp(segment) => self.deliver_segment(now, host, src, dst, segment),
+            Transport::Udp(datagram) => {
+                self.deliver_datagram(host, src, dst, datagram);
+                None
+            }
+            Transport::Tcp(segment) => {
+                let local = SocketAddr::new(dst, segment.dst_port);
+                let ends = Ends { local, remote: SocketAddr::new(src, segment.src_port) };
+                let id = self.find(host, ends, guess);
+                self.deliver_segment(now, host, ends, id, segment);
+                id
+            }
         }
+    }
+
+    /// The connection of `host` that has these `ends`.
+    fn find(&self, host: HostId, ends: Ends, guess: Option<Id>) -> Option<Id> {
+        let is_it = |it: &Connection| it.is_found && it.ends == ends;
+        let guessed = guess.filter(|id| self.connections.get(*id).is_some_and(is_it));
+        guessed.or_else(|| self.stacks[host.index()].connections.get(&ends).copied())
     }
 
     /// When something is acknowledged next that nothing went with.
@@ -173,14 +196,10 @@ impl Stacks {
         &mut self,
         now: Time,
         host: HostId,
-        src: IpAddr,
-        dst: IpAddr,
+        ends: Ends,
+        id: Option<Id>,
         segment: TcpSegment,
     ) {
-        let local = SocketAddr::new(dst, segment.dst_port);
-        let remote = SocketAddr::new(src, segment.src_port);
-        let ends = Ends { local, remote };
-        let id = self.stacks[host.index()].connections.get(&ends).copied();
         let Some((id, connection)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?)))
         else {
             return self.deliver_unconnected(host, ends, segment);
@@ -241,11 +260,10 @@ impl Stacks {
     /// A connection that is over and says no more is no longer found by its ends, and is
     /// gone once its application has closed it.
     fn see_if_over(&mut self, host: HostId, id: Id) {
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.is_over() && !connection.has_to_acknowledge() {
-            let connections = &mut self.stacks[host.index()].connections;
-            if connections.get(&connection.ends) == Some(&id) {
-                connections.swap_remove(&connection.ends);
+            if std::mem::take(&mut connection.is_found) {
+                self.stacks[host.index()].connections.swap_remove(&connection.ends);
             }
             if connection.owner.is_none() {
                 self.connections.remove(id);
@@ -274,7 +292,11 @@ impl Stacks {
     fn insert(&mut self, host: HostId, connection: Connection) -> Id {
         let ends = connection.ends;
         let id = self.connections.insert(connection);
-        self.stacks[host.index()].connections.insert(ends, id);
+        let former = self.stacks[host.index()].connections.insert(ends, id);
+        if let Some(former) = former.and_then(|former| self.connections.get_mut(former)) {
+            former.is_found = false;
+        }
+        self.connections.get_mut(id).expect("it was put there").is_found = true;
         self.touch(host, id);
         id
     }
@@ -287,11 +309,10 @@ impl Stacks {
     }
 
     fn remove(&mut self, host: HostId, id: Id) {
-        if let Some(connection) = self.connections.remove(id) {
-            let connections = &mut self.stacks[host.index()].connections;
-            if connections.get(&connection.ends) == Some(&id) {
-                connections.swap_remove(&connection.ends);
-            }
+        if let Some(connection) = self.connections.remove(id)
+            && connection.is_found
+        {
+            self.stacks[host.index()].connections.swap_remove(&connection.ends);
         }
     }
 
@@ -303,9 +324,9 @@ impl Stacks {
         }
     }
 
-    /// Adds to `out` all that leaves a host. What a host sends to itself has arrived then,
-    /// and so have the answers.
-    pub(crate) fn flush(&mut self, now: Time, out: &mut Vec<Packet>) {
+    /// Adds to `out` all that leaves a host, and which connection it is of, if that is
+    /// there still. What a host sends to itself has arrived then, and so have the answers.
+    pub(crate) fn flush(&mut self, now: Time, out: &mut Vec<(Packet, Option<Id>)>) {
         while !self.dirty.is_empty() || !self.outgoing.is_empty() {
             let mut dirty = std::mem::take(&mut self.dirty);
             let mut outgoing = std::mem::take(&mut self.outgoing);
@@ -314,15 +335,15 @@ impl Stacks {
                     connection.dirty = false;
                     match self.stacks[host.index()].has(connection.ends.remote.ip()) {
                         true => connection.transmit(|packet| outgoing.push((host, packet))),
-                        false => connection.transmit(|packet| out.push(packet)),
+                        false => connection.transmit(|packet| out.push((packet, Some(id)))),
                     }
                     self.see_if_over(host, id);
                 }
             }
             for (host, packet) in outgoing.drain(..) {
                 match self.stacks[host.index()].has(packet.dst) {
-                    true => self.deliver(now, host, packet),
-                    false => out.push(packet),
+                    true => _ = self.deliver(now, host, packet, None),
+                    false => out.push((packet, None)),
                 }
             }
             // Kept for their allocations.
@@ -482,6 +503,7 @@ impl Stacks {
         self.outgoing.retain(|(from, _)| *from != host);
         for (_, id) in self.stacks[host.index()].connections.split_off(0) {
             let Some(connection) = self.connections.get_mut(id) else { continue };
+            connection.is_found = false;
             // Who shares the stack may have it still.
             connection.fail(ErrorKind::ConnectionReset);
             if connection.owner.is_none() {

@@ -8,6 +8,13 @@ pub(crate) struct Id {
     generation: u32,
 }
 
+impl Id {
+    /// Small, and of no other socket at the same time.
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// Things that come and go.
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,

@@ -49,6 +49,7 @@ impl Net {
     fn flush(&mut self) -> Vec<Packet> {
         let mut out = Vec::new();
         self.stacks.flush(self.now, &mut out);
+        let out: Vec<Packet> = out.into_iter().map(|(packet, _)| packet).collect();
         self.seen.extend(out.iter().map(words));
         out
     }
@@ -56,7 +57,7 @@ impl Net {
     fn deliver(&mut self, packets: Vec<Packet>) {
         for packet in packets {
             let to = if packet.dst == ip(A) { A } else { B };
-            self.stacks.deliver(self.now, to, packet);
+            self.stacks.deliver(self.now, to, packet, None);
         }
     }
 
