@@ -76,12 +76,12 @@ impl Oracle for Fair {
         if options.slots == 0 || self.held_up[scene.peer] {
             return Ok(());
         }
-        self.checks += 1;
         let waits = &mut self.peers[scene.peer];
         let seeding = torrent.is_seeding();
         let mut more_wait = false;
         let mut see = |connection: &Connection| {
             let id = connection.id();
+            self.checks += u64::from(could_be_served(connection));
             if !waits_for_a_slot(connection) {
                 waits.remove(&id);
             } else if let Entry::Vacant(entry) = waits.entry(id) {
