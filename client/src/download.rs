@@ -128,11 +128,20 @@ impl Default for DownloadOptions {
 
 /// What a download is told from outside.
 pub(crate) enum Command<S> {
-    Accept(Inbound<S>),
+    /// In a box: it is rare, and much larger than the others.
+    Accept(Box<Inbound<S>>),
     AddPeers(Vec<SocketAddr>),
-    Seek { stream: u64, at: u64 },
-    Taken { stream: u64, bytes: u64 },
-    Pause { paused: bool },
+    Seek {
+        stream: u64,
+        at: u64,
+    },
+    Taken {
+        stream: u64,
+        bytes: u64,
+    },
+    Pause {
+        paused: bool,
+    },
     Stop(ShutdownOptions),
 }
 

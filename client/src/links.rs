@@ -124,6 +124,7 @@ impl<N: Network, E: Env> Links<N, E> {
                 _ = ended => return,
                 result = ask(&network, &env, &trackers, &request, timeout) => result,
             };
+            let result = result.map(Box::new);
             // Without a torrent nobody wants the answer.
             let _ = inputs.send(Input::Announced { result }).await;
         });

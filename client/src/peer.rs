@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn, ready},
     io,
     net::SocketAddr,
     rc::Rc,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use futures_util::task::AtomicWaker;
+use futures_util::{FutureExt, future::Either, task::AtomicWaker};
 use reseed_protocol::{
     ConnectionId, Time,
     torrent::Input,
@@ -142,9 +142,27 @@ pub(crate) fn pair<E: Env>(
     (handle, Peer { env, connection, inputs, unwritten, ended, shared })
 }
 
+// There may be many connections, so that the room that their tasks take matters: what is
+// given to an `async fn` it holds twice, as it came and as it is used, and so these are
+// functions that give `async` blocks.
 impl<E: Env> Peer<E> {
     /// Opens the connection, then serves it to its end.
-    pub(crate) async fn dial<N: Network>(mut self, network: N, addr: SocketAddr) {
+    pub(crate) fn dial<N: Network>(
+        self,
+        network: N,
+        addr: SocketAddr,
+    ) -> impl Future<Output = ()> + use<N, E> {
+        Box::pin(self.open(network, addr)).then(|opened| match opened {
+            Some((peer, stream)) => Either::Left(peer.serve(stream, Framing::new())),
+            None => Either::Right(ready(())),
+        })
+    }
+
+    async fn open<N: Network>(
+        mut self,
+        network: N,
+        addr: SocketAddr,
+    ) -> Option<(Peer<E>, N::Stream)> {
         let late = self.env.buggify(Buggify::LateDial);
         let connect = async {
             if late {
@@ -153,159 +171,171 @@ impl<E: Env> Peer<E> {
             network.connect(addr).await
         };
         let connected = race! {
-            _ = &mut self.ended => return,
+            _ = &mut self.ended => return None,
             connected = connect => connected,
         };
         match connected {
             Ok(stream) => {
                 let input = Input::Dialled { connection: self.connection };
-                if tell(&self.inputs, input).await {
-                    self.serve(stream, Framing::new()).await;
-                }
+                tell(&self.inputs, input).await.then_some((self, stream))
             }
             Err(error) => {
                 tracing::debug!(%addr, %error, "cannot connect");
                 // Without a torrent it is nobody's connection.
                 tell(&self.inputs, Input::Lost { connection: self.connection }).await;
+                None
             }
         }
     }
 
     /// Moves bytes both ways until either side ends it. What was read of the stream before
     /// has brought it as far as `framing` says.
-    pub(crate) async fn serve(self, stream: impl Connection, framing: Framing) {
-        let Peer { env, connection, inputs, unwritten, ended, shared } = self;
+    pub(crate) fn serve<S: Connection>(
+        self,
+        stream: S,
+        framing: Framing,
+    ) -> impl Future<Output = ()> + use<S, E> {
+        let Peer { env, connection, inputs, unwritten, mut ended, shared } = self;
         let stream = RefCell::new(stream);
-        race! {
-            _ = ended => return,
-            () = read(&stream, framing, &env, connection, &inputs, &shared) => {},
-            () = write(&stream, &env, connection, &inputs, &shared, &unwritten) => {},
+        async move {
+            race! {
+                _ = &mut ended => return,
+                () = read(&stream, framing, &env, connection, &inputs, &shared) => {},
+                () = write(&stream, &env, connection, &inputs, &shared, &unwritten) => {},
+            }
+            // Without a torrent it is nobody's connection.
+            tell(&inputs, Input::Lost { connection }).await;
         }
-        // Without a torrent it is nobody's connection.
-        tell(&inputs, Input::Lost { connection }).await;
     }
 }
 
 /// Tells the torrent of `input`, once there is room for that; whether it is still there.
-async fn tell(inputs: &mpsc::Sender<Input>, input: Input) -> bool {
+fn tell(inputs: &mpsc::Sender<Input>, input: Input) -> impl Future<Output = bool> + use<'_> {
     match inputs.try_send(input) {
-        Ok(()) => true,
-        // In a box: it is rare, and there may be many connections.
-        Err(TrySendError::Full(input)) => Box::pin(inputs.send(input)).await.is_ok(),
-        Err(TrySendError::Closed(_)) => false,
+        Ok(()) => Either::Left(ready(true)),
+        Err(TrySendError::Closed(_)) => Either::Left(ready(false)),
+        // In a box: it is rare.
+        Err(TrySendError::Full(input)) => {
+            Either::Right(Box::pin(inputs.send(input)).map(|sent| sent.is_ok()))
+        }
     }
 }
 
 /// Hands messages to the torrent, each of them whole unless it is long or slow.
-async fn read(
+fn read(
     stream: &RefCell<impl Connection>,
     mut framing: Framing,
     env: &impl Env,
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
-) {
-    // Read, and not handed over; since when there is something in it.
-    let mut inbox = BytesMut::new();
-    let mut since: Option<Time> = None;
-    loop {
-        let most = if env.buggify(Buggify::ShortRead) { Buggify::FEW_BYTES } else { READ_MAX };
-        if !inbox.is_empty() {
-            stream.borrow_mut().expect(framing.missing());
-        }
-        let held = inbox.len();
-        let mut poll_read = |cx: &mut Context<'_>| {
-            shared.poll_read(&mut *stream.borrow_mut(), most, &mut inbox, cx)
-        };
-        let reading = poll_fn(&mut poll_read);
-        let read = match since {
-            None => Some(reading.await),
-            Some(since) => timeout_at(env, since + HOLD_MAX, reading).await,
-        };
-        let is_late = read.is_none();
-        let read = match read {
-            Some(read) => read.map(Some),
-            None => {
-                stream.borrow_mut().expect(1);
-                match poll_fn(|cx| Poll::Ready(poll_read(cx))).await {
-                    Poll::Ready(read) => read.map(Some),
-                    Poll::Pending => Ok(None),
-                }
+) -> impl Future<Output = ()> {
+    async move {
+        // Read, and not handed over; since when there is something in it.
+        let mut inbox = BytesMut::new();
+        let mut since: Option<Time> = None;
+        loop {
+            let most = if env.buggify(Buggify::ShortRead) { Buggify::FEW_BYTES } else { READ_MAX };
+            if !inbox.is_empty() {
+                stream.borrow_mut().expect(framing.missing());
             }
-        };
-        let ready = match read {
-            Ok(None) => inbox.len(),
-            Ok(Some(read)) if read > 0 => {
-                shared.download.acquire(env, read as u64).await;
-                match framing.follow(&inbox[held..]) {
-                    _ if is_late || held + framing.missing() > READ_MAX => inbox.len(),
-                    0 => 0,
-                    end => held + end,
+            let held = inbox.len();
+            let mut poll_read = |cx: &mut Context<'_>| {
+                shared.poll_read(&mut *stream.borrow_mut(), most, &mut inbox, cx)
+            };
+            let reading = poll_fn(&mut poll_read);
+            let read = match since {
+                None => Some(reading.await),
+                Some(since) => timeout_at(env, since + HOLD_MAX, reading).await,
+            };
+            let is_late = read.is_none();
+            let read = match read {
+                Some(read) => read.map(Some),
+                None => {
+                    stream.borrow_mut().expect(1);
+                    match poll_fn(|cx| Poll::Ready(poll_read(cx))).await {
+                        Poll::Ready(read) => read.map(Some),
+                        Poll::Pending => Ok(None),
+                    }
                 }
+            };
+            let ready = match read {
+                Ok(None) => inbox.len(),
+                Ok(Some(read)) if read > 0 => {
+                    shared.download.acquire(env, read as u64).await;
+                    match framing.follow(&inbox[held..]) {
+                        _ if is_late || held + framing.missing() > READ_MAX => inbox.len(),
+                        0 => 0,
+                        end => held + end,
+                    }
+                }
+                Ok(Some(_)) => {
+                    tell(inputs, Input::Received { connection, bytes: inbox }).await;
+                    return;
+                }
+                Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
+            };
+            let bytes = inbox.split_to(ready);
+            if ready > 0 {
+                // What is left is little, and would keep the room of what is handed over.
+                inbox = BytesMut::from(&inbox[..]);
             }
-            Ok(Some(_)) => {
-                tell(inputs, Input::Received { connection, bytes: inbox }).await;
+            match inbox.is_empty() {
+                true => since = None,
+                false if ready > 0 || since.is_none() => since = Some(env.now()),
+                false => {}
+            }
+            if bytes.is_empty() {
+                continue;
+            }
+            if env.buggify(Buggify::LateRead) {
+                env.sleep_until(env.now() + Buggify::WHILE).await;
+            }
+            if !tell(inputs, Input::Received { connection, bytes }).await {
                 return;
             }
-            Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
-        };
-        let bytes = inbox.split_to(ready);
-        if ready > 0 {
-            // What is left is little, and would keep the room of what is handed over.
-            inbox = BytesMut::from(&inbox[..]);
-        }
-        match inbox.is_empty() {
-            true => since = None,
-            false if ready > 0 || since.is_none() => since = Some(env.now()),
-            false => {}
-        }
-        if bytes.is_empty() {
-            continue;
-        }
-        if env.buggify(Buggify::LateRead) {
-            env.sleep_until(env.now() + Buggify::WHILE).await;
-        }
-        if !tell(inputs, Input::Received { connection, bytes }).await {
-            return;
         }
     }
 }
 
-async fn write(
+fn write(
     stream: &RefCell<impl Connection>,
     env: &impl Env,
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
     unwritten: &Unwritten,
-) {
-    let mut flushed = 0;
-    loop {
-        let mut waiting = unwritten.take().await;
-        while !waiting.is_empty() {
-            let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
-            flushed += bytes.len();
-            shared.upload.acquire(env, bytes.len() as u64).await;
-            while !bytes.is_empty() {
-                let deadline = env.now() + WRITE_TIMEOUT;
-                let few = bytes.len().min(Buggify::FEW_BYTES);
-                let most = if env.buggify(Buggify::ShortWrite) { few } else { bytes.len() };
-                let writing = poll_fn(|cx| stream.borrow_mut().poll_write_parts(cx, &bytes, most));
-                match timeout_at(env, deadline, writing).await {
-                    Some(Ok(0)) => return,
-                    Some(Ok(written)) => bytes.advance(written),
-                    Some(Err(error)) => {
-                        return tracing::debug!(%connection, %error, "cannot write on");
+) -> impl Future<Output = ()> {
+    async move {
+        let mut flushed = 0;
+        loop {
+            let mut waiting = unwritten.take().await;
+            while !waiting.is_empty() {
+                let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
+                flushed += bytes.len();
+                shared.upload.acquire(env, bytes.len() as u64).await;
+                while !bytes.is_empty() {
+                    let deadline = env.now() + WRITE_TIMEOUT;
+                    let few = bytes.len().min(Buggify::FEW_BYTES);
+                    let most = if env.buggify(Buggify::ShortWrite) { few } else { bytes.len() };
+                    let writing =
+                        poll_fn(|cx| stream.borrow_mut().poll_write_parts(cx, &bytes, most));
+                    match timeout_at(env, deadline, writing).await {
+                        Some(Ok(0)) => return,
+                        Some(Ok(written)) => bytes.advance(written),
+                        Some(Err(error)) => {
+                            return tracing::debug!(%connection, %error, "cannot write on");
+                        }
+                        None => return tracing::debug!(%connection, "the remote reads nothing"),
                     }
-                    None => return tracing::debug!(%connection, "the remote reads nothing"),
                 }
-            }
-            if flushed < TOLD_MIN {
-                continue;
-            }
-            let bytes = std::mem::take(&mut flushed);
-            if !tell(inputs, Input::Flushed { connection, bytes }).await {
-                return;
+                if flushed < TOLD_MIN {
+                    continue;
+                }
+                let bytes = std::mem::take(&mut flushed);
+                if !tell(inputs, Input::Flushed { connection, bytes }).await {
+                    return;
+                }
             }
         }
     }

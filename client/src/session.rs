@@ -397,7 +397,7 @@ impl<E: Env, S: Connection> Door<E, S> {
                     Some(Route { commands, waiting }) => {
                         let waiting = waiting.clone();
                         let inbound = Inbound { stream, from, bytes, _waiting: waiting };
-                        let _ = commands.send(Command::Accept(inbound));
+                        let _ = commands.send(Command::Accept(Box::new(inbound)));
                     }
                     None => tracing::debug!(%from, %info_hash, "inbound connection for no torrent"),
                 }

@@ -36,7 +36,7 @@ fn announces(have: Bitfield, peers: &[&str]) -> Vec<u64> {
                 if let Output::Announce(_) = output {
                     times.push(now.since_epoch().as_secs());
                     next = Some(Input::Announced {
-                        result: Ok(AnnounceResponse {
+                        result: Ok(Box::new(AnnounceResponse {
                             interval: Duration::from_secs(30 * 60),
                             min_interval: Some(Duration::from_secs(5 * 60)),
                             peers: peers.iter().map(|addr| addr.parse().unwrap()).collect(),
@@ -44,7 +44,7 @@ fn announces(have: Bitfield, peers: &[&str]) -> Vec<u64> {
                             warning: None,
                             complete: None,
                             incomplete: None,
-                        }),
+                        })),
                     });
                 }
             }

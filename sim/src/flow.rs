@@ -83,8 +83,8 @@ pub(crate) struct Flows {
 }
 
 struct Flow {
-    /// `None` once nothing of it is on its way and it was dropped.
-    key: Option<FlowKey>,
+    /// `None` if it is not of IPv4, or was dropped because nothing of it was on its way.
+    packed: Option<Packed>,
     /// Whose the last packet was that arrived.
     receiver: Option<Id>,
     source: Option<HostId>,
@@ -113,7 +113,7 @@ impl Flows {
             return *flow;
         }
         let flow = Flow {
-            key: Some(key),
+            packed,
             receiver: None,
             source: host_at(key.from.ip()),
             destination: host_at(key.to.ip()),
@@ -142,8 +142,11 @@ impl Flows {
         host_at: impl Fn(IpAddr) -> Option<HostId>,
     ) -> u32 {
         let last = self.by_sender.get(sender.slot()).copied();
-        let is_it = |flow: u32| self.flows.get(flow as usize).is_some_and(|it| it.key == Some(key));
-        if let Some(flow) = last.filter(|flow| is_it(*flow)) {
+        let packed = key.packed();
+        let is_it = |flow: u32| self.flows.get(flow as usize).is_some_and(|it| it.packed == packed);
+        if packed.is_some()
+            && let Some(flow) = last.filter(|flow| is_it(*flow))
+        {
             return flow;
         }
         let flow = self.find(key, host_at);
@@ -236,7 +239,7 @@ impl Flows {
             let flow = &mut flows[id as usize];
             let busy = flow.sent != flow.next;
             if !busy {
-                flow.key = None;
+                flow.packed = None;
                 free.push(id);
             }
             busy

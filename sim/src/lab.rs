@@ -60,7 +60,7 @@ struct Inner {
     /// Which peer announces from where: its host, and the port that it listens on.
     announcers: BTreeMap<SocketAddr, usize>,
     /// Which peer a peer's connection leads to, once that said who it is.
-    remotes: BTreeMap<(usize, ConnectionId), usize>,
+    remotes: Vec<Table<usize>>,
     /// Who calls itself what.
     ids: BTreeMap<PeerId, usize>,
     /// Which host's stream each open one is.
@@ -208,7 +208,7 @@ impl Lab {
                 names,
                 owners,
                 announcers,
-                remotes: BTreeMap::new(),
+                remotes: plan.peers.iter().map(|_| Table::default()).collect(),
                 ids: BTreeMap::new(),
                 streams: Table::default(),
                 players: plan.peers.iter().map(watched).collect(),
@@ -343,7 +343,7 @@ impl Lab {
     pub(crate) fn started(&self, peer: usize, disk: SimDisk, now: Time) {
         let mut inner = self.inner.borrow_mut();
         inner.oracles.iter_mut().for_each(|oracle| oracle.started(peer));
-        inner.remotes.retain(|(whose, _), _| *whose != peer);
+        inner.remotes[peer].clear();
         let player = inner.players[peer];
         let state = &mut inner.peers[peer];
         state.playing = player;
@@ -649,7 +649,7 @@ impl Inner {
 
     /// Whom a peer's connection leads to.
     fn remote(&self, peer: usize, connection: ConnectionId, addr: SocketAddr) -> String {
-        match self.remotes.get(&(peer, connection)) {
+        match self.remotes[peer].get(connection.0) {
             Some(remote) => self.peers[*remote].name.clone(),
             None => self.name(addr),
         }
@@ -664,7 +664,7 @@ impl Inner {
         if let CloseReason::Exception(words) = reason
             && exceptions.len() < EXCEPTIONS_MAX
         {
-            let remote = self.remotes.get(&(peer, connection));
+            let remote = self.remotes[peer].get(connection.0);
             let name = remote.map_or("somebody", |remote| &self.peers[*remote].name);
             let words = format!("at {now} s, over {connection} to {name}: {words}");
             self.peers[peer].exceptions.push(words);
@@ -684,7 +684,7 @@ impl Inner {
         if spoken.by == Speaker::Remote
             && let Some(remote) = self.ids.get(&handshake.peer_id)
         {
-            self.remotes.insert((peer, spoken.connection), *remote);
+            self.remotes[peer].insert(spoken.connection.0, *remote);
             if let Some(conversation) = &mut self.conversation {
                 conversation.meet(peer, spoken.connection, *remote);
             }

@@ -124,7 +124,8 @@ impl<N: Network, E: Env, D: Disk> Fetching<'_, N, E, D> {
 
     fn command(&mut self, command: Option<Command<N::Stream>>) {
         match command {
-            Some(Command::Accept(Inbound { stream, from, bytes, .. })) => {
+            Some(Command::Accept(inbound)) => {
+                let Inbound { stream, from, bytes, .. } = *inbound;
                 match self.fetch.accept(from, self.driver.env.now()) {
                     Ok(connection) => {
                         self.links.serve(connection, from, stream, &bytes);

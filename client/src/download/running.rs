@@ -98,7 +98,7 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
 
     fn command(&mut self, command: Option<Command<N::Stream>>) -> io::Result<()> {
         match command {
-            Some(Command::Accept(inbound)) => self.accept(inbound),
+            Some(Command::Accept(inbound)) => self.accept(*inbound),
             Some(Command::AddPeers(addrs)) => self.handle(Input::AddPeers { addrs }),
             Some(Command::Seek { stream, at }) => self.handle(Input::Seek { stream, at }),
             Some(Command::Taken { stream, bytes }) => self.handle(Input::Taken { stream, bytes }),

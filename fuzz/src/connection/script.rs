@@ -186,7 +186,7 @@ impl Play {
                 tracker_id: Some(input.take(3).to_vec()),
             }),
         };
-        self.tell(Happening::Announced { result });
+        self.tell(Happening::Announced { result: result.map(Box::new) });
     }
 
     pub(super) fn take_delivered(&mut self) {

@@ -131,7 +131,7 @@ impl MetadataFetch {
                 }
             }
             Input::Lost { connection } => self.close(connection, CloseReason::Lost, now),
-            Input::Announced { result } => self.announced(result, now, rng),
+            Input::Announced { result } => self.announced(result.map(|it| *it), now, rng),
             Input::AddPeers { addrs } => {
                 for addr in addrs {
                     self.peers.add(addr, Source::Manual, now);

@@ -346,7 +346,7 @@ fn the_torrent_goes_on_where_the_fetch_ended() {
     };
     // The announce that is under way is answered to the torrent; it says no `started`.
     assert_eq!(run(&mut torrent, Input::Timeout, now), (vec![], vec![]));
-    let result = Ok(answer());
+    let result = Ok(Box::new(answer()));
     assert_eq!(run(&mut torrent, Input::Announced { result }, now), (vec![], vec![]));
     let (dials, announces) = run(&mut torrent, Input::Timeout, now + Duration::from_secs(1));
     assert_eq!(dials, [(ConnectionId(ids[0].0 + 1), addr(1))]);
@@ -358,13 +358,13 @@ fn the_torrent_goes_on_where_the_fetch_ended() {
 #[test]
 fn a_stop_parts_from_everybody_and_tells_the_tracker() {
     let (mut fetch, ids) = Fetch::with(1);
-    let result = Ok(answer());
+    let result = Ok(Box::new(answer()));
     fetch.input(Input::Announced { result });
     fetch.input(Input::Stop { grace: Duration::from_secs(5) });
     assert_eq!(fetch.closed[&ids[0]], CloseReason::Stopping);
     assert_eq!(fetch.announces[1].event, Some(TrackerEvent::Stopped));
     assert!(!fetch.fetch.is_stopped());
-    let result = Ok(answer());
+    let result = Ok(Box::new(answer()));
     fetch.input(Input::Announced { result });
     assert!(fetch.fetch.is_stopped());
     assert!(fetch.fetch.accept(addr(9), fetch.now).is_err());

@@ -84,7 +84,7 @@ pub enum Input {
     /// The answer to [`Output::Announce`].
     Announced {
         /// The tracker's answer, or why there is none.
-        result: Result<AnnounceResponse, String>,
+        result: Result<Box<AnnounceResponse>, String>,
     },
     /// Addresses given by the user.
     AddPeers {

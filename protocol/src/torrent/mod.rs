@@ -70,6 +70,9 @@ pub use play::CheckFailed;
 /// torrent and a full allowance of blocks fit in.
 const BACKLOG_LIMIT: usize = 2 * 1024 * 1024;
 
+/// Outputs that there is room for when there are none (count).
+const OUTPUTS_KEPT: usize = 8;
+
 /// One torrent as one peer lives it, from the first connection to [`Input::Stop`].
 pub struct Torrent {
     config: Config,
@@ -274,7 +277,7 @@ impl Torrent {
             Input::PieceUnwritten { piece, reason } => self.piece_unwritten(piece, reason, now),
             Input::PieceOpened { piece, sequence } => self.piece_opened(piece, sequence, now),
             Input::PieceMade { sequence, made } => self.piece_made(sequence, made, now),
-            Input::Announced { result } => self.announced(result, now, rng),
+            Input::Announced { result } => self.announced(result.map(|it| *it), now, rng),
             Input::AddPeers { addrs } => {
                 for addr in addrs {
                     self.peers.add(addr, Source::Manual, now);
@@ -297,7 +300,11 @@ impl Torrent {
             connection.backlog += bytes.len();
             return Some(Output::Send { connection: id, bytes });
         }
-        self.outputs.pop_front()
+        let next = self.outputs.pop_front();
+        if next.is_none() {
+            self.outputs.shrink_to(OUTPUTS_KEPT);
+        }
+        next
     }
 
     /// When to call [`Torrent::handle`] with [`Input::Timeout`], if ever.

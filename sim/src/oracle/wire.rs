@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    rc::Rc,
 };
 
 use reseed_protocol::{
@@ -35,6 +36,8 @@ use carried::Carried;
 pub(super) struct Wire {
     peers: Vec<Table<Box<Dialogue>>>,
     carried: Carried,
+    /// What sides were found to take, which is mostly the same.
+    known: BTreeSet<Rc<BTreeMap<String, u8>>>,
     checks: u64,
 }
 
@@ -57,7 +60,7 @@ struct Side {
     cancelled: BTreeSet<Block>,
     allowed_fast: BTreeSet<u32>,
     /// Ids that this side takes extended messages under.
-    extensions: BTreeMap<String, u8>,
+    extensions: Rc<BTreeMap<String, u8>>,
 }
 
 impl Default for Side {
@@ -70,7 +73,7 @@ impl Default for Side {
             requests: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             allowed_fast: BTreeSet::new(),
-            extensions: BTreeMap::new(),
+            extensions: Rc::default(),
         }
     }
 }
@@ -86,7 +89,7 @@ impl Wire {
         let several = |(at, peer): (usize, &PeerPlan)| (peer.app.downloads > 1).then_some(at);
         let carried = Carried::new(plan.peers.iter().enumerate().filter_map(several).collect());
         let peers = plan.peers.iter().map(|_| Table::default()).collect();
-        Wire { peers, carried, checks: 0 }
+        Wire { peers, carried, known: BTreeSet::new(), checks: 0 }
     }
 }
 
@@ -126,7 +129,7 @@ impl Oracle for Wire {
         let dialogues = &mut self.peers[scene.peer];
         let dialogue = dialogues.get_or_insert_with(spoken.connection.0, Box::default);
         let layout = torrent.layout();
-        match spoken.by {
+        let finding = match spoken.by {
             Speaker::Us => {
                 self.checks += 1;
                 let wrong = |why| format!("`{}` to {}: {why}", spoken.frame, spoken.addr);
@@ -136,7 +139,13 @@ impl Oracle for Wire {
                 dialogue.hear(&spoken.frame, layout);
                 Ok(())
             }
+        };
+        if let Frame::Message(Message::Extended { id: 0, .. }) = spoken.frame {
+            let Dialogue { said, heard } = &mut **dialogue;
+            share(&mut self.known, &mut said.extensions);
+            share(&mut self.known, &mut heard.extensions);
         }
+        finding
     }
 
     fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
@@ -145,6 +154,14 @@ impl Oracle for Wire {
             self.carried.ended(scene.peer, *connection);
         }
         Ok(())
+    }
+}
+
+/// Holds `it` together with others that are the same: there are many connections.
+fn share<T: Ord>(known: &mut BTreeSet<Rc<T>>, it: &mut Rc<T>) {
+    match known.get(it) {
+        Some(same) => *it = same.clone(),
+        None => _ = known.insert(it.clone()),
     }
 }
 
@@ -266,8 +283,9 @@ impl Dialogue {
             Message::Reject(block) => _ = speaker.requests.remove(block),
             Message::Extended { id: 0, payload } => {
                 if let Ok(handshake) = ExtensionHandshake::decode(payload) {
-                    speaker.extensions.extend(handshake.m);
-                    speaker.extensions.retain(|_, id| *id != 0);
+                    let extensions = Rc::make_mut(&mut speaker.extensions);
+                    extensions.extend(handshake.m);
+                    extensions.retain(|_, id| *id != 0);
                 }
             }
             Message::Extended { id, payload }

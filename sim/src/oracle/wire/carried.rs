@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
+    rc::Rc,
 };
 
 use reseed_protocol::{
@@ -19,6 +20,7 @@ use reseed_protocol::{
 use super::{
     extension::{self, Declared},
     naive::{Numbers, PIECE, Reader, Reading, Rest},
+    share,
 };
 use crate::{StreamId, oracle::Finding, table::Table};
 
@@ -35,6 +37,8 @@ pub(super) struct Carried {
     claimed: Vec<Table<Option<StreamId>>>,
     /// Peers that have other torrents as well.
     of_several: BTreeSet<usize>,
+    /// What sides were found to take, which is mostly the same.
+    known: BTreeSet<Rc<Declared>>,
     compared: u64,
 }
 
@@ -45,8 +49,8 @@ struct Stream {
     written: Lane,
     read: Lane,
     /// Under which ids this end, and the remote, take extensions.
-    takes: Declared,
-    remote_takes: Declared,
+    takes: Rc<Declared>,
+    remote_takes: Rc<Declared>,
 }
 
 /// One direction of a stream.
@@ -92,8 +96,8 @@ impl Carried {
             claimed: false,
             written: Lane::default(),
             read: Lane::default(),
-            takes: Declared::new(),
-            remote_takes: Declared::new(),
+            takes: Rc::default(),
+            remote_takes: Rc::default(),
         };
         self.streams.insert(stream.0, Box::new(lanes));
     }
@@ -152,7 +156,8 @@ impl Carried {
                 Speaker::Remote => &mut stream.remote_takes,
             };
             if *id == 0 {
-                extension::declare(declared, payload);
+                extension::declare(Rc::make_mut(declared), payload);
+                share(&mut self.known, declared);
             }
         }
         let lane = match by {
