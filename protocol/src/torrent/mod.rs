@@ -71,7 +71,7 @@ pub use play::CheckFailed;
 const BACKLOG_LIMIT: usize = 2 * 1024 * 1024;
 
 /// Outputs that there is room for when there are none (count).
-const OUTPUTS_KEPT: usize = 8;
+const OUTPUTS_KEPT: usize = 32;
 
 /// One torrent as one peer lives it, from the first connection to [`Input::Stop`].
 pub struct Torrent {
