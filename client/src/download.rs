@@ -380,41 +380,9 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     }
 
     async fn download(&mut self) -> io::Result<End> {
-        let (network, env, shared) = (self.network.clone(), self.env.clone(), self.shared.clone());
-        let (mut links, mut received) = Links::new(network, env, shared, self.name());
-        let fetched = match self.find_metadata(&mut links, &mut received).await? {
-            Some(fetched) => fetched,
-            None => {
-                links.shutdown().await;
-                return Ok(End::Early);
-            }
-        };
-        let (torrent, storage) = match self.find_torrent(&mut links).await {
-            Ok(found) => found,
-            Err(unbegun) => {
-                let (stop, ended) = match unbegun {
-                    Unbegun::Stopped(options) => (options, Ok(End::Early)),
-                    Unbegun::Failed(error) => (ShutdownOptions::default(), Err(error)),
-                };
-                if let Some(fetch) = fetched {
-                    self.part(fetch, &mut links, &mut received, stop).await;
-                }
-                links.shutdown().await;
-                return ended;
-            }
-        };
-        let torrent = match fetched {
-            Some(fetch) => torrent.after(fetch.hand_over()),
-            None => torrent,
-        };
-        if self.options.defects.has(Defect::TaskWithoutOwner) {
-            let env = self.env.clone();
-            self.env.spawn("saver", async move {
-                loop {
-                    env.sleep_until(env.now() + SAVE_INTERVAL).await;
-                }
-            });
-        }
+        // In a box: a download that runs needs no more of what led to that.
+        let Some(begun) = Box::pin(self.find()).await? else { return Ok(End::Early) };
+        let Begun { torrent, storage, links, received } = *begun;
         let mut running = Running {
             torrent,
             storage,
@@ -436,6 +404,47 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let unsaved = running.unsaved.take();
         running.links.shutdown().await;
         ended.map(|()| End::TornDown { unsaved })
+    }
+
+    /// Finds out what the torrent says and what of it is here; `None` if it was stopped
+    /// before that was known.
+    async fn find(&mut self) -> io::Result<Option<Box<Begun<N, E, D>>>> {
+        let (network, env, shared) = (self.network.clone(), self.env.clone(), self.shared.clone());
+        let (mut links, mut received) = Links::new(network, env, shared, self.name());
+        let fetched = match self.find_metadata(&mut links, &mut received).await? {
+            Some(fetched) => fetched,
+            None => {
+                links.shutdown().await;
+                return Ok(None);
+            }
+        };
+        let (torrent, storage) = match self.find_torrent(&mut links).await {
+            Ok(found) => found,
+            Err(unbegun) => {
+                let (stop, ended) = match unbegun {
+                    Unbegun::Stopped(options) => (options, Ok(None)),
+                    Unbegun::Failed(error) => (ShutdownOptions::default(), Err(error)),
+                };
+                if let Some(fetch) = fetched {
+                    self.part(fetch, &mut links, &mut received, stop).await;
+                }
+                links.shutdown().await;
+                return ended;
+            }
+        };
+        let torrent = match fetched {
+            Some(fetch) => torrent.after(fetch.hand_over()),
+            None => torrent,
+        };
+        if self.options.defects.has(Defect::TaskWithoutOwner) {
+            let env = self.env.clone();
+            self.env.spawn("saver", async move {
+                loop {
+                    env.sleep_until(env.now() + SAVE_INTERVAL).await;
+                }
+            });
+        }
+        Ok(Some(Box::new(Begun { torrent, storage, links, received })))
     }
 
     /// The torrent, as far as its content is here, and where that is.
@@ -634,6 +643,14 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
     fn resume_path(&self) -> PathBuf {
         ResumeData::path(self.subject.info_hash())
     }
+}
+
+/// What a download runs with.
+struct Begun<N, E, D: Disk> {
+    torrent: Torrent,
+    storage: Storage<D>,
+    links: Links<N, E>,
+    received: mpsc::Receiver<Input>,
 }
 
 /// Why a download did not begin.

@@ -275,10 +275,12 @@ fn read(
                 }
                 Err(error) => return tracing::debug!(%connection, %error, "cannot read on"),
             };
-            let bytes = inbox.split_to(ready);
+            let mut bytes = BytesMut::new();
             if ready > 0 {
+                bytes = std::mem::take(&mut inbox);
                 // What is left is little, and would keep the room of what is handed over.
-                inbox = BytesMut::from(&inbox[..]);
+                inbox.extend_from_slice(&bytes[ready..]);
+                bytes.truncate(ready);
             }
             match inbox.is_empty() {
                 true => since = None,

@@ -1,8 +1,8 @@
 //! Packets on their way, and the queues that they stand in.
 
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BTreeSet, BinaryHeap, VecDeque, binary_heap::PeekMut},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque, binary_heap::PeekMut},
     time::Duration,
 };
 
@@ -142,19 +142,13 @@ impl Packets {
 /// first of each lane has to be put in order among the others.
 #[derive(Default)]
 pub(crate) struct Queue {
-    /// The first of each lane that is not empty, and what overtakes others of its lane.
-    first: BinaryHeap<Reverse<Queued>>,
-    /// What waits behind the first, and the time of the last.
-    lanes: Vec<Lane>,
+    /// The turn of the first of each lane that is not empty, as one number: it is compared
+    /// with others all the time.
+    turns: BinaryHeap<Reverse<u128>>,
+    lanes: Vec<VecDeque<Queued>>,
+    /// What overtakes others of its lane.
+    overtaking: BTreeMap<u128, (Hop, Leg)>,
     pushed: u64,
-}
-
-#[derive(Default)]
-struct Lane {
-    waiting: VecDeque<Queued>,
-    /// Whether one of it is in the heap, whose turn is before those that wait.
-    has_first: bool,
-    last: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -163,81 +157,80 @@ struct Queued {
     at: u64,
     pushed: u64,
     hop: Hop,
-    lane: u32,
     leg: Leg,
-    /// Whether it overtakes others of its lane.
-    overtakes: bool,
 }
+
+/// Bits of a turn that tell the lane, and those that tell how many were pushed before.
+const LANE_BITS: u32 = 24;
+const PUSHED_BITS: u32 = 40;
 
 impl Queued {
-    fn order(&self) -> (u64, u64) {
-        (self.at, self.pushed)
+    /// By time, then by order; the lane is told along.
+    fn turn(&self, lane: usize) -> u128 {
+        let order = self.pushed << LANE_BITS | lane as u64;
+        u128::from(self.at) << u64::BITS | u128::from(order)
     }
 }
 
-impl PartialEq for Queued {
-    fn eq(&self, other: &Queued) -> bool {
-        self.order() == other.order()
-    }
+fn time_of(turn: u128) -> u64 {
+    (turn >> u64::BITS) as u64
 }
 
-impl Eq for Queued {}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Queued) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Queued) -> Ordering {
-        self.order().cmp(&other.order())
-    }
+fn lane_of(turn: u128) -> usize {
+    (turn & ((1 << LANE_BITS) - 1)) as usize
 }
 
 impl Queue {
     /// `lane` is a link's number; what is pushed on it comes in order for the most part.
     pub(crate) fn push(&mut self, at: Time, hop: Hop, leg: Leg, lane: usize) {
         self.pushed += 1;
-        let (pushed, at) = (self.pushed, nanos(at));
-        let mut queued = Queued { at, pushed, hop, leg, lane: lane as u32, overtakes: false };
+        assert!(lane < 1 << LANE_BITS && self.pushed < 1 << PUSHED_BITS, "a turn has no room");
+        let queued = Queued { at: nanos(at), pushed: self.pushed, hop, leg };
         if lane >= self.lanes.len() {
-            self.lanes.resize_with(lane + 1, Lane::default);
+            self.lanes.resize_with(lane + 1, VecDeque::new);
         }
-        let lane = &mut self.lanes[lane];
-        if !lane.has_first {
-            lane.has_first = true;
-        } else if queued.at >= lane.last {
-            lane.last = queued.at;
-            return lane.waiting.push_back(queued);
-        } else {
-            queued.overtakes = true;
-            return self.first.push(Reverse(queued));
+        let turn = queued.turn(lane);
+        match self.lanes[lane].back() {
+            None => self.turns.push(Reverse(turn)),
+            Some(last) if queued.at < last.at => {
+                self.overtaking.insert(turn, (hop, leg));
+                return;
+            }
+            Some(_) => {}
         }
-        lane.last = queued.at;
-        self.first.push(Reverse(queued));
+        self.lanes[lane].push_back(queued);
     }
 
     pub(crate) fn next(&self) -> Option<Time> {
-        self.first.peek().map(|Reverse(first)| time(first.at))
+        let first = self.turns.peek().map(|Reverse(turn)| *turn);
+        let overtaking = self.overtaking.first_key_value().map(|(turn, _)| *turn);
+        let next = match (first, overtaking) {
+            (Some(first), Some(overtaking)) => first.min(overtaking),
+            (first, overtaking) => first.or(overtaking)?,
+        };
+        Some(time(time_of(next)))
     }
 
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Hop, Leg)> {
-        let mut first = self.first.peek_mut()?;
-        let Queued { at, hop, leg, lane, overtakes, .. } = first.0;
-        if at > nanos(now) {
+        let first = self.turns.peek().map(|Reverse(turn)| *turn);
+        if let Some(overtaking) = self.overtaking.first_entry()
+            && first.is_none_or(|first| *overtaking.key() < first)
+        {
+            let at = time_of(*overtaking.key());
+            return (at <= nanos(now)).then(|| {
+                let (hop, leg) = overtaking.remove();
+                (time(at), hop, leg)
+            });
+        }
+        let mut first = self.turns.peek_mut()?;
+        let turn = first.0;
+        if time_of(turn) > nanos(now) {
             return None;
         }
-        let next = if overtakes {
-            None
-        } else {
-            let lane = &mut self.lanes[lane as usize];
-            let next = lane.waiting.pop_front();
-            lane.has_first = next.is_some();
-            next
-        };
-        match next {
-            Some(next) => *first = Reverse(next),
+        let lane = &mut self.lanes[lane_of(turn)];
+        let Queued { at, hop, leg, .. } = lane.pop_front().expect("it has a turn");
+        match lane.front() {
+            Some(next) => *first = Reverse(next.turn(lane_of(turn))),
             None => _ = PeekMut::pop(first),
         }
         Some((time(at), hop, leg))
