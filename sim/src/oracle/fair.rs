@@ -81,7 +81,7 @@ impl Oracle for Fair {
         let mut more_wait = false;
         let mut see = |connection: &Connection| {
             let id = connection.id();
-            self.checks += u64::from(could_be_served(connection));
+            self.checks += u64::from(connection.is_established());
             if !waits_for_a_slot(connection) {
                 waits.remove(&id);
             } else if let Entry::Vacant(entry) = waits.entry(id) {

@@ -7,7 +7,8 @@ use super::{Code, Finding, Oracle, Scene};
 /// Counts everything that a limit is set for.
 ///
 /// What a step has changed is counted anew with it. All is counted anew when connections
-/// came or went, when the step was about none of them, and every [`COUNT_EACH`]th step.
+/// came or went, when the step was about none of them, and every [`COUNT_EACH`]th step,
+/// where it has to come to the same.
 pub(super) struct Slots {
     peers: Vec<Counts>,
     checks: u64,
@@ -73,9 +74,7 @@ impl Counts {
     fn update(&mut self, torrent: &Torrent) -> Finding {
         let is_due = self.steps.is_multiple_of(COUNT_EACH);
         self.steps += 1;
-        let Some(touched) = torrent.touched().filter(|_| !is_due) else {
-            return self.update_all(torrent);
-        };
+        let Some(touched) = torrent.touched() else { return self.update_all(torrent) };
         for connection in touched {
             let now = Count::of(connection, torrent.config())?;
             let at = self.connections.binary_search_by_key(&connection.id(), |(id, _)| *id);
@@ -86,9 +85,20 @@ impl Counts {
                 self.total.add(now);
             }
         }
-        match torrent.connections().len() == self.connections.len() {
+        if torrent.connections().len() != self.connections.len() {
+            return self.update_all(torrent);
+        }
+        if !is_due {
+            return Ok(());
+        }
+        let before = self.total;
+        self.update_all(torrent)?;
+        match self.total == before {
             true => Ok(()),
-            false => self.update_all(torrent),
+            false => {
+                let now = self.total;
+                Err(format!("{now:?} in all; what is known to have changed comes to {before:?}"))
+            }
         }
     }
 
@@ -142,5 +152,41 @@ fn within(count: usize, limit: usize, what: &str) -> Finding {
     match count <= limit {
         true => Ok(()),
         false => Err(format!("{count} {what}; the limit is {limit}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use reseed_protocol::{Time, torrent::Input, wire::Handshake};
+
+    use super::*;
+    use crate::oracle::stage::{id, torrent};
+
+    #[test]
+    fn what_changed_unnoticed_is_found_when_everything_is_counted() {
+        let (mut torrent, mut rng) = (torrent(id(1)), ChaCha8Rng::seed_from_u64(0));
+        let connection = torrent.accept(([10, 0, 0, 2], 6881).into(), Time::ZERO).unwrap();
+        let handshake = Handshake::new(torrent.info_hash(), id(2)).encode();
+        let mut hear = |torrent: &mut Torrent, bytes: &[u8]| {
+            let bytes = BytesMut::from(bytes);
+            torrent.handle(Input::Received { connection, bytes }, Time::ZERO, &mut rng);
+            while torrent.poll_output().is_some() {}
+        };
+        let mut counts = Counts::default();
+        hear(&mut torrent, &handshake);
+        // Keepalives, which change nothing.
+        for _ in 0..=COUNT_EACH {
+            assert_eq!(counts.update(&torrent), Ok(()));
+            hear(&mut torrent, &[0; 4]);
+            assert!(torrent.touched().is_some());
+        }
+        counts.total.requested += 1;
+        let findings = (0..COUNT_EACH).map(|_| counts.update(&torrent));
+        let found: Vec<String> = findings.filter_map(Result::err).collect();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("requested: 0 } in all"), "{}", found[0]);
     }
 }
