@@ -59,3 +59,49 @@ impl<T> Table<T> {
         self.0.iter_mut().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map_in_the_order_of_its_numbers(
+            steps in prop::collection::vec((0..6u8, 0..20u64, any::<u8>()), 0..60),
+        ) {
+            let (mut table, mut map) = (Table::default(), BTreeMap::new());
+            for (step, number, thing) in steps {
+                match step {
+                    0 => {
+                        table.insert(number, thing);
+                        map.insert(number, thing);
+                    }
+                    1 => prop_assert_eq!(table.remove(number), map.remove(&number)),
+                    2 => prop_assert_eq!(
+                        table.get_or_insert_with(number, || thing),
+                        map.entry(number).or_insert(thing)
+                    ),
+                    3 => {
+                        table.retain(|it| *it % 3 > 0);
+                        map.retain(|_, it| *it % 3 > 0);
+                    }
+                    4 => {
+                        table.values_mut().for_each(|it| *it ^= thing);
+                        map.values_mut().for_each(|it| *it ^= thing);
+                    }
+                    _ if number == 0 => {
+                        table.clear();
+                        map.clear();
+                    }
+                    _ => prop_assert_eq!(table.get_mut(number), map.get_mut(&number)),
+                }
+                prop_assert_eq!(table.get(number), map.get(&number));
+                prop_assert!(table.iter().map(|(number, it)| (number, *it)).eq(map.clone()));
+            }
+        }
+    }
+}
