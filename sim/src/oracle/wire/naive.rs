@@ -187,7 +187,8 @@ impl Reader {
             peer_id: field(48, 68).try_into().expect("it is 20 long"),
         };
         self.state = State::Head;
-        self.head.clear();
+        // What follows has shorter heads, and there are many streams.
+        self.head = Vec::new();
         Some(reading)
     }
 
