@@ -222,6 +222,7 @@ fn tell(inputs: &mpsc::Sender<Input>, input: Input) -> impl Future<Output = bool
 }
 
 /// Hands messages to the torrent, each of them whole unless it is long or slow.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
 fn read(
     stream: &RefCell<impl Connection>,
     mut framing: Framing,
@@ -300,6 +301,7 @@ fn read(
     }
 }
 
+#[expect(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
 fn write(
     stream: &RefCell<impl Connection>,
     env: &impl Env,
