@@ -126,22 +126,14 @@ impl Default for DownloadOptions {
     }
 }
 
-/// What a download is told from outside.
+/// What a download is told from outside. A connection is in a box, being rare and much
+/// larger than the others.
 pub(crate) enum Command<S> {
-    /// In a box: it is rare, and much larger than the others.
     Accept(Box<Inbound<S>>),
     AddPeers(Vec<SocketAddr>),
-    Seek {
-        stream: u64,
-        at: u64,
-    },
-    Taken {
-        stream: u64,
-        bytes: u64,
-    },
-    Pause {
-        paused: bool,
-    },
+    Seek { stream: u64, at: u64 },
+    Taken { stream: u64, bytes: u64 },
+    Pause { paused: bool },
     Stop(ShutdownOptions),
 }
 

@@ -82,7 +82,7 @@ pub trait Impairment {
 pub(crate) struct Wire {
     hosts: Vec<Host>,
     addresses: BTreeMap<IpAddr, HostId>,
-    pub(crate) flows: Flows,
+    flows: Flows,
     packets: Packets,
     /// Kept for its allocation.
     batch: Vec<(u32, Packet)>,
@@ -254,6 +254,17 @@ impl Wire {
                 return Some((summary, released));
             }
             self.count_discarded(now, summary, Loss::Unreachable);
+        }
+    }
+
+    /// The socket that had the last packet of the same flow as one that may be handed over.
+    pub(crate) fn receiver(&self, flow: Option<u32>) -> Option<Id> {
+        self.flows.receiver(flow?)
+    }
+
+    pub(crate) fn set_receiver(&mut self, flow: Option<u32>, receiver: Option<Id>) {
+        if let Some(flow) = flow {
+            self.flows.set_receiver(flow, receiver);
         }
     }
 

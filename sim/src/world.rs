@@ -70,7 +70,7 @@ pub struct World {
     /// Whether tasks wait for disks, and until when each host does that had to.
     waits_for_disks: bool,
     waiting: BTreeSet<(Time, HostId)>,
-    /// Kept for its allocation.
+    /// Kept for their allocations.
     outgoing: Vec<Packet>,
     outgoing_native: Vec<(Packet, Option<SocketId>)>,
     stacks: Stacks,
@@ -516,10 +516,10 @@ impl World {
             self.core.touch();
             let Released { host, packet, flow, .. } = released;
             if let Stacks::Native(stacks) = &self.stacks {
-                let guess = flow.and_then(|flow| self.wire.flows.receiver(flow));
+                let guess = self.wire.receiver(flow);
                 let receiver = stacks.borrow_mut().deliver(now, host, packet, guess);
-                if let Some(flow) = flow.filter(|_| receiver != guess) {
-                    self.wire.flows.set_receiver(flow, receiver);
+                if receiver != guess {
+                    self.wire.set_receiver(flow, receiver);
                 }
                 continue;
             }
