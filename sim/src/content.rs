@@ -18,13 +18,14 @@ use crate::{
     broadcast::Broadcast,
     members,
     plan::{FilePlan, Has, Remnant, TorrentPlan},
+    truth::Truth,
 };
 
 /// A torrent and its bytes.
 #[derive(Debug, Clone)]
 pub struct Content {
     metainfo: Metainfo,
-    bytes: Bytes,
+    truth: Truth,
     /// Of a Merkle torrent. BEP 30.
     hashes: Option<HashTree>,
     /// What is made during a run, if it is a live stream.
@@ -77,8 +78,8 @@ pub enum ContentError {
 }
 
 impl Content {
-    fn new(metainfo: Metainfo, bytes: Bytes) -> Content {
-        let mut content = Content { metainfo, bytes, hashes: None, broadcast: None };
+    fn new(metainfo: Metainfo, truth: Truth) -> Content {
+        let mut content = Content { metainfo, truth, hashes: None, broadcast: None };
         if content.metainfo.info.root_hash().is_some() {
             let pieces = 0..content.layout().pieces();
             let hashes: Vec<[u8; 20]> = pieces.map(|piece| content.hash_of(piece)).collect();
@@ -111,14 +112,12 @@ impl Content {
             let (metainfo, _) = Metainfo::create(&draft, io::empty())?;
             let layout = metainfo.info.layout();
             let made = Broadcast::new(layout, pieces, members::owner(), Generated::new());
-            let content = Content::new(metainfo, Bytes::new());
+            let content = Content::new(metainfo, Truth::held(Bytes::new()));
             return Ok(Content { broadcast: Some(made), ..content });
         }
-        let length: u64 = torrent.files.iter().map(|file| file.length).sum();
-        let mut bytes = vec![0; length as usize];
-        Generated::new().read_exact(&mut bytes).expect("it does not fail");
-        let (metainfo, _) = Metainfo::create(&draft, bytes.as_slice())?;
-        Ok(Content::new(metainfo, bytes.into()))
+        let truth = Truth::made_up(torrent.files.iter().map(|file| file.length).sum());
+        let (metainfo, _) = Metainfo::create(&draft, truth.reader())?;
+        Ok(Content::new(metainfo, truth))
     }
 
     /// The content of the .torrent file at `torrent`, read from the file or folder
@@ -144,7 +143,7 @@ impl Content {
             }
             bytes.extend_from_slice(&read);
         }
-        let content_of = Content::new(metainfo, bytes.into());
+        let content_of = Content::new(metainfo, Truth::held(bytes.into()));
         match (0..content_of.layout().pieces()).find(|piece| !content_of.hashes_right(*piece)) {
             Some(piece) => Err(ContentError::Hash { path: content.to_owned(), piece }),
             None => Ok(content_of),
@@ -192,35 +191,36 @@ impl Content {
             return false;
         }
         let Some(broadcast) = &self.broadcast else {
-            let truth = self.block(block);
-            // What was never copied since it was made is the truth itself.
-            return std::ptr::eq(truth, data) || truth == data;
+            return self.truth.is(self.offset_of(block), data);
         };
         let (begin, end) = (block.begin as usize, (block.begin + block.length) as usize);
         broadcast.at(block.piece).any(|(_, piece)| &piece[begin..end] == data)
     }
 
-    /// `length` bytes from `offset` on.
-    pub(crate) fn slice(&self, offset: u64, length: usize) -> &[u8] {
-        &self.bytes[offset as usize..][..length]
+    /// What is shared, all of it; nothing of a live stream.
+    pub(crate) fn truth(&self) -> &Truth {
+        &self.truth
     }
 
     /// The bytes of a block.
-    pub(crate) fn block(&self, block: Block) -> &[u8] {
-        let start = self.layout().offset_of(block.piece) + u64::from(block.begin);
-        &self.bytes[start as usize..][..block.length as usize]
+    pub(crate) fn block(&self, block: Block) -> Bytes {
+        let bytes = self.truth.bytes(self.offset_of(block), block.length as usize);
+        bytes.expect("it is a block of this torrent")
+    }
+
+    fn offset_of(&self, block: Block) -> u64 {
+        self.layout().offset_of(block.piece) + u64::from(block.begin)
     }
 
     /// What is in its files, for disks to share.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, Bytes)> {
-        let mut bytes = self.bytes.clone();
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Truth)> {
+        let mut offset = 0;
         let mut files = Vec::new();
         for file in self.metainfo.info.files() {
             // A live stream's bytes are not known beforehand.
-            if bytes.len() < file.length as usize {
-                break;
-            }
-            files.push((file.path.iter().collect(), bytes.split_to(file.length as usize)));
+            let Some(truth) = self.truth.part(offset, file.length) else { break };
+            files.push((file.path.iter().collect(), truth));
+            offset += file.length;
         }
         files
     }
@@ -234,7 +234,7 @@ impl Content {
             Has::Pieces(pieces) => pieces.clone(),
         };
         for piece in pieces {
-            self.each_span(piece, |path, offset, truth| disk.write_at(path, offset, truth))?;
+            self.each_slice(piece, |path, offset, truth| disk.write_at(path, offset, truth))?;
         }
         if let (Has::Pieces(pieces), Some(hashes)) = (has, &self.hashes) {
             // Without their hashes nobody could tell that they are right.
@@ -277,7 +277,7 @@ impl Content {
             Has::Pieces(pieces) => pieces.contains(piece),
         };
         for piece in (0..self.layout().pieces()).filter(|piece| !is_there(piece)) {
-            self.each_span(piece, |path, offset, truth| {
+            self.each_slice(piece, |path, offset, truth| {
                 let others: Vec<u8> = truth.iter().map(|byte| !byte).collect();
                 disk.write_at(path, offset, &others)
             })?;
@@ -315,7 +315,7 @@ impl Content {
 
     /// Whether `disk` holds the true bytes of `piece`.
     pub(crate) fn is_on(&self, disk: &SimDisk, piece: u32) -> bool {
-        self.each_span(piece, |path, offset, truth| match disk.holds(path, offset, truth) {
+        self.each_slice(piece, |path, offset, truth| match disk.holds(path, offset, truth) {
             true => Ok(()),
             false => Err(io::ErrorKind::InvalidData.into()),
         })
@@ -326,7 +326,7 @@ impl Content {
     /// whoever claims or serves it knows no better.
     pub(crate) fn has_flipped(&self, disk: &SimDisk, piece: u32) -> bool {
         let mut flipped = false;
-        let looked = self.each_span(piece, |path, offset, truth| {
+        let looked = self.each_slice(piece, |path, offset, truth| {
             flipped |= disk.has_flipped(path, offset, truth.len() as u64);
             Ok(())
         });
@@ -343,29 +343,40 @@ impl Content {
 
     fn hash_of(&self, piece: u32) -> [u8; 20] {
         use sha1::{Digest, Sha1};
-        let length = self.layout().length_of(piece);
-        Sha1::digest(self.block(Block { piece, begin: 0, length })).into()
+        let mut hasher = Sha1::new();
+        self.piece(piece).slices().for_each(|slice| hasher.update(slice));
+        hasher.finalize().into()
     }
 
-    fn each_span(
+    fn each_slice(
         &self,
         piece: u32,
         mut each: impl FnMut(&Path, u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         let info = &self.metainfo.info;
-        let length = self.layout().length_of(piece);
-        let mut truth = self.block(Block { piece, begin: 0, length });
-        for span in info.spans(piece, 0, length) {
-            let (part, rest) = truth.split_at(span.length as usize);
-            truth = rest;
+        let truth = self.piece(piece);
+        let mut done = 0;
+        for span in info.spans(piece, 0, truth.length() as u32) {
+            let part =
+                truth.part(done, u64::from(span.length)).expect("spans are within their piece");
+            done += u64::from(span.length);
             let path: PathBuf = info.files()[span.file].path.iter().collect();
-            each(&path, span.offset, part)?;
+            let mut offset = span.offset;
+            for slice in part.slices() {
+                each(&path, offset, slice)?;
+                offset += slice.len() as u64;
+            }
         }
         Ok(())
     }
+
+    fn piece(&self, piece: u32) -> Truth {
+        let (offset, length) = (self.layout().offset_of(piece), self.layout().length_of(piece));
+        self.truth.part(offset, u64::from(length)).expect("it is a piece of this torrent")
+    }
 }
 
-/// Bytes without end, the same every time, of which no two blocks are alike.
+/// Bytes of a stream without end, the same every time.
 struct Generated(rand_chacha::ChaCha8Rng);
 
 impl Generated {

@@ -18,6 +18,7 @@ use reseed_protocol::wire::Parts;
 use crate::{
     fault::{DiskFaults, Written},
     host::Incarnation,
+    truth::Truth,
 };
 
 /// Bytes in a page, the unit that survives a loss of power whole or not at all.
@@ -115,8 +116,8 @@ impl SimDisk {
 
     /// What is likely to be written to the file at `path`: pages of it that are the same
     /// are kept once, however many disks know them. Of files that are there it is too late.
-    pub(crate) fn expect(&self, path: &Path, bytes: Bytes) {
-        self.platter.borrow_mut().expected.insert(path.to_owned(), bytes);
+    pub(crate) fn expect(&self, path: &Path, truth: Truth) {
+        self.platter.borrow_mut().expected.insert(path.to_owned(), truth);
     }
 
     /// Whether these are the bytes at `offset` of the file at `path`. What is kept as it
@@ -274,10 +275,8 @@ impl Disk for SimDisk {
     fn hold(&self, path: &Path, offset: u64, bytes: Bytes) -> Bytes {
         let platter = self.platter.borrow();
         let same = platter.expected.get(path).and_then(|expected| {
-            let start = usize::try_from(offset).ok()?;
-            let range = start..start.checked_add(bytes.len())?;
-            let same = expected.get(range.clone())? == bytes;
-            same.then(|| expected.slice(range))
+            let whole = expected.slice(offset, bytes.len()).is_some();
+            (whole && expected.is(offset, &bytes)).then(|| expected.bytes(offset, bytes.len()))?
         });
         same.unwrap_or(bytes)
     }
@@ -350,7 +349,7 @@ impl Disk for SimDisk {
 #[derive(Default)]
 struct Platter {
     files: BTreeMap<PathBuf, File>,
-    expected: BTreeMap<PathBuf, Bytes>,
+    expected: BTreeMap<PathBuf, Truth>,
     stats: DiskStats,
     /// Bytes with a bit that flipped since they were written.
     flipped: BTreeSet<(PathBuf, u64)>,
@@ -424,7 +423,7 @@ impl Pages {
 
     /// The bytes of a page that is changed; one that was not there is zeros, one that was
     /// as expected starts with that.
-    fn own(&mut self, number: u64, expected: &Bytes) -> &mut [u8; PAGE] {
+    fn own(&mut self, number: u64, expected: Option<&Truth>) -> &mut [u8; PAGE] {
         if self.is_expected(number) {
             self.forget_expected(number);
             self.others.insert(number, copy(expected_page(expected, number)));
@@ -486,8 +485,8 @@ impl Unsynced {
 struct File {
     length: u64,
     pages: Pages,
-    /// What it is likely to become; empty if nobody knows.
-    expected: Bytes,
+    /// What it is likely to become, if anybody knows.
+    expected: Option<Truth>,
     /// The length that is on the platter; `None` if the file is not.
     durable_length: Option<u64>,
     unsynced: Unsynced,
@@ -506,9 +505,10 @@ impl File {
 
     /// The same, without a copy if they are as expected.
     fn bytes(&self, offset: u64, length: usize) -> Bytes {
-        if pages_of(offset, length).all(|(number, ..)| self.pages.is_expected(number)) {
-            let offset = offset as usize;
-            return self.expected.slice(offset..offset + length);
+        if let Some(expected) = &self.expected
+            && pages_of(offset, length).all(|(number, ..)| self.pages.is_expected(number))
+        {
+            return expected.bytes(offset, length).expect("it was expected");
         }
         let mut bytes = vec![0; length];
         self.read(offset, &mut bytes);
@@ -530,7 +530,7 @@ impl File {
 
     /// What page `number` is likely to become, if it is a whole one.
     fn expected(&self, number: u64) -> Option<&[u8]> {
-        expected_page(&self.expected, number)
+        expected_page(self.expected.as_ref(), number)
     }
 
     /// What is in page `number`, if it is there.
@@ -560,9 +560,9 @@ impl File {
     fn flip(&mut self, at: u64, bit: u8) {
         let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
         if let Some(Some(durable)) = self.unsynced.others.get_mut(&page) {
-            durable.own(expected_page(&self.expected, page))[within] ^= bit;
+            durable.own(expected_page(self.expected.as_ref(), page))[within] ^= bit;
         }
-        self.pages.own(page, &self.expected)[within] ^= bit;
+        self.pages.own(page, self.expected.as_ref())[within] ^= bit;
     }
 
     fn set_length(&mut self, length: u64) {
@@ -617,7 +617,7 @@ impl File {
 
     fn change(&mut self, number: u64) -> &mut [u8; PAGE] {
         self.unsynced.note(number, self.pages.get(number), false);
-        self.pages.own(number, &self.expected)
+        self.pages.own(number, self.expected.as_ref())
     }
 }
 
@@ -641,9 +641,8 @@ fn copy(expected: Option<&[u8]>) -> Rc<[u8; PAGE]> {
 }
 
 /// Page `number` of a file that is expected to be `file`, if it is a whole one.
-fn expected_page(file: &Bytes, number: u64) -> Option<&[u8]> {
-    let start = usize::try_from(number).ok()?.checked_mul(PAGE)?;
-    file.get(start..start + PAGE)
+fn expected_page(file: Option<&Truth>, number: u64) -> Option<&[u8]> {
+    file?.slice(number.checked_mul(PAGE as u64)?, PAGE)
 }
 
 /// The parts of `length` bytes from `offset` on, page by page: the page's
@@ -668,11 +667,10 @@ fn pages_of(
 /// The file at `path`, which is made if there is none.
 fn file_at<'a>(
     files: &'a mut BTreeMap<PathBuf, File>,
-    expected: &BTreeMap<PathBuf, Bytes>,
+    expected: &BTreeMap<PathBuf, Truth>,
     path: &Path,
 ) -> &'a mut File {
-    let new =
-        || File { expected: expected.get(path).cloned().unwrap_or_default(), ..File::default() };
+    let new = || File { expected: expected.get(path).cloned(), ..File::default() };
     files.entry(path.to_owned()).or_insert_with(new)
 }
 
@@ -852,7 +850,7 @@ mod tests {
         let path = Path::new("content");
         let disks = [SimDisk::new(), SimDisk::new()];
         for disk in &disks {
-            disk.expect(path, expected.clone());
+            disk.expect(path, Truth::held(expected.clone()));
             disk.write_at(path, 0, &truth).unwrap();
             disk.sync(path).unwrap();
             assert!(disk.holds(path, 0, &truth) && disk.holds(path, 5, &truth[5..PAGE + 9]));

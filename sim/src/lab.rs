@@ -448,7 +448,7 @@ impl Lab {
             ))
         } else if inner.peers[peer].lies || inner.has_flipped(peer) {
             Ok(())
-        } else if inner.content.slice(video.offset + at, bytes.len()) != bytes {
+        } else if !inner.content.truth().is(video.offset + at, bytes) {
             let last = at + bytes.len() as u64 - 1;
             Err(format!("its player is given wrong bytes, of {at} to {last} of the video"))
         } else {

@@ -57,6 +57,7 @@ mod timer;
 mod trace;
 mod tracker;
 mod transcript;
+mod truth;
 mod twin;
 mod waits;
 mod wire;

@@ -291,7 +291,7 @@ impl<'a, S: Stage> Run<'a, S> {
             let place = self.stage.add_host(&peer.name, peer.address, link(peer.link));
             assert_eq!(place, Place(index), "peers are numbered as in the plan");
             let disk = self.stage.disk(place);
-            files.iter().for_each(|(path, bytes)| disk.expect(path, bytes.clone()));
+            files.iter().for_each(|(path, truth)| disk.expect(path, truth.clone()));
             let mut filled = self.content.put(&peer.has, &disk);
             filled = filled.and_then(|()| self.content.leave(peer.remnant, &peer.has, &disk));
             for own in &self.own[index] {

@@ -171,8 +171,9 @@ fn streams_carry_the_same_bytes_and_are_open_for_as_long_on_both_stacks() {
     }
 }
 
-fn report(engine: Engine) -> Report {
+fn report(engine: Engine, seed_of_run: u64) -> Report {
     let mut plan = plan(40, [seed("seed"), leecher("one", &["seed"]), leecher("two", &["seed"])]);
+    plan.seed = seed_of_run;
     for peer in &mut plan.peers {
         peer.link.bandwidth = Some(500_000);
     }
@@ -180,30 +181,40 @@ fn report(engine: Engine) -> Report {
     run(&plan, &content, engine, &mut ())
 }
 
+/// Who asks whom for what is decided by packets that come a little sooner or later; over
+/// several seeds that is evened out.
 #[test]
 fn a_plan_has_the_same_verdict_and_completes_at_about_the_same_time_on_both_stacks() {
-    let [theirs, ours] = [Engine::TurmoilNet, Engine::Native].map(report);
-    for report in [&theirs, &ours] {
-        assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
+    let mut all = [Duration::ZERO; 2];
+    for seed in 1..=8 {
+        let reports = [Engine::TurmoilNet, Engine::Native].map(|engine| report(engine, seed));
+        let [theirs, ours] = &reports;
+        for report in &reports {
+            assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
+        }
+        assert_eq!(ours.useful_bytes, theirs.useful_bytes);
+        for (our, their) in ours.peers.iter().zip(&theirs.peers) {
+            assert_eq!((our.verified, our.completed.is_some()), (40, their.completed.is_some()));
+            let (Some(our), Some(their)) = (our.completed, their.completed) else { continue };
+            let apart = our.since(their).max(their.since(our));
+            assert!(apart * 10 <= their.since_epoch(), "{seed}: {our} s and {their} s");
+            all[0] += their.since_epoch();
+            all[1] += our.since_epoch();
+        }
     }
-    assert_eq!(ours.useful_bytes, theirs.useful_bytes);
-    for (our, their) in ours.peers.iter().zip(&theirs.peers) {
-        assert_eq!((our.verified, our.completed.is_some()), (40, their.completed.is_some()));
-        let (Some(our), Some(their)) = (our.completed, their.completed) else { continue };
-        let apart = our.since(their).max(their.since(our));
-        assert!(apart * 20 <= their.since_epoch(), "{our} s and {their} s");
-    }
+    let [theirs, ours] = all;
+    assert!(theirs.abs_diff(ours) * 50 <= theirs, "{ours:?} and {theirs:?} in all");
 }
 
 #[test]
 fn a_plan_has_one_digest_on_our_stack() {
-    let first = report(Engine::Native);
+    let first = report(Engine::Native, 7);
     assert!(first.events > 1000);
     for _ in 0..3 {
-        let again = report(Engine::Native);
+        let again = report(Engine::Native, 7);
         assert_eq!((again.digest, again.events), (first.digest, first.events));
     }
-    assert_ne!(report(Engine::TurmoilNet).digest, first.digest);
+    assert_ne!(report(Engine::TurmoilNet, 7).digest, first.digest);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{io, time::Duration};
 
-use bytes::Bytes;
 use reseed_client::{Env, race};
 use reseed_protocol::{Bitfield, Block, wire::Message};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -123,7 +122,7 @@ impl<E: Env> Hostile<E> {
             if let Message::Request(block) = heard.await?
                 && self.mission.content.layout().contains(block)
             {
-                let data = Bytes::copy_from_slice(self.mission.content.block(block));
+                let data = self.mission.content.block(block);
                 let Block { piece, begin, .. } = block;
                 line.say(&Message::Piece { piece, begin, data });
             }
