@@ -448,25 +448,53 @@ fn any_bytes_cost_at_most_the_connection_that_they_came_on() {
     });
 }
 
-/// A remote without the fast extension that is connected to `node`, unchoked.
-fn plain_remote(swarm: &mut Swarm, node: usize) -> ConnectionId {
-    let from = "10.9.9.9:999".parse().unwrap();
+/// A remote without the fast extension that is connected to `node`, and interested.
+fn plain_remote(swarm: &mut Swarm, node: usize, name: u8) -> ConnectionId {
+    let from = SocketAddr::new([10, 9, 9, name].into(), 999);
     let connection = swarm.nodes[node].torrent.accept(from, swarm.now).unwrap();
     let mut bytes = BytesMut::new();
-    let hello = reseed_protocol::wire::Handshake::new(InfoHash([7; 20]), PeerId([b'x'; 20]));
+    let hello = reseed_protocol::wire::Handshake::new(InfoHash([7; 20]), PeerId([name; 20]));
     bytes.extend_from_slice(&hello.encode());
     Message::Interested.encode(&mut bytes);
     swarm.input(node, Input::Received { connection, bytes });
     swarm.run_until(swarm.now + Duration::from_secs(1));
-    assert!(!swarm.nodes[node].torrent.connection(connection).unwrap().is_choking());
     connection
+}
+
+fn chokes(swarm: &Swarm, node: usize, connection: ConnectionId) -> bool {
+    swarm.nodes[node].torrent.connection(connection).unwrap().is_choking()
+}
+
+#[test]
+fn a_slot_whose_holder_leaves_or_wants_nothing_more_is_given_to_who_waits_for_one() {
+    let leaves: [fn(ConnectionId) -> Input; 2] = [
+        |connection| Input::Lost { connection },
+        |connection| {
+            let mut bytes = BytesMut::new();
+            Message::NotInterested.encode(&mut bytes);
+            Input::Received { connection, bytes }
+        },
+    ];
+    for leave in leaves {
+        let mut swarm = Swarm::new(layout());
+        let seed = swarm.add(Bitfield::full(layout().pieces()), |config| config.upload_slots = 1);
+        let first = plain_remote(&mut swarm, seed, b'x');
+        let second = plain_remote(&mut swarm, seed, b'y');
+        let waits = |swarm: &Swarm, connection| chokes(swarm, seed, connection);
+        assert!(!waits(&swarm, first) && waits(&swarm, second));
+        swarm.input(seed, leave(first));
+        // At once, and not when the next round comes.
+        swarm.run_until(swarm.now + Duration::from_millis(1));
+        assert!(!waits(&swarm, second));
+    }
 }
 
 #[test]
 fn a_request_that_is_cancelled_while_its_block_is_read_gets_no_piece() {
     let mut swarm = Swarm::new(layout());
     let seed = swarm.seed();
-    let connection = plain_remote(&mut swarm, seed);
+    let connection = plain_remote(&mut swarm, seed, b'x');
+    assert!(!chokes(&swarm, seed, connection));
     let block = layout().block(3, 1);
     let mut bytes = BytesMut::new();
     Message::Request(block).encode(&mut bytes);
