@@ -12,6 +12,7 @@ use crate::{
         give_to_get::{ForwardScore, ForwardSender},
         pex::{PexReceiver, PexSender},
     },
+    few::Few,
     torrent::{Access, Frame, Speaker},
     wire::{Decoder, Handshake, Message, Outbox, WireError},
 };
@@ -58,7 +59,7 @@ pub struct Connection {
     pub(crate) decoder: Decoder,
     pub(crate) outbox: Outbox,
     /// Frames said and heard that were not put out yet; `None` if nobody asks.
-    pub(crate) spoken: Option<Vec<(Speaker, Frame)>>,
+    pub(crate) spoken: Option<Few<(Speaker, Frame)>>,
     pub(crate) defects: Defects,
     /// Bytes handed out to be sent that have not left yet.
     pub(crate) backlog: usize,
@@ -376,7 +377,7 @@ impl Connection {
     /// Notes what was said, if anybody asks.
     pub(crate) fn record(&mut self, by: Speaker, frame: impl FnOnce() -> Frame) {
         if let Some(spoken) = &mut self.spoken {
-            spoken.push((by, frame()));
+            spoken.push_back((by, frame()));
         }
     }
 

@@ -37,6 +37,7 @@ mod connection;
 mod defects;
 pub mod extension;
 mod fast;
+mod few;
 mod hash_tree;
 mod id;
 mod layout;

@@ -134,9 +134,9 @@ impl SimDisk {
 
     /// Whether a bit has flipped in these bytes since they were written.
     pub(crate) fn has_flipped(&self, path: &Path, offset: u64, length: u64) -> bool {
-        let platter = self.platter.borrow();
-        let (from, to) = ((path.to_owned(), offset), (path.to_owned(), offset + length));
-        platter.flipped.range(from..to).next().is_some()
+        let flipped = &self.platter.borrow().flipped;
+        let range = || (path.to_owned(), offset)..(path.to_owned(), offset + length);
+        !flipped.is_empty() && flipped.range(range()).next().is_some()
     }
 
     /// What was done to it so far.

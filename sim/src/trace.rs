@@ -1,5 +1,7 @@
 //! Everything that happened in a run, rolled into one digest.
 
+use std::fmt::{self, Write};
+
 use bytes::BytesMut;
 use reseed_protocol::{
     Time,
@@ -111,7 +113,7 @@ impl Trace {
     pub(crate) fn torrent(&mut self, at: Time, peer: usize, event: &TorrentEvent) {
         self.begin(Kind::Torrent, at);
         self.number(peer as u64);
-        self.text(&format!("{event:?}"));
+        self.written(format_args!("{event:?}"));
         self.end();
         self.say(at, || format!("peer {peer}: {event:?}"));
     }
@@ -176,5 +178,14 @@ impl Trace {
     fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.scratch.extend_from_slice(text.as_bytes());
+    }
+
+    /// The same of a text that is nowhere yet.
+    fn written(&mut self, text: fmt::Arguments<'_>) {
+        let begin = self.scratch.len();
+        self.number(0);
+        self.scratch.write_fmt(text).expect("there is room without end");
+        let length = (self.scratch.len() - begin - 8) as u64;
+        self.scratch[begin..begin + 8].copy_from_slice(&length.to_le_bytes());
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     Picker, PickerOptions, PlaybackStats, Source, Time, Transporter,
     connection::{Connection, Direction, Phase},
     extension::{Registry, closed_swarm::PublicKey},
+    few::Few,
     metadata_fetch::Handover,
     priority::OwnAddress,
     tracker::Announcer,
@@ -500,7 +501,7 @@ impl Torrent {
             now,
         );
         connection.closed_swarm = self.is_closed().then(|| Box::new(Access::new(direction)));
-        connection.spoken = self.config.transcript.then(Vec::new);
+        connection.spoken = self.config.transcript.then(Few::default);
         connection.defects = self.config.defects;
         self.connections.insert(id, Box::new(connection));
         id
@@ -549,7 +550,6 @@ impl Torrent {
 fn put_out_spoken(connection: &mut Connection, outputs: &mut VecDeque<Output>) {
     let (id, addr) = (connection.id, connection.addr);
     let Some(spoken) = &mut connection.spoken else { return };
-    // No room is kept for more: there may be many connections.
     for (by, frame) in std::mem::take(spoken) {
         outputs.push_back(Output::Spoken(Spoken { connection: id, addr, by, frame }));
     }

@@ -1,16 +1,15 @@
 //! Bytes to be sent that do not lie in one place.
 
-use std::collections::VecDeque;
-
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::Message;
+use crate::few::Few;
 
 /// Bytes in a row, in parts: a block that is sent is among them as it was read, and is
 /// copied by nobody on its way to the socket. No part is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
-    parts: VecDeque<Bytes>,
+    parts: Few<Bytes>,
     length: usize,
 }
 
@@ -35,9 +34,6 @@ impl Parts {
 
     /// Puts `more` behind the others, and leaves nothing in it.
     pub fn append(&mut self, more: &mut Parts) {
-        if self.is_empty() {
-            std::mem::swap(self, more);
-        }
         self.length += std::mem::take(&mut more.length);
         self.parts.append(&mut more.parts);
     }
@@ -120,15 +116,17 @@ impl Parts {
 
     /// All bytes in one place; copied only if they are not yet.
     pub fn to_bytes(&self) -> Bytes {
-        match self.parts.len() {
-            0 => Bytes::new(),
-            1 => self.parts[0].clone(),
-            _ => {
-                let mut whole = BytesMut::with_capacity(self.length);
-                self.parts.iter().for_each(|part| whole.extend_from_slice(part));
-                whole.freeze()
-            }
+        self.clone().into_bytes()
+    }
+
+    /// The same, of who is done with it.
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.parts.len() <= 1 {
+            return self.parts.pop_front().unwrap_or_default();
         }
+        let mut whole = BytesMut::with_capacity(self.length);
+        self.parts.iter().for_each(|part| whole.extend_from_slice(part));
+        whole.freeze()
     }
 }
 
@@ -161,6 +159,7 @@ impl Outbox {
     pub(crate) fn say(&mut self, message: &Message) {
         match message {
             Message::Piece { data, .. } if data.len() > COPIED_MAX => {
+                self.last.reserve(message.encoded_len() - data.len());
                 message.encode_head(&mut self.last);
                 self.parts.push(std::mem::take(&mut self.last).freeze());
                 self.parts.push(data.clone());

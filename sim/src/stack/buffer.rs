@@ -2,46 +2,33 @@
 //! writer leaves them as they are, and out once, by their reader; between them they are
 //! slices of what the writer filled.
 
-use std::collections::VecDeque;
-
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use reseed_protocol::wire::Parts;
 use tokio::io::ReadBuf;
 
 /// Bytes that are allocated at once for what is to be sent, if no more are written.
 const CHUNK: usize = 16 * 1024;
 
-/// The next of what waits. There are many connections, and most of the time nothing waits
-/// on most of them: then no room is kept for it.
-fn pop(waiting: &mut VecDeque<Bytes>) -> Option<Bytes> {
-    let next = waiting.pop_front();
-    if waiting.is_empty() {
-        *waiting = VecDeque::new();
-    }
-    next
-}
-
 /// What was written and not sent.
 #[derive(Default)]
 pub(crate) struct SendBuffer {
     /// Chunks that are full, oldest first.
-    full: VecDeque<Bytes>,
+    full: Parts,
     /// The one that is being filled.
     last: BytesMut,
-    length: usize,
 }
 
 impl SendBuffer {
     pub(crate) fn len(&self) -> usize {
-        self.length
+        self.full.len() + self.last.len()
     }
 
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
-        self.length += bytes.len();
         let room = self.last.capacity() - self.last.len();
         if room < bytes.len() && !self.last.is_empty() {
             let (now, later) = bytes.split_at(room);
             self.last.extend_from_slice(now);
-            self.full.push_back(self.last.split().freeze());
+            self.full.push(self.last.split().freeze());
             bytes = later;
         }
         if self.last.capacity() - self.last.len() < bytes.len() {
@@ -52,39 +39,21 @@ impl SendBuffer {
 
     /// Takes `bytes` in as they are.
     pub(crate) fn push_bytes(&mut self, bytes: Bytes) {
-        self.length += bytes.len();
         if !self.last.is_empty() {
-            self.full.push_back(self.last.split().freeze());
+            self.full.push(self.last.split().freeze());
         }
-        self.full.push_back(bytes);
+        self.full.push(bytes);
     }
 
-    /// The first `length` bytes, which are there.
+    /// The first `length` bytes, which are there. A segment that spans chunks is rare, and
+    /// copied.
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
-        self.length -= length;
-        let Some(first) = self.full.front_mut() else {
-            return self.last.split_to(length).freeze();
-        };
-        if first.len() > length {
-            return first.split_to(length);
+        let of_full = length.min(self.full.len());
+        let mut segment = self.full.split_to(of_full);
+        if of_full < length {
+            segment.push(self.last.split_to(length - of_full).freeze());
         }
-        if first.len() == length {
-            return pop(&mut self.full).unwrap_or_default();
-        }
-        // A segment that spans chunks is rare, and copied.
-        let mut segment = BytesMut::with_capacity(length);
-        while segment.len() < length {
-            let left = length - segment.len();
-            match pop(&mut self.full) {
-                Some(mut chunk) if chunk.len() > left => {
-                    segment.extend_from_slice(&chunk.split_to(left));
-                    self.full.push_front(chunk);
-                }
-                Some(chunk) => segment.extend_from_slice(&chunk),
-                None => segment.extend_from_slice(&self.last.split_to(left)),
-            }
-        }
-        segment.freeze()
+        segment.into_bytes()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -95,18 +64,16 @@ impl SendBuffer {
 /// What was received and not read.
 #[derive(Default)]
 pub(crate) struct ReceiveBuffer {
-    segments: VecDeque<Bytes>,
-    length: usize,
+    segments: Parts,
 }
 
 impl ReceiveBuffer {
     pub(crate) fn len(&self) -> usize {
-        self.length
+        self.segments.len()
     }
 
     pub(crate) fn push(&mut self, segment: Bytes) {
-        self.length += segment.len();
-        self.segments.push_back(segment);
+        self.segments.push(segment);
     }
 
     /// Moves to `buffer` what fits in it.
@@ -117,26 +84,15 @@ impl ReceiveBuffer {
     /// Moves behind what `into` holds what there is, `most` bytes of it at most; returns
     /// how many.
     pub(crate) fn read_into(&mut self, most: usize, into: &mut BytesMut) -> usize {
-        into.reserve(self.length.min(most));
+        into.reserve(self.len().min(most));
         self.take(most, |bytes| into.extend_from_slice(bytes))
     }
 
     /// Hands over what there is in order, `most` bytes of it at most; returns how many.
-    fn take(&mut self, most: usize, mut hand_over: impl FnMut(&[u8])) -> usize {
-        let taken = self.length.min(most);
-        self.length -= taken;
-        let mut left = taken;
-        while left > 0
-            && let Some(segment) = self.segments.front_mut()
-        {
-            let now = segment.len().min(left);
-            hand_over(&segment[..now]);
-            left -= now;
-            match now == segment.len() {
-                true => _ = pop(&mut self.segments),
-                false => segment.advance(now),
-            }
-        }
+    fn take(&mut self, most: usize, hand_over: impl FnMut(&[u8])) -> usize {
+        let taken = self.len().min(most);
+        self.segments.slices(taken).for_each(hand_over);
+        self.segments.advance(taken);
         taken
     }
 

@@ -119,7 +119,7 @@ impl Carried {
     /// A peer wrote bytes.
     pub(super) fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
         let mut id = id;
-        take(&mut self.streams, id, bytes, |stream| &mut stream.written);
+        self.take(id, bytes, |stream| &mut stream.written);
         while self.streams.get(id.0).is_some_and(|it| it.written.is_of_another_torrent())
             && let Some(other) = self.mistook(id)
         {
@@ -138,7 +138,7 @@ impl Carried {
 
     /// A peer read bytes.
     pub(super) fn read(&mut self, id: StreamId, bytes: &[u8]) {
-        take(&mut self.streams, id, bytes, |stream| &mut stream.read);
+        self.take(id, bytes, |stream| &mut stream.read);
     }
 
     /// A peer of ours tells that something was said on one of its connections.
@@ -164,7 +164,7 @@ impl Carried {
             Speaker::Us => &mut stream.written,
             Speaker::Remote => &mut stream.read,
         };
-        lane.told.push_back(told);
+        lane.tell(told, &mut self.compared);
         lane.compare(&mut self.compared).map_err(|(seen, told)| match by {
             Speaker::Us => {
                 format!("it says `{told}` to {addr}, and the bytes that it writes are {seen}")
@@ -241,32 +241,45 @@ impl Carried {
         self.claimed_by(peer).insert(connection.0, claimed);
         claimed
     }
-}
 
-/// Takes in a stream's bytes, unless it is none of a torrent's.
-fn take(
-    streams: &mut Table<Box<Stream>>,
-    id: StreamId,
-    bytes: &[u8],
-    lane: impl Fn(&mut Stream) -> &mut Lane,
-) {
-    let Some(stream) = streams.get_mut(id.0) else { return };
-    let claimed = stream.claimed;
-    let lane = lane(stream);
-    lane.take(bytes);
-    if !claimed && lane.bytes > UNCLAIMED_MAX {
-        streams.remove(id.0);
+    /// Takes in a stream's bytes, unless it is none of a torrent's.
+    fn take(&mut self, id: StreamId, bytes: &[u8], lane: impl Fn(&mut Stream) -> &mut Lane) {
+        let Some(stream) = self.streams.get_mut(id.0) else { return };
+        let claimed = stream.claimed;
+        let lane = lane(stream);
+        lane.take(bytes, &mut self.compared);
+        if !claimed && lane.bytes > UNCLAIMED_MAX {
+            self.streams.remove(id.0);
+        }
     }
 }
 
 impl Lane {
-    fn take(&mut self, bytes: &[u8]) {
+    /// Bytes of it came by.
+    fn take(&mut self, bytes: &[u8], compared: &mut u64) {
         self.bytes += bytes.len();
-        let seen = &mut self.seen;
-        self.reader.read(bytes, |reading| seen.push_back(reading));
+        let Lane { seen, told, reader, .. } = self;
+        reader.read(bytes, |reading| match told.front() {
+            Some(first) if seen.is_empty() && same(reading, *first) => {
+                told.pop_front();
+                *compared += 1;
+            }
+            _ => seen.push_back(reading),
+        });
     }
 
-    /// Compares what is there on both sides; fails with the first that differ.
+    /// The peer tells of it.
+    fn tell(&mut self, telling: Reading, compared: &mut u64) {
+        match self.seen.front() {
+            Some(first) if self.told.is_empty() && same(*first, telling) => {
+                self.seen.pop_front();
+                *compared += 1;
+            }
+            _ => self.told.push_back(telling),
+        }
+    }
+
+    /// Compares what is still there on both sides; fails with the first that differ.
     fn compare(&mut self, compared: &mut u64) -> Result<(), (Reading, Reading)> {
         while !self.seen.is_empty()
             && let Some(told) = self.told.pop_front()
