@@ -115,7 +115,7 @@ impl SimDisk {
     }
 
     /// What is likely to be written to the file at `path`: pages of it that are the same
-    /// are kept once, however many disks know them. Of files that are there it is too late.
+    /// take no room. Of files that are there it is too late.
     pub(crate) fn expect(&self, path: &Path, truth: Truth) {
         self.platter.borrow_mut().expected.insert(path.to_owned(), truth);
     }
@@ -271,7 +271,7 @@ impl Disk for SimDisk {
         })
     }
 
-    /// What comes as expected is held once, however many peers wait for the rest of it.
+    /// What comes as expected takes no room, however many peers wait for the rest of it.
     fn hold(&self, path: &Path, offset: u64, bytes: Bytes) -> Bytes {
         let platter = self.platter.borrow();
         let same = platter.expected.get(path).and_then(|expected| {
@@ -370,7 +370,7 @@ impl Platter {
 /// What is in a page.
 #[derive(Clone)]
 enum Page {
-    /// What was expected, which all disks hold once.
+    /// What was expected, which the disk need not hold.
     Expected,
     Other(Rc<[u8; PAGE]>),
 }
