@@ -24,7 +24,7 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
             ["seed announced last at ", "though the tracker asks for an announce each 5 s"],
         ),
         Defect::CancelKeepsRequest => {
-            (two_seeds(), ["leecher: Block {", "is not in flight from it"])
+            (two_seeds(), ["leecher: Block {", "waits in the queue of #2, but is not in flight"])
         }
         Defect::ClosedSwarmInOpenSwarm => (
             one_to_one(5),
