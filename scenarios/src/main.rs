@@ -4,6 +4,8 @@
 mod command;
 
 use std::{
+    env,
+    ffi::OsString,
     hint::black_box,
     io::{self, ErrorKind, IsTerminal, Write},
     process::ExitCode,
@@ -15,7 +17,12 @@ use command::{
 };
 use indicatif::MultiProgress;
 use miette::MietteHandlerOpts;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{
+    filter::{ParseError, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Runs BitTorrent scenarios in a simulated network, and replays them from their
 /// seeds. Without a command it runs the whole catalogue and prints a table of
@@ -50,7 +57,10 @@ fn main() -> ExitCode {
     reuse_memory();
     let cli = Cli::parse();
     let bars = MultiProgress::new();
-    log(&cli, &bars);
+    if let Err(error) = log(&cli, &bars) {
+        eprintln!("reseed: cannot read RUST_LOG: {error}");
+        return Status::BadInput.into();
+    }
     // A message stays in one piece, for whoever searches for it.
     let handler = || MietteHandlerOpts::new().wrap_lines(false).build();
     miette::set_hook(Box::new(move |_| Box::new(handler()))).expect("nobody else sets it");
@@ -94,20 +104,22 @@ fn reuse_memory() {
 
 /// Logs to standard error what `RUST_LOG` asks for. Without it nothing, or warnings
 /// where a real peer runs, whose user wants to know why nothing comes.
-fn log(cli: &Cli, bars: &MultiProgress) {
-    let filter = match EnvFilter::try_from_default_env() {
-        Ok(filter) => filter,
-        Err(_) if matches!(cli.command, Some(Command::Get(_) | Command::Seed(_))) => {
-            EnvFilter::new("warn")
+fn log(cli: &Cli, bars: &MultiProgress) -> Result<(), String> {
+    let filter: Targets = match env::var_os("RUST_LOG").map(OsString::into_string) {
+        Some(Ok(asked)) => asked.parse().map_err(|error: ParseError| {
+            format!("`{asked}`: {error}; write a level, or several as in reseed_client=debug,warn")
+        })?,
+        Some(Err(asked)) => return Err(format!("{asked:?}: it is not UTF-8")),
+        None if matches!(cli.command, Some(Command::Get(_) | Command::Seed(_))) => {
+            Targets::new().with_default(Level::WARN)
         }
-        Err(_) => return,
+        None => return Ok(()),
     };
     let (ansi, bars) = (io::stderr().is_terminal(), bars.clone());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(move || Above(bars.clone()))
-        .with_ansi(ansi)
-        .init();
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(move || Above(bars.clone())).with_ansi(ansi);
+    tracing_subscriber::registry().with(lines).with(filter).init();
+    Ok(())
 }
 
 /// Standard error, above the bars that are drawn there.

@@ -55,6 +55,17 @@ fn a_file_that_is_not_there_or_no_scenario_is_refused() {
 }
 
 #[test]
+fn a_log_that_cannot_be_what_is_wanted_is_refused() {
+    let output = Command::new(env!("CARGO_BIN_EXE_reseed"))
+        .args(["run", "two-peers"])
+        .env("RUST_LOG", "reseed=loud")
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read RUST_LOG"));
+}
+
+#[test]
 fn one_bad_name_among_good_ones_runs_nothing() {
     refuses(&["run", "two-peers", "swarms", "--json"], "no scenario `swarms`");
 }

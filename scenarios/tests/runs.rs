@@ -1,4 +1,4 @@
-//! The catalogue, run for real on both engines, and what reviewed runs look like.
+//! The catalogue, run for real on every engine, and what reviewed runs look like.
 
 use std::{
     env,
@@ -23,10 +23,11 @@ fn run_at(scenario: &str, seed: u64, engine: Engine, watch: &mut dyn Watch) -> R
     run(&plan, &content, engine, watch)
 }
 
-/// Runs one entry at `seeds` on both engines: each must pass.
+/// Runs one entry at `seeds` on the two engines that have all of the world: each must pass.
+/// turmoil takes longer than both, and is asked for the seed whose digest is recorded.
 fn passes(scenario: &str, seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        for engine in ENGINES {
+        for engine in [Engine::TurmoilNet, Engine::Native] {
             let report = run_at(scenario, seed, engine, &mut ());
             assert_eq!(
                 report.verdict,
@@ -286,13 +287,14 @@ fn a_seed_gives_one_digest_two_hundred_times_in_one_process() {
 
 /// They were recorded from a release build, by another process.
 #[test]
-fn the_recorded_digests_are_those_that_runs_give() {
+fn the_recorded_digests_are_those_that_runs_give_and_these_pass() {
     let recorded = RecordedDigests::built_in();
     for entry in catalogue() {
         for engine in ENGINES {
             let expected = recorded.get(entry.name, 1, engine);
             let expected = expected.unwrap_or_else(|| panic!("{} on {engine}", entry.name));
             let report = run_at(entry.name, 1, engine, &mut ());
+            assert_eq!(report.verdict, Verdict::Pass, "{} on {engine}", entry.name);
             assert_eq!(report.digest.to_string(), expected, "{} on {engine}", entry.name);
         }
     }

@@ -1,39 +1,28 @@
 //! Announces to a UDP tracker on loopback. BEP 15, BEP 12.
 
-use std::{cell::RefCell, net::SocketAddr, path::Path, rc::Rc, time::Duration};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use futures_util::future::{Either, select};
 use reseed_client::{
-    Disk, DownloadOptions, MemoryDisk, Session, SessionOptions, ShutdownOptions, State, TokioEnv,
-    TokioNetwork, scrape,
+    DownloadOptions, MemoryDisk, ShutdownOptions, State, TokioEnv, TokioNetwork, scrape,
 };
 use reseed_protocol::{
-    Defects, InfoHash,
-    metainfo::{Content, Draft, Metainfo},
+    InfoHash,
+    metainfo::Metainfo,
     tracker::{AnnounceRequest, AnnounceResponse, Event, SwarmCounts, UdpRequest, UdpResponse},
 };
-use tokio::{net::UdpSocket, task::LocalSet};
+use tokio::net::UdpSocket;
 
-const CONTENT: &[u8] = &[7; 100_000];
+use crate::{CONTENT, LOCALHOST, full, metainfo, run, session};
+
 const COUNTS: SwarmCounts = SwarmCounts { complete: 3, downloaded: 20, incomplete: 4 };
 const CONNECTION: u64 = 0x0102_0304_0506_0708;
 
 /// A torrent with a tier of nobody before that of `tracker`.
-fn metainfo(tracker: SocketAddr) -> Metainfo {
-    let draft = Draft {
-        name: "content".to_owned(),
-        piece_length: 32_768,
-        private: false,
-        merkle: false,
-        live: None,
-        torrent_keys: Vec::new(),
-        announce: None,
-        content: Content::File { length: CONTENT.len() as u64 },
-    };
-    let metainfo = Metainfo::create(&draft, CONTENT).unwrap().0;
+fn with_tracker(tracker: SocketAddr) -> Metainfo {
     let nobody = vec!["http://127.0.0.1:1/announce".to_owned()];
     let tracker = vec![format!("udp://{tracker}/announce?key=1")];
-    Metainfo { announce_list: vec![nobody, tracker], ..metainfo }
+    Metainfo { announce_list: vec![nobody, tracker], ..metainfo(CONTENT) }
 }
 
 /// Answers connects and announces for ever, with `peer` among the answers, and keeps what
@@ -63,26 +52,13 @@ async fn track(socket: &UdpSocket, peer: SocketAddr, heard: &RefCell<Vec<Announc
     }
 }
 
-async fn session(seed: u64, disk: MemoryDisk) -> Session<TokioNetwork, TokioEnv, MemoryDisk> {
-    let options = SessionOptions {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        upload_limit: None,
-        download_limit: None,
-        defects: Defects::NONE,
-    };
-    Session::start(TokioNetwork::new(), TokioEnv::with_seed(seed), disk, options).await.unwrap()
-}
-
 #[test]
 fn peers_come_from_a_udp_tracker_of_the_second_tier_which_hears_a_whole_life() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let metainfo = metainfo(socket.local_addr().unwrap());
-        let full = MemoryDisk::new(1 << 20);
-        full.write_at(Path::new("content"), 0, CONTENT).unwrap();
+    run(async {
+        let socket = UdpSocket::bind(LOCALHOST).await.unwrap();
+        let metainfo = with_tracker(socket.local_addr().unwrap());
         let silent = DownloadOptions { announce: false, ..DownloadOptions::default() };
-        let seeder = session(1, full).await;
+        let seeder = session(1, full(CONTENT)).await;
         seeder.add(metainfo.clone(), silent).unwrap();
 
         let heard = Rc::new(RefCell::new(Vec::new()));
@@ -106,9 +82,8 @@ fn peers_come_from_a_udp_tracker_of_the_second_tier_which_hears_a_whole_life() {
 /// BEP 15, BEP 48.
 #[test]
 fn a_udp_tracker_tells_how_a_swarm_stands() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    run(async {
+        let socket = UdpSocket::bind(LOCALHOST).await.unwrap();
         let url = format!("udp://{}", socket.local_addr().unwrap());
         let (network, env) = (TokioNetwork::new(), TokioEnv::with_seed(1));
         let (swarm, patience) = (InfoHash([7; 20]), Duration::from_secs(10));

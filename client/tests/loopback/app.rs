@@ -1,47 +1,15 @@
-//! Programs around a session, on the machine's own loopback: how they end.
+//! Programs around a session: how they end.
 
-use std::{cell::Cell, future::pending, path::Path, rc::Rc, time::Duration};
+use std::{cell::Cell, future::pending, rc::Rc, time::Duration};
 
 use reseed_client::{
-    App, AppOptions, Disk, DownloadOptions, ExitWhen, MemoryDisk, ResumeData, Session,
-    SessionOptions, ShutdownOptions, TokioEnv, TokioNetwork, WaitsForItself,
+    App, AppOptions, Disk, DownloadOptions, ExitWhen, MemoryDisk, ResumeData, ShutdownOptions,
+    TokioEnv, TokioNetwork, WaitsForItself,
 };
-use reseed_protocol::{
-    Defects, State,
-    metainfo::{Content, Draft, Metainfo},
-};
-use tokio::{sync::mpsc, task::LocalSet};
+use reseed_protocol::State;
+use tokio::sync::mpsc;
 
-const CONTENT: &[u8] = &[7; 100_000];
-
-fn metainfo() -> Metainfo {
-    let draft = Draft {
-        name: "content".to_owned(),
-        piece_length: 32_768,
-        private: false,
-        merkle: false,
-        live: None,
-        torrent_keys: Vec::new(),
-        announce: None,
-        content: Content::File { length: CONTENT.len() as u64 },
-    };
-    Metainfo::create(&draft, CONTENT).unwrap().0
-}
-
-fn session_options() -> SessionOptions {
-    SessionOptions {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        upload_limit: None,
-        download_limit: None,
-        defects: Defects::NONE,
-    }
-}
-
-fn full() -> MemoryDisk {
-    let disk = MemoryDisk::new(1 << 20);
-    disk.write_at(Path::new("content"), 0, CONTENT).unwrap();
-    disk
-}
+use crate::{CONTENT, full, metainfo, options, run, session};
 
 async fn app(
     disk: MemoryDisk,
@@ -49,7 +17,7 @@ async fn app(
     shutdown: ShutdownOptions,
 ) -> App<TokioNetwork, TokioEnv, MemoryDisk> {
     let options = AppOptions {
-        session: session_options(),
+        session: options(),
         exit_when,
         poll_interval: Duration::from_millis(10),
         shutdown,
@@ -57,28 +25,21 @@ async fn app(
     App::start(TokioNetwork::new(), TokioEnv::with_seed(1), disk, options).await.unwrap()
 }
 
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
-}
-
 fn has_resume_data(disk: &MemoryDisk) -> bool {
-    disk.read(&ResumeData::path(metainfo().info_hash), 10_000).unwrap().is_some()
+    disk.read(&ResumeData::path(metainfo(CONTENT).info_hash), 10_000).unwrap().is_some()
 }
 
 #[test]
 fn a_program_exits_when_its_download_is_finished_and_has_saved() {
     run(async {
-        let seeder =
-            Session::start(TokioNetwork::new(), TokioEnv::with_seed(2), full(), session_options());
-        let seeder = seeder.await.unwrap();
-        seeder.add(metainfo(), DownloadOptions::default()).unwrap();
+        let seeder = session(2, full(CONTENT)).await;
+        seeder.add(metainfo(CONTENT), DownloadOptions::default()).unwrap();
         let disk = MemoryDisk::new(1 << 20);
         let (exit_when, shutdown) = (Some(ExitWhen::AllFinished), ShutdownOptions::default());
         let mut app = app(disk.clone(), exit_when, shutdown).await;
         let peers = vec![seeder.local_addr()];
         let options = DownloadOptions { peers, ..DownloadOptions::default() };
-        app.add(metainfo(), options).unwrap();
+        app.add(metainfo(CONTENT), options).unwrap();
         let (_nobody, interrupts) = mpsc::unbounded_channel();
         app.run(interrupts).await;
         assert!(has_resume_data(&disk));
@@ -89,10 +50,10 @@ fn a_program_exits_when_its_download_is_finished_and_has_saved() {
 #[test]
 fn who_wants_no_checkpoint_gets_none_and_ends_as_well() {
     run(async {
-        let disk = full();
+        let disk = full(CONTENT);
         let shutdown = ShutdownOptions { checkpoint: false, ..ShutdownOptions::default() };
         let mut app = app(disk.clone(), Some(ExitWhen::AllFinished), shutdown).await;
-        let download = app.add(metainfo(), DownloadOptions::default()).unwrap();
+        let download = app.add(metainfo(CONTENT), DownloadOptions::default()).unwrap();
         let (_nobody, interrupts) = mpsc::unbounded_channel();
         app.run(interrupts).await;
         assert!(download.status().state.is_over());
@@ -103,8 +64,8 @@ fn who_wants_no_checkpoint_gets_none_and_ends_as_well() {
 #[test]
 fn a_program_that_plays_exits_at_the_end_of_the_playback() {
     run(async {
-        let mut app = app(full(), Some(ExitWhen::Played), ShutdownOptions::default()).await;
-        app.add(metainfo(), DownloadOptions::default()).unwrap();
+        let mut app = app(full(CONTENT), Some(ExitWhen::Played), ShutdownOptions::default()).await;
+        app.add(metainfo(CONTENT), DownloadOptions::default()).unwrap();
         let ended = Rc::new(Cell::new(false));
         let told = ended.clone();
         app.play(async move {
@@ -120,10 +81,10 @@ fn a_program_that_plays_exits_at_the_end_of_the_playback() {
 #[test]
 fn ctrl_c_ends_it_and_a_second_one_and_a_blocked_callback_do_no_harm() {
     run(async {
-        let disk = full();
+        let disk = full(CONTENT);
         let shutdown = ShutdownOptions { grace: Duration::from_millis(50), checkpoint: true };
         let mut app = app(disk.clone(), None, shutdown).await;
-        let download = app.add(metainfo(), DownloadOptions::default()).unwrap();
+        let download = app.add(metainfo(CONTENT), DownloadOptions::default()).unwrap();
         app.callbacks().submit("blocked", pending()).unwrap();
         let (user, interrupts) = mpsc::unbounded_channel();
         let running = app.run(interrupts);
@@ -141,9 +102,7 @@ fn ctrl_c_ends_it_and_a_second_one_and_a_blocked_callback_do_no_harm() {
 #[test]
 fn a_callback_that_shuts_the_session_down_is_told_that_it_waits_for_itself() {
     run(async {
-        let session =
-            Session::start(TokioNetwork::new(), TokioEnv::with_seed(1), full(), session_options());
-        let session = Rc::new(session.await.unwrap());
+        let session = Rc::new(session(1, full(CONTENT)).await);
         let (told, answer) = tokio::sync::oneshot::channel();
         let inner = session.clone();
         let callback = async move {

@@ -1,5 +1,4 @@
-//! Sessions on the machine's own loopback: the same code that simulations run,
-//! on real sockets and a real clock.
+//! Sessions: what they get, keep, and go on with.
 
 use std::{net::SocketAddr, num::NonZeroU64, path::Path};
 
@@ -7,50 +6,16 @@ use reseed_client::{
     Disk, DownloadOptions, FileDisk, MemoryDisk, Session, SessionOptions, ShutdownOptions, State,
     TokioEnv, TokioNetwork,
 };
-use reseed_protocol::metainfo::{Content, Draft, Metainfo};
-use reseed_protocol::{Defects, Magnet};
-use tokio::task::LocalSet;
+use reseed_protocol::Magnet;
 
-const LOCALHOST: &str = "127.0.0.1:0";
+use crate::{LOCALHOST, full, metainfo, options, run, session};
 
 fn content(length: usize) -> Vec<u8> {
     (0..length as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
-fn metainfo(content: &[u8]) -> Metainfo {
-    let draft = Draft {
-        name: "content".to_owned(),
-        piece_length: 65_536,
-        private: false,
-        merkle: false,
-        live: None,
-        torrent_keys: Vec::new(),
-        announce: None,
-        content: Content::File { length: content.len() as u64 },
-    };
-    Metainfo::create(&draft, content).unwrap().0
-}
-
-fn options() -> SessionOptions {
-    SessionOptions {
-        listen: LOCALHOST.parse().unwrap(),
-        upload_limit: None,
-        download_limit: None,
-        defects: Defects::NONE,
-    }
-}
-
-async fn session<D: Disk>(seed: u64, disk: D) -> Session<TokioNetwork, TokioEnv, D> {
-    Session::start(TokioNetwork::new(), TokioEnv::with_seed(seed), disk, options()).await.unwrap()
-}
-
 fn knowing(peer: SocketAddr) -> DownloadOptions {
     DownloadOptions { peers: vec![peer], ..DownloadOptions::default() }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
 }
 
 #[test]
@@ -58,9 +23,7 @@ fn a_leecher_gets_the_content_of_a_seed_and_both_shut_down_whole() {
     run(async {
         let content = content(3_000_001);
         let metainfo = metainfo(&content);
-        let full = MemoryDisk::new(1 << 30);
-        full.write_at(Path::new("content"), 0, &content).unwrap();
-        let seeder = session(1, full).await;
+        let seeder = session(1, full(&content)).await;
         let seeding = seeder.add(metainfo.clone(), DownloadOptions::default()).unwrap();
         seeding.wait_for(|status| status.state == State::Seeding).await;
 
@@ -82,9 +45,7 @@ fn a_download_that_was_stopped_goes_on_from_what_it_had() {
     run(async {
         let content = content(3_000_001);
         let metainfo = metainfo(&content);
-        let full = MemoryDisk::new(1 << 30);
-        full.write_at(Path::new("content"), 0, &content).unwrap();
-        let seeder = session(1, full).await;
+        let seeder = session(1, full(&content)).await;
         seeder.add(metainfo.clone(), DownloadOptions::default()).unwrap();
 
         let disk = MemoryDisk::new(1 << 30);
@@ -123,9 +84,7 @@ fn a_magnet_link_gets_the_metadata_keeps_it_and_gets_the_content() {
             peers: Vec::new(),
             select_only: Vec::new(),
         };
-        let full = MemoryDisk::new(1 << 30);
-        full.write_at(Path::new("content"), 0, &content).unwrap();
-        let seeder = session(1, full).await;
+        let seeder = session(1, full(&content)).await;
         let sharing = DownloadOptions { metadata: true, ..DownloadOptions::default() };
         seeder.add(metainfo, sharing).unwrap();
 

@@ -2,14 +2,12 @@
 //! against those that are written down.
 #![allow(missing_docs, reason = "gungraun's macros make public items")]
 
-mod workloads;
-
 use std::hint::black_box;
 
 use bytes::Bytes;
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use reseed_bench::{Picking, messages, picking, small_swarm, ticking};
 use reseed_sim::{Content, Engine, Plan, World};
-use workloads::{Picking, messages, picking, small_swarm, ticking};
 
 #[library_benchmark]
 #[bench::few(picking(10, 2))]
@@ -17,13 +15,13 @@ use workloads::{Picking, messages, picking, small_swarm, ticking};
 #[bench::many_pieces(picking(100_000, 2))]
 #[bench::many_remotes(picking(1_000, 500))]
 fn pick(mut swarm: Picking) -> usize {
-    black_box(workloads::pick(&mut swarm))
+    black_box(reseed_bench::pick(&mut swarm))
 }
 
 #[library_benchmark]
 #[bench::thousand(messages())]
 fn decode(stream: Bytes) -> usize {
-    black_box(workloads::decode(&stream))
+    black_box(reseed_bench::decode(&stream))
 }
 
 #[library_benchmark]
@@ -34,14 +32,14 @@ fn encode() -> Bytes {
 #[library_benchmark]
 #[bench::hundred(ticking(100))]
 fn tick(world: World) -> u64 {
-    black_box(workloads::tick(world))
+    black_box(reseed_bench::tick(world))
 }
 
 #[library_benchmark]
 #[bench::native(small_swarm(), Engine::Native)]
 #[bench::turmoil_net(small_swarm(), Engine::TurmoilNet)]
 fn share(swarm: (Plan, Content), engine: Engine) -> u64 {
-    black_box(workloads::share(&swarm, engine))
+    black_box(reseed_bench::share(&swarm, engine))
 }
 
 library_benchmark_group!(name = all; benchmarks = pick, decode, encode, tick, share);

@@ -1,13 +1,11 @@
-//! How long it takes: `cargo bench -p reseed --bench time`
+//! How long it takes: `cargo bench -p reseed-bench --bench time`
 #![allow(missing_docs, reason = "criterion's macros make public items")]
-
-mod workloads;
 
 use criterion::{
     BatchSize::LargeInput, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use reseed_bench::{decode, messages, pick, picking, share, small_swarm, tick, ticking};
 use reseed_sim::Engine;
-use workloads::{decode, messages, pick, picking, share, small_swarm, tick, ticking};
 
 fn picker(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("picker");
