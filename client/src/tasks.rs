@@ -60,6 +60,7 @@ impl Tasks {
     /// Cancels every task: each is dropped, at the point where it waits, when it
     /// is next scheduled. Nothing starts in this group any more.
     pub fn cancel(&self) {
+        self.spawner.group.is_cancelled.set(true);
         self.spawner.group.token.cancel();
     }
 
@@ -96,7 +97,7 @@ impl Spawner {
     /// Starts `task`, to run until it ends or the group is cancelled. In a
     /// cancelled group it is dropped right here.
     pub fn spawn(&self, env: &impl Env, name: &str, task: impl Future<Output = ()> + 'static) {
-        if self.group.token.is_cancelled() {
+        if self.group.is_cancelled.get() {
             return;
         }
         let (cancelled, entry) = (self.cancelled(), self.group.enter(name));
@@ -112,6 +113,9 @@ impl Spawner {
 #[derive(Debug, Default)]
 struct Group {
     token: CancellationToken,
+    /// Whether it is: to ask the token takes a lock, and each task asks each time that it
+    /// is polled.
+    is_cancelled: Cell<bool>,
     running: RefCell<BTreeMap<u64, String>>,
     started: Cell<u64>,
     emptied: Notify,
@@ -165,7 +169,7 @@ impl<F: Future<Output = ()>> Future for Owned<F> {
         // To ask whether there was a signal is less than to wait for it once more.
         let waits = this.signalled.as_ref().is_some_and(|it| it.will_wake(context.waker()));
         let is_cancelled = match waits {
-            true => this.entry.group.token.is_cancelled(),
+            true => this.entry.group.is_cancelled.get(),
             false => this.cancelled.poll(context).is_ready(),
         };
         if is_cancelled {

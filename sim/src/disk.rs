@@ -18,7 +18,7 @@ use reseed_protocol::wire::Parts;
 use crate::{
     fault::{DiskFaults, Written},
     host::Incarnation,
-    truth::Truth,
+    truth::{Truth, same},
 };
 
 /// Bytes in a page, the unit that survives a loss of power whole or not at all.
@@ -274,11 +274,8 @@ impl Disk for SimDisk {
     /// What comes as expected takes no room, however many peers wait for the rest of it.
     fn hold(&self, path: &Path, offset: u64, bytes: Bytes) -> Bytes {
         let platter = self.platter.borrow();
-        let same = platter.expected.get(path).and_then(|expected| {
-            let whole = expected.slice(offset, bytes.len()).is_some();
-            (whole && expected.is(offset, &bytes)).then(|| expected.bytes(offset, bytes.len()))?
-        });
-        same.unwrap_or(bytes)
+        let expected = platter.expected.get(path);
+        expected.and_then(|expected| expected.in_place_of(&bytes, offset)).unwrap_or(bytes)
     }
 
     fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
@@ -519,7 +516,7 @@ impl File {
         for (number, within, range) in pages_of(offset, bytes.len()) {
             let part = &bytes[range];
             let expected = self.expected(number);
-            if expected.is_some_and(|page| std::ptr::eq(page, part) || page == part) {
+            if expected.is_some_and(|page| same(page, part)) {
                 let durable = self.pages.replace(number, Some(Page::Expected));
                 self.unsynced.note(number, durable, true);
             } else {
@@ -547,10 +544,7 @@ impl File {
             && parts.all(|(number, within, range)| {
                 let part = &bytes[range];
                 match self.page(number) {
-                    Some(page) => {
-                        let page = &page[within..within + part.len()];
-                        std::ptr::eq(page, part) || page == part
-                    }
+                    Some(page) => same(&page[within..within + part.len()], part),
                     None => part.iter().all(|byte| *byte == 0),
                 }
             })

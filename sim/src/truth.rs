@@ -100,8 +100,6 @@ impl Truth {
 
     /// Whether `bytes` are those from `offset` on.
     pub(crate) fn is(&self, offset: u64, bytes: &[u8]) -> bool {
-        // What was never copied since it was made is the truth itself.
-        let same = |truth: &[u8], bytes: &[u8]| ptr::eq(truth, bytes) || truth == bytes;
         if let Some(truth) = self.slice(offset, bytes.len()) {
             return same(truth, bytes);
         }
@@ -113,6 +111,13 @@ impl Truth {
                 same(truth, bytes)
             })
         })
+    }
+
+    /// Those from `offset` on, to be kept in place of `bytes`: if they are the same, and
+    /// take no copy.
+    pub(crate) fn in_place_of(&self, bytes: &[u8], offset: u64) -> Option<Bytes> {
+        let (source, range) = self.whole(offset, bytes.len())?;
+        same(&source[range.clone()], bytes).then(|| source.slice(range))
     }
 
     /// To read them from the first to the last.
@@ -135,6 +140,12 @@ impl Truth {
             }
         }
     }
+}
+
+/// Whether two stretches of bytes are the same. What was never copied since it was made is
+/// not even looked at.
+pub(crate) fn same(these: &[u8], those: &[u8]) -> bool {
+    ptr::eq(these, those) || these == those
 }
 
 struct Reader<'a> {

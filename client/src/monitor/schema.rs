@@ -1,5 +1,7 @@
 //! Which attributes a report has, in every state of a download.
 
+use std::fmt::Display;
+
 use serde_json::Value;
 
 /// What an attribute holds.
@@ -82,16 +84,16 @@ const TIMES: &[Field] = &[
 
 /// Holds a report's document to the schema; the error says where it departs.
 pub fn conforms(document: &Value) -> Result<(), String> {
-    table(document, REPORT, "the report")
+    table(document, REPORT, &"the report")
 }
 
-fn table(value: &Value, fields: &[Field], place: &str) -> Result<(), String> {
+fn table(value: &Value, fields: &[Field], place: &dyn Display) -> Result<(), String> {
     let Some(attributes) = value.as_object() else {
         return Err(format!("{place} is {value}, expected a table"));
     };
     for (name, kind) in fields {
         let value = attributes.get(*name).ok_or_else(|| format!("{place} has no `{name}`"))?;
-        check(value, *kind, &format!("{place}'s `{name}`"))?;
+        check(value, *kind, &format_args!("{place}'s `{name}`"))?;
     }
     let known = |name: &str| fields.iter().any(|(known, _)| *known == name);
     match attributes.keys().find(|name| !known(name)) {
@@ -100,7 +102,7 @@ fn table(value: &Value, fields: &[Field], place: &str) -> Result<(), String> {
     }
 }
 
-fn check(value: &Value, kind: Kind, place: &str) -> Result<(), String> {
+fn check(value: &Value, kind: Kind, place: &dyn Display) -> Result<(), String> {
     let number = |value: &Value| value.as_f64().is_some_and(|number| number >= 0.0);
     let range = |value: &Value| match value.as_array().map(Vec::as_slice) {
         Some([first, end]) => first.as_u64().is_some_and(|first| Some(first) <= end.as_u64()),
@@ -118,7 +120,7 @@ fn check(value: &Value, kind: Kind, place: &str) -> Result<(), String> {
             let Some(items) = value.as_array() else {
                 return Err(format!("{place} is {value}, expected a list"));
             };
-            let each = |(at, item)| table(item, fields, &format!("{place} {at}"));
+            let each = |(at, item)| table(item, fields, &format_args!("{place} {at}"));
             return items.iter().enumerate().try_for_each(each);
         }
     };
