@@ -1,4 +1,4 @@
-//! How long it takes: `cargo bench -p reseed-bench --bench time`
+//! How long it takes: `cargo bench -p reseed-bench --features clock --bench time`
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
 use criterion::{
