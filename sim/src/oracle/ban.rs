@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use reseed_protocol::{
-    PeerId, Torrent,
+    ConnectionId, PeerId, Torrent,
     torrent::{Event, Frame, Speaker, Spoken},
 };
 
 use super::{Code, Finding, Oracle, Scene, brought};
-use crate::{Content, table::Table};
+use crate::Content;
 
 /// Pieces that one peer may have had a part in spoiling before it must be gone (count).
 /// A piece that several sent does not tell who lied, and as many as are fetched at a
@@ -30,8 +30,7 @@ pub(super) struct Ban {
 /// What a peer has got from others since it started.
 #[derive(Default)]
 struct Got {
-    /// Over each connection, by its number.
-    remotes: Table<PeerId>,
+    remotes: BTreeMap<ConnectionId, PeerId>,
     /// Who sent wrong bytes at all.
     liars: BTreeSet<PeerId>,
     /// Who sent wrong bytes of a piece that is being fetched.
@@ -75,7 +74,7 @@ impl Oracle for Ban {
             return Ok(());
         }
         let got = &mut self.got[scene.peer];
-        if let Some(&id) = got.remotes.get(spoken.connection.0) {
+        if let Some(&id) = got.remotes.get(&spoken.connection) {
             got.liars.insert(id);
             got.wrong.entry(block.piece).or_default().insert(id);
         }
@@ -87,9 +86,9 @@ impl Oracle for Ban {
         let got = &mut self.got[scene.peer];
         match event {
             Event::Connected { connection, peer_id, .. } => {
-                got.remotes.insert(connection.0, *peer_id);
+                got.remotes.insert(*connection, *peer_id);
             }
-            Event::Disconnected { connection, .. } => _ = got.remotes.remove(connection.0),
+            Event::Disconnected { connection, .. } => _ = got.remotes.remove(connection),
             Event::PieceVerified { piece } => _ = got.wrong.remove(piece),
             Event::PieceFailed { piece, .. } => {
                 for id in got.wrong.remove(piece).unwrap_or_default() {

@@ -1,10 +1,11 @@
 //! I-BLK: every block is in exactly one state, and the blocks in flight are those
 //! that wait in some connection's queue.
 
+use std::collections::BTreeMap;
+
 use reseed_protocol::{Block, Connection, ConnectionId, Torrent, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene};
-use crate::table::Table;
 
 /// Every step that changed either compares the set of blocks in flight with the set of
 /// requests that wait, by the sums of their fingerprints; where these differ, block by
@@ -22,8 +23,7 @@ const AUDIT_EACH: u64 = 64;
 #[derive(Default)]
 struct Sums {
     steps: u64,
-    /// Of each connection, by its number.
-    queues: Table<u128>,
+    queues: BTreeMap<ConnectionId, u128>,
     /// Of all queues together.
     queued: u128,
     /// Blocks in flight, and free ones (count), when they were last compared.
@@ -44,19 +44,14 @@ impl Sums {
             Some(touched) => {
                 for connection in touched {
                     let now = sum(connection);
-                    let last = self.queues.get_or_insert_with(connection.id().0, || 0);
-                    self.queued = self.queued.wrapping_sub(*last).wrapping_add(now);
-                    *last = now;
+                    let last = self.queues.insert(connection.id(), now).unwrap_or(0);
+                    self.queued = self.queued.wrapping_sub(last).wrapping_add(now);
                 }
             }
             None => {
-                self.queues.clear();
-                self.queued = 0;
-                for connection in torrent.connections() {
-                    let now = sum(connection);
-                    self.queues.insert(connection.id().0, now);
-                    self.queued = self.queued.wrapping_add(now);
-                }
+                let sums = torrent.connections().map(|it| (it.id(), sum(it)));
+                self.queues = sums.collect();
+                self.queued = self.queues.values().copied().fold(0, u128::wrapping_add);
                 self.compared = None;
             }
         }

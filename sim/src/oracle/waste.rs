@@ -7,13 +7,13 @@ use std::{
 };
 
 use reseed_protocol::{
-    Block, Layout, Time, Torrent,
+    Block, ConnectionId, Layout, Time, Torrent,
     torrent::{Event, Frame, Speaker, Spoken},
     wire::Message,
 };
 
 use super::{Code, Finding, Oracle, Scene, brought};
-use crate::{Plan, table::Table};
+use crate::Plan;
 
 /// What is counted is counted over this time.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,8 +42,7 @@ pub(super) struct Waste {
 /// What a peer has asked for and got since it started.
 #[derive(Default)]
 struct Spent {
-    /// Over each connection, by its number.
-    requests: Table<BTreeMap<Block, Times>>,
+    requests: BTreeMap<ConnectionId, BTreeMap<Block, Times>>,
     ends: BTreeMap<SocketAddr, Times>,
     connections: u64,
     /// Content that came (bytes), and what of it was of pieces that failed.
@@ -78,8 +77,7 @@ impl Oracle for Waste {
         match (spoken.by, message) {
             (Speaker::Us, Message::Request(block)) if !self.streams[scene.peer] => {
                 self.checks += 1;
-                let requests =
-                    spent.requests.get_or_insert_with(spoken.connection.0, BTreeMap::new);
+                let requests = spent.requests.entry(spoken.connection).or_default();
                 let times = requests.entry(*block).or_default();
                 let count = count(times, scene.now);
                 if count > REQUESTS_MAX {
@@ -90,11 +88,11 @@ impl Oracle for Waste {
                 }
             }
             (Speaker::Remote, Message::Choke | Message::Reject(_)) => {
-                spent.requests.remove(spoken.connection.0);
+                spent.requests.remove(&spoken.connection);
             }
             // It has the piece anew, so it had lost it.
             (Speaker::Remote, Message::Have { piece }) => {
-                if let Some(requests) = spent.requests.get_mut(spoken.connection.0) {
+                if let Some(requests) = spent.requests.get_mut(&spoken.connection) {
                     requests.retain(|block, _| block.piece != *piece);
                 }
             }
@@ -130,7 +128,7 @@ impl Oracle for Waste {
             }
             Event::Disconnected { connection, addr, reason } => {
                 self.checks += 1;
-                spent.requests.remove(connection.0);
+                spent.requests.remove(connection);
                 let count = count(spent.ends.entry(*addr).or_default(), scene.now);
                 if count > ENDS_MAX {
                     return Err(format!(
