@@ -8,7 +8,9 @@ use reseed_sim::{
 };
 
 /// A kind of swarm, of any number of peers: one has all of the content, the others
-/// come for it. One way takes 50 ms.
+/// come for it. One way takes 50 ms. Each peer is in a network of its own, as on the
+/// Internet: those of one /24 are allowed the same pieces while they are choked (BEP 6
+/// §Allowed Fast), and the seed would begin by giving each the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swarm {
     /// 16 MiB over links without limits.
@@ -40,9 +42,9 @@ impl Swarm {
     ///
     /// # Panics
     ///
-    /// If there are fewer than two peers, or more than a /8 network has room for.
+    /// If there are fewer than two peers, or more than 10.0.0.0/8 has networks of 256 for.
     pub fn plan(self, peers: usize, seed: u64) -> Plan {
-        assert!((2..1 << 24).contains(&peers), "a swarm of {peers} peers");
+        assert!((2..1 << 16).contains(&peers), "a swarm of {peers} peers");
         let (length, piece_length) = match self {
             Swarm::Unlimited | Swarm::Limited | Swarm::Large => (16 << 20, 256 << 10),
             Swarm::Small => (1 << 20, 16 << 10),
@@ -83,7 +85,7 @@ impl Swarm {
         };
         let seeds = number == 0;
         PeerPlan {
-            address: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + number as u32)),
+            address: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 | (number as u32) << 8)),
             join_ms: if self == Swarm::Idle && seeds { 3_600_000 } else { 0 },
             has: if seeds { Has::Everything } else { Has::Nothing },
             link: LinkPlan {
