@@ -130,11 +130,13 @@ impl Torrent {
     }
 
     /// The connections that are `wanted`, those that were not late of late before the
-    /// others.
+    /// others. What a silent one was asked for in vain it would otherwise be asked for again,
+    /// and nobody else.
     pub(super) fn best_first(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
         let (mut ids, mut late) = (Vec::new(), Vec::new());
         for connection in self.connections().filter(|it| wanted(it)) {
-            let ids = if connection.lapses == 0 { &mut ids } else { &mut late };
+            let is_late = connection.lapses > 0 || connection.snubbed;
+            let ids = if is_late { &mut late } else { &mut ids };
             ids.push(connection.id);
         }
         ids.append(&mut late);

@@ -6,25 +6,19 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    BLOCK_LENGTH, Bitfield, InfoHash, Layout, PeerId, Time,
+    BLOCK_LENGTH, Bitfield, Layout, PeerId, Time,
     torrent::{Config, Input, Output, Start, Torrent},
     tracker::AnnounceResponse,
 };
+
+use crate::start;
 
 /// When it announces, in the first two hours, to a tracker that tells of `peers` and asks
 /// for an announce each half hour, but allows one in five minutes.
 fn announces(have: Bitfield, peers: &[&str]) -> Vec<u64> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let start = Start {
-        info_hash: InfoHash([7; 20]),
-        layout: Layout::new(BLOCK_LENGTH, u64::from(BLOCK_LENGTH)),
-        private: false,
-        torrent_keys: Vec::new(),
-        have,
-        hashes: None,
-        announce: true,
-        totals: (0, 0),
-    };
+    let layout = Layout::new(BLOCK_LENGTH, u64::from(BLOCK_LENGTH));
+    let start = Start { announce: true, ..start(layout, have) };
     let config = Config::new(PeerId([1; 20]), 6881);
     let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
     let (mut now, mut times) = (Time::ZERO, Vec::new());

@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    BLOCK_LENGTH, Bitfield, Block, ConnectionId, InfoHash, Layout, PeerId, Time,
-    torrent::{Config, Event, Input, Output, Start, Torrent},
+    BLOCK_LENGTH, Bitfield, Block, ConnectionId, Layout, PeerId, Time,
+    torrent::{Config, Event, Input, Output, Torrent},
     wire::{Decoder, Handshake, Message, message_cap},
 };
+
+use crate::{INFO_HASH, start};
 
 const PIECES: u32 = 4;
 
@@ -29,22 +31,14 @@ struct Talk {
 impl Talk {
     fn new() -> Talk {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let start = Start {
-            info_hash: InfoHash([7; 20]),
-            layout: Layout::new(BLOCK_LENGTH, u64::from(PIECES * BLOCK_LENGTH)),
-            private: false,
-            torrent_keys: Vec::new(),
-            have: Bitfield::empty(PIECES),
-            hashes: None,
-            announce: false,
-            totals: (0, 0),
-        };
+        let layout = Layout::new(BLOCK_LENGTH, u64::from(PIECES * BLOCK_LENGTH));
+        let start = start(layout, Bitfield::empty(PIECES));
         let config = Config { dont_have: true, ..Config::new(PeerId([1; 20]), 6881) };
         let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
         let remote = torrent.accept(([192, 0, 2, 1], 50_000).into(), Time::ZERO).unwrap();
         let (said, events) = (Decoder::new(message_cap(None)), Vec::new());
         let mut talk = Talk { torrent, rng, now: Time::ZERO, remote, said, works: false, events };
-        let handshake = Handshake::new(InfoHash([7; 20]), PeerId([2; 20])).with_fast();
+        let handshake = Handshake::new(INFO_HASH, PeerId([2; 20])).with_fast();
         talk.input(Input::Received { connection: remote, bytes: handshake.encode()[..].into() });
         talk.said.next_handshake().unwrap().unwrap();
         talk.hears(&Message::Bitfield(Bytes::from_static(&[0b1111_0000])));

@@ -4,10 +4,12 @@ use bytes::BytesMut;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, Block, ConnectionId, InfoHash, Layout, PeerId, Time,
-    torrent::{Config, Event, Frame, Input, Output, Speaker, Start, Torrent},
+    Bitfield, Block, ConnectionId, Layout, PeerId, Time,
+    torrent::{Config, Event, Frame, Input, Output, Speaker, Torrent},
     wire::{Handshake, Message},
 };
+
+use crate::{INFO_HASH, start};
 
 const PIECES: u32 = 10;
 /// Bytes a piece, each of which is one block.
@@ -27,20 +29,12 @@ impl Leecher {
     fn new() -> Leecher {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let config = Config { transcript: true, ..Config::new(PeerId([1; 20]), 6881) };
-        let start = Start {
-            info_hash: InfoHash([7; 20]),
-            layout: Layout::new(BLOCK, u64::from(PIECES * BLOCK)),
-            private: false,
-            torrent_keys: Vec::new(),
-            have: Bitfield::empty(PIECES),
-            hashes: None,
-            announce: false,
-            totals: (0, 0),
-        };
+        let layout = Layout::new(BLOCK, u64::from(PIECES * BLOCK));
+        let start = start(layout, Bitfield::empty(PIECES));
         let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
         let remote = torrent.accept(([192, 0, 2, 1], 50_000).into(), Time::ZERO).unwrap();
         let mut leecher = Leecher { torrent, rng, remote, requested: Vec::new(), closed: None };
-        let handshake = Handshake::new(InfoHash([7; 20]), PeerId([2; 20])).with_extensions();
+        let handshake = Handshake::new(INFO_HASH, PeerId([2; 20])).with_extensions();
         leecher.hears_bytes(&handshake.with_fast().encode());
         leecher
     }

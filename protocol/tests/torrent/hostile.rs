@@ -4,12 +4,12 @@ use bytes::BytesMut;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, ConnectionId, InfoHash, Layout, PeerId, Time,
-    torrent::{CloseReason, Config, Event, Input, Output, Start, Torrent},
+    Bitfield, ConnectionId, Layout, PeerId, Time,
+    torrent::{CloseReason, Config, Event, Input, Output, Torrent},
     wire::Handshake,
 };
 
-const INFO_HASH: InfoHash = InfoHash([7; 20]);
+use crate::{INFO_HASH, start};
 
 /// A torrent, and what it says to the one connection that it has.
 struct Alone {
@@ -24,16 +24,7 @@ impl Alone {
     fn new() -> Alone {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let layout = Layout::new(16 * 1024, 100_000);
-        let start = Start {
-            info_hash: INFO_HASH,
-            layout,
-            private: false,
-            torrent_keys: Vec::new(),
-            have: Bitfield::empty(layout.pieces()),
-            hashes: None,
-            announce: false,
-            totals: (0, 0),
-        };
+        let start = start(layout, Bitfield::empty(layout.pieces()));
         let config = Config::new(PeerId([1; 20]), 6881);
         let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
         let from = ([10, 0, 0, 2], 50_000).into();

@@ -9,3 +9,21 @@ mod merkle;
 mod metadata;
 mod swarm;
 mod upload_only;
+
+use reseed_protocol::{Bitfield, InfoHash, Layout, torrent::Start};
+
+const INFO_HASH: InfoHash = InfoHash([7; 20]);
+
+/// A public torrent that is announced to nobody, of which `have` is here.
+fn start(layout: Layout, have: Bitfield) -> Start {
+    Start {
+        info_hash: INFO_HASH,
+        layout,
+        private: false,
+        torrent_keys: Vec::new(),
+        have,
+        hashes: None,
+        announce: false,
+        totals: (0, 0),
+    }
+}

@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, ConnectionId, HashTree, InfoHash, Layout, PeerId, Time,
+    Bitfield, ConnectionId, HashTree, Layout, PeerId, Time,
     extension::{Extension, ExtensionHandshake, HashPiece},
     torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Spoken, Start, Torrent},
     wire::{Handshake, Message},
 };
 use sha1::{Digest, Sha1};
+
+use crate::{INFO_HASH, start};
 
 /// Five pieces of two blocks, the last one of one.
 fn layout() -> Layout {
@@ -59,16 +61,7 @@ impl Peer {
                 (Bitfield::empty(layout().pieces()), root)
             }
         };
-        let start = Start {
-            info_hash: InfoHash([7; 20]),
-            layout: layout(),
-            private: false,
-            torrent_keys: Vec::new(),
-            have,
-            hashes: Some(hashes),
-            announce: false,
-            totals: (0, 0),
-        };
+        let start = Start { hashes: Some(hashes), ..start(layout(), have) };
         Peer {
             torrent: Torrent::new(config, start, Time::ZERO, &mut rng),
             rng,
@@ -83,7 +76,7 @@ impl Peer {
     fn meets(&mut self, from: [u8; 4], id: u8) -> ConnectionId {
         let from: SocketAddr = (from, 50_000).into();
         let connection = self.torrent.accept(from, Time::ZERO).unwrap();
-        let handshake = Handshake::new(InfoHash([7; 20]), PeerId([id; 20])).with_extensions();
+        let handshake = Handshake::new(INFO_HASH, PeerId([id; 20])).with_extensions();
         self.hears_bytes(connection, &handshake.with_fast().encode());
         self.hears(connection, Message::HaveAll);
         connection
@@ -315,7 +308,7 @@ fn bytes_that_do_not_fit_proven_hashes_are_no_piece() {
 #[test]
 fn who_takes_no_hash_pieces_is_rejected_and_costs_nobody_else_anything() {
     let mut seed = Peer::new(SEED, |_| {});
-    let other = Handshake::new(InfoHash([7; 20]), PeerId([9; 20])).with_extensions().with_fast();
+    let other = Handshake::new(INFO_HASH, PeerId([9; 20])).with_extensions().with_fast();
     let silent = seed.torrent.accept(([10, 0, 0, 9], 50_000).into(), Time::ZERO).unwrap();
     seed.hears_bytes(silent, &other.encode());
     seed.hears(silent, Message::HaveNone);
@@ -329,7 +322,7 @@ fn who_takes_no_hash_pieces_is_rejected_and_costs_nobody_else_anything() {
     let taken = seed.torrent.accept(([10, 0, 0, 1], 50_000).into(), Time::ZERO).unwrap();
     // Each has heard the other's opening already, but for what it says from here on.
     leecher.sent.clear();
-    let hello = Handshake::new(InfoHash([7; 20]), PeerId([LEECHER; 20]));
+    let hello = Handshake::new(INFO_HASH, PeerId([LEECHER; 20]));
     seed.hears_bytes(taken, &hello.with_extensions().with_fast().encode());
     seed.hears(taken, Message::HaveNone);
     seed.hears_of_extensions(taken, &[("Tr_hashpiece", 250)]);

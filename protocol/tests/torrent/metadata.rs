@@ -12,21 +12,16 @@ use reseed_protocol::{
     wire::{Decoder, Handshake, Message, message_cap},
 };
 
+use crate::start;
+
 fn metadata() -> Bytes {
     (0..40_000u32).map(|at| (at * 31 % 251) as u8).collect()
 }
 
 fn seed(private: bool) -> Torrent {
-    let start = Start {
-        info_hash: Info::hash(&metadata()),
-        layout: Layout::new(16_384, 100_000),
-        private,
-        torrent_keys: Vec::new(),
-        have: Bitfield::full(7),
-        hashes: None,
-        announce: false,
-        totals: (0, 0),
-    };
+    let info_hash = Info::hash(&metadata());
+    let layout = Layout::new(16_384, 100_000);
+    let start = Start { info_hash, private, ..start(layout, Bitfield::full(7)) };
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     Torrent::new(Config::new(PeerId([2; 20]), 6881), start, Time::ZERO, &mut rng)
         .with_metadata(metadata())

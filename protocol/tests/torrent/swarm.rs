@@ -15,11 +15,14 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, Block, ConnectionId, Forwarding, InfoHash, Layout, PeerId, Time, Video,
-    torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Spoken, Start, Torrent},
+    BLOCK_LENGTH, Bitfield, Block, BlockState, ConnectionId, Forwarding, Layout, PeerId, Time,
+    Video,
+    torrent::{CloseReason, Config, Event, Frame, Input, Output, Speaker, Spoken, Torrent},
     tracker::Announcer,
     wire::Message,
 };
+
+use crate::{INFO_HASH, start};
 
 /// One way, between any two peers.
 const LATENCY: Duration = Duration::from_millis(50);
@@ -71,16 +74,7 @@ impl Swarm {
         let mut config = Config::new(PeerId::generate(&mut rng), 6881);
         config.transcript = true;
         change(&mut config);
-        let start = Start {
-            info_hash: InfoHash([7; 20]),
-            layout: self.layout,
-            private: false,
-            torrent_keys: Vec::new(),
-            have,
-            hashes: None,
-            announce: false,
-            totals: (0, 0),
-        };
+        let start = start(self.layout, have);
         let torrent = Torrent::new(config, start, self.now, &mut rng);
         self.nodes.push(Node {
             torrent,
@@ -372,6 +366,40 @@ fn requests_that_nobody_answers_go_to_somebody_else() {
 }
 
 #[test]
+fn what_a_silent_remote_did_not_bring_is_asked_of_others_before_it_is_asked_again() {
+    let layout = Layout::new(7 * BLOCK_LENGTH, 99 * 7 * u64::from(BLOCK_LENGTH));
+    let mut swarm = Swarm::new(layout);
+    let mut add = |have| swarm.add(have, |config| config.pex = false);
+    let silent = add(Bitfield::full(layout.pieces()));
+    let leecher = add(Bitfield::empty(layout.pieces()));
+    swarm.introduce(leecher, silent);
+    // Some blocks have come, and the rest of their pieces has been asked for.
+    swarm.run_until(Time::from_epoch(Duration::from_millis(420)));
+    swarm.nodes[silent].links.clear();
+    let picker = swarm.nodes[leecher].torrent.picker();
+    let stands = |piece: u32, states: fn(&BlockState<'_>) -> bool| {
+        layout.blocks(piece).any(|block| states(&picker.block_state(block)))
+    };
+    let begun = (0..layout.pieces()).filter(|piece| {
+        stands(*piece, |state| *state == BlockState::Received)
+            && stands(*piece, |state| matches!(state, BlockState::InFlight(_)))
+    });
+    assert_eq!(begun.count(), 1);
+    // There is always more to ask the silent one for: of some pieces it has the only copy.
+    let mut have = Bitfield::full(layout.pieces());
+    let idle =
+        |piece: &u32| layout.blocks(*piece).all(|it| picker.block_state(it) == BlockState::Free);
+    (0..layout.pieces()).filter(idle).take(5).for_each(|piece| _ = have.remove(piece));
+    let other = swarm.add(have.clone(), |config| config.pex = false);
+    swarm.introduce(leecher, other);
+    swarm.run_until(secs(59));
+    assert!(!swarm.is_complete(leecher));
+    swarm.run_until(secs(70));
+    assert_eq!(swarm.established(leecher), 2);
+    assert_eq!(*swarm.nodes[leecher].torrent.picker().have(), have);
+}
+
+#[test]
 fn who_sends_a_whole_corrupt_piece_is_dropped_and_the_piece_comes_from_another() {
     let mut swarm = Swarm::new(layout());
     let (liar, seed, leecher) = (swarm.seed(), swarm.seed(), swarm.leecher());
@@ -437,7 +465,7 @@ fn any_bytes_cost_at_most_the_connection_that_they_came_on() {
         let mut all = BytesMut::new();
         if handshake {
             let id = PeerId([b'x'; 20]);
-            let hello = reseed_protocol::wire::Handshake::new(InfoHash([7; 20]), id);
+            let hello = reseed_protocol::wire::Handshake::new(INFO_HASH, id);
             all.extend_from_slice(&hello.with_fast().with_extensions().encode());
         }
         all.extend_from_slice(&bytes);
@@ -453,7 +481,7 @@ fn plain_remote(swarm: &mut Swarm, node: usize, name: u8) -> ConnectionId {
     let from = SocketAddr::new([10, 9, 9, name].into(), 999);
     let connection = swarm.nodes[node].torrent.accept(from, swarm.now).unwrap();
     let mut bytes = BytesMut::new();
-    let hello = reseed_protocol::wire::Handshake::new(InfoHash([7; 20]), PeerId([name; 20]));
+    let hello = reseed_protocol::wire::Handshake::new(INFO_HASH, PeerId([name; 20]));
     bytes.extend_from_slice(&hello.encode());
     Message::Interested.encode(&mut bytes);
     swarm.input(node, Input::Received { connection, bytes });

@@ -5,12 +5,14 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    BLOCK_LENGTH, Bitfield, ConnectionId, InfoHash, Layout, PeerId, Time,
+    BLOCK_LENGTH, Bitfield, ConnectionId, Layout, PeerId, Time,
     extension::ExtensionHandshake,
     torrent::{CloseReason, Config, Event, Input, Output, Start, Torrent},
     tracker::AnnounceRequest,
     wire::{Decoder, Handshake, Message, message_cap},
 };
+
+use crate::{INFO_HASH, start};
 
 const PIECES: u32 = 4;
 
@@ -29,21 +31,13 @@ impl Talk {
     fn new(upload_only: bool, have: Bitfield, wanted: &Bitfield) -> Talk {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let config = Config { upload_only, ..Config::new(PeerId([1; 20]), 6881) };
-        let start = Start {
-            info_hash: InfoHash([7; 20]),
-            layout: Layout::new(BLOCK_LENGTH, u64::from(PIECES * BLOCK_LENGTH)),
-            private: false,
-            torrent_keys: Vec::new(),
-            have,
-            hashes: None,
-            announce: true,
-            totals: (0, 0),
-        };
+        let layout = Layout::new(BLOCK_LENGTH, u64::from(PIECES * BLOCK_LENGTH));
+        let start = Start { announce: true, ..start(layout, have) };
         let mut torrent = Torrent::new(config, start, Time::ZERO, &mut rng).wanting(wanted);
         let remote = torrent.accept(([192, 0, 2, 1], 50_000).into(), Time::ZERO).unwrap();
         let said = Decoder::new(message_cap(None));
         let mut talk = Talk { torrent, rng, remote, said, closed: None, announces: Vec::new() };
-        let handshake = Handshake::new(InfoHash([7; 20]), PeerId([2; 20])).with_extensions();
+        let handshake = Handshake::new(INFO_HASH, PeerId([2; 20])).with_extensions();
         talk.input(Input::Received { connection: remote, bytes: handshake.encode()[..].into() });
         talk.said.next_handshake().unwrap().unwrap();
         talk

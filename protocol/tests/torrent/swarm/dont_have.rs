@@ -82,7 +82,7 @@ fn word_of_a_piece_that_nobody_claimed_changes_nothing_and_of_no_piece_is_a_viol
     let leecher = swarm.add(Bitfield::empty(pieces), dont_have);
     let from = "10.9.9.9:1".parse().unwrap();
     let connection = swarm.nodes[leecher].torrent.accept(from, Time::ZERO).unwrap();
-    let handshake = reseed_protocol::wire::Handshake::new(InfoHash([7; 20]), PeerId([9; 20]));
+    let handshake = reseed_protocol::wire::Handshake::new(INFO_HASH, PeerId([9; 20]));
     let handshake = handshake.with_extensions();
     let mut hears = |bytes: BytesMut| {
         swarm.input(leecher, Input::Received { connection, bytes });

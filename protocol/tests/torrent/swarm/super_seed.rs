@@ -22,16 +22,8 @@ impl Seed {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let config =
             Config { super_seed: true, upload_only: true, ..Config::new(PeerId([1; 20]), 6881) };
-        let start = Start {
-            info_hash: InfoHash([7; 20]),
-            layout: Layout::new(BLOCK_LENGTH, u64::from(PIECES * BLOCK_LENGTH)),
-            private: false,
-            torrent_keys: Vec::new(),
-            have: Bitfield::full(PIECES),
-            hashes: None,
-            announce: false,
-            totals: (0, 0),
-        };
+        let layout = Layout::new(BLOCK_LENGTH, u64::from(PIECES * BLOCK_LENGTH));
+        let start = start(layout, Bitfield::full(PIECES));
         let torrent = Torrent::new(config, start, Time::ZERO, &mut rng);
         let mut seed = Seed { torrent, rng, now: Time::ZERO, remotes: Vec::new() };
         (0..remotes).for_each(|_| seed.connect());
@@ -43,7 +35,7 @@ impl Seed {
         let from = SocketAddr::from(([192, 0, 2, number], 50_000));
         let connection = self.torrent.accept(from, self.now).unwrap();
         self.remotes.push((connection, Decoder::new(message_cap(None))));
-        let handshake = Handshake::new(InfoHash([7; 20]), PeerId([number; 20])).with_fast();
+        let handshake = Handshake::new(INFO_HASH, PeerId([number; 20])).with_fast();
         self.input(Input::Received { connection, bytes: handshake.encode()[..].into() });
         let (_, said) = self.remotes.last_mut().unwrap();
         said.next_handshake().unwrap().unwrap();
