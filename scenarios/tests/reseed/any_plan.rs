@@ -7,9 +7,10 @@ use proptest::{
     test_runner::{RngSeed, TestError, TestRunner},
 };
 use reseed_protocol::Defect;
-use reseed_sim::{Cause, Content, Engine, Plan, Report, Verdict, run, simpler};
+use reseed_sim::{Cause, Plan, Verdict, simpler};
 
 use self::strategy::{any_plan, any_plan_with};
+use crate::run;
 
 /// The same cases each time: new ones are for `reseed hunt`.
 fn cases(cases: u32) -> ProptestConfig {
@@ -19,10 +20,6 @@ fn cases(cases: u32) -> ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     }
-}
-
-fn report(plan: &Plan) -> Report {
-    run(plan, &Content::generate(&plan.torrent).unwrap(), Engine::TurmoilNet, &mut ())
 }
 
 proptest! {
@@ -52,7 +49,7 @@ proptest! {
 
     #[test]
     fn nothing_fails_and_it_runs_the_same_way_again(plan in any_plan()) {
-        let (first, second) = (report(&plan), report(&plan));
+        let (first, second) = (run(&plan), run(&plan));
         prop_assert_ne!(first.verdict, Verdict::Fail, "{:?}", first.failure);
         prop_assert_eq!(first.digest, second.digest);
     }
@@ -63,7 +60,7 @@ fn what_fails_becomes_as_small_as_a_hunt_makes_it() {
     let defect = Defect::LoserStaysUnchoked;
     let mut runner = TestRunner::new(ProptestConfig { max_shrink_iters: 2_000, ..cases(1_000) });
     let failed = runner.run(&any_plan_with(&[defect]), |plan| {
-        let report = report(&plan);
+        let report = run(&plan);
         let cause = report.failure.as_ref().map(|failure| Cause::of(failure, &plan));
         let is_it = cause.is_some_and(|cause| cause.oracle.to_string() == defect.oracle());
         prop_assert!(!is_it);

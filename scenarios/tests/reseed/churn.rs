@@ -2,9 +2,11 @@
 
 use reseed::Source;
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict,
+    Plan, Report, Verdict,
     plan::{Action, When},
 };
+
+use crate::run;
 
 /// Twelve visitors of a seed, who come and go as `churn` says.
 fn visited(churn: &str, seed: u64) -> Plan {
@@ -31,11 +33,6 @@ fn at(when: &When) -> u64 {
         When::At(ms) => *ms,
         other => panic!("{other:?} is no time"),
     }
-}
-
-fn run(plan: &Plan) -> Report {
-    let content = Content::generate(&plan.torrent).unwrap();
-    reseed_sim::run(plan, &content, Engine::TurmoilNet, &mut ())
 }
 
 #[test]

@@ -1,21 +1,16 @@
 //! Problems 4 and 6 have nothing to do with each other, though the report suspected it:
 //! each shows where the other cannot.
 
-use reseed::find;
 use reseed_protocol::Defect;
-use reseed_sim::{Content, Engine, Plan, Report, Verdict, run};
+use reseed_sim::{Plan, Report, Verdict};
+
+use crate::run;
 
 const ATTRIBUTE: &str = "closed-swarm-attribute";
 const CRASH: &str = "streaming-picker-crash";
 
 fn plan(scenario: &str, defect: Defect) -> Plan {
-    let plan = find(scenario).unwrap().source().read().unwrap().plan(1).unwrap();
-    Plan { defects: vec![defect], ..plan }
-}
-
-fn report(plan: &Plan) -> Report {
-    let content = Content::generate(&plan.torrent).unwrap();
-    run(plan, &content, Engine::TurmoilNet, &mut ())
+    Plan { defects: vec![defect], ..crate::plan(scenario, 1) }
 }
 
 fn failed_on(report: &Report) -> Option<String> {
@@ -26,12 +21,12 @@ fn failed_on(report: &Report) -> Option<String> {
 fn the_attribute_is_missed_where_nobody_streams() {
     let plan = plan(ATTRIBUTE, Defect::ClosedSwarmInOpenSwarm);
     assert!(plan.peers.iter().all(|peer| !peer.stream));
-    assert_eq!(failed_on(&report(&plan)).as_deref(), Some("I-ERR"));
+    assert_eq!(failed_on(&run(&plan)).as_deref(), Some("I-ERR"));
 }
 
 #[test]
 fn without_streams_the_bug_behind_the_picker_harms_nobody() {
-    let report = report(&plan(ATTRIBUTE, Defect::NoTransporterWhenComplete));
+    let report = run(&plan(ATTRIBUTE, Defect::NoTransporterWhenComplete));
     assert_eq!((report.verdict, report.failure), (Verdict::Pass, None));
 }
 
@@ -39,11 +34,11 @@ fn without_streams_the_bug_behind_the_picker_harms_nobody() {
 fn the_picker_crashes_where_nobody_offers_the_closed_swarm_handshake() {
     let plan = plan(CRASH, Defect::NoTransporterWhenComplete);
     assert!(!plan.torrent.closed, "only a closed swarm's peers offer it");
-    assert_eq!(failed_on(&report(&plan)).as_deref(), Some("I-INIT"));
+    assert_eq!(failed_on(&run(&plan)).as_deref(), Some("I-INIT"));
 }
 
 #[test]
 fn the_missing_attribute_alone_crashes_no_picker() {
-    let report = report(&plan(CRASH, Defect::ClosedSwarmInOpenSwarm));
+    let report = run(&plan(CRASH, Defect::ClosedSwarmInOpenSwarm));
     assert_eq!(failed_on(&report).as_deref(), Some("I-ERR"));
 }

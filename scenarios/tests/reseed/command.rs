@@ -1,17 +1,13 @@
 //! The command as a shell sees it: what it prints where, and its exit status.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 use reseed_protocol::metainfo::{Content, Draft, Metainfo};
 
-use crate::snapshots;
+use crate::{command, snapshots};
 
 fn reseed(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_reseed")).args(args).env_remove("RUST_LOG").output().unwrap()
+    command(args).output().unwrap()
 }
 
 /// Holds that `args` are refused: exit 2, nothing on standard output, and
@@ -54,11 +50,7 @@ fn a_file_that_is_not_there_or_no_scenario_is_refused() {
 
 #[test]
 fn a_log_that_cannot_be_what_is_wanted_is_refused() {
-    let output = Command::new(env!("CARGO_BIN_EXE_reseed"))
-        .args(["run", "two-peers"])
-        .env("RUST_LOG", "reseed=loud")
-        .output()
-        .unwrap();
+    let output = command(&["run", "two-peers"]).env("RUST_LOG", "reseed=loud").output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read RUST_LOG"));
 }

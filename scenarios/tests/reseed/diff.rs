@@ -1,15 +1,12 @@
 //! Where two runs part.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
+
+use crate::command;
 
 fn reseed(folder: &Path, arguments: &[&str]) -> (String, Option<i32>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
     let Output { status, stdout, stderr } =
-        command.args(arguments).current_dir(folder).output().unwrap();
+        command(arguments).current_dir(folder).output().unwrap();
     let text = String::from_utf8(stdout).unwrap() + &String::from_utf8_lossy(&stderr);
     (text, status.code())
 }

@@ -1,17 +1,15 @@
 //! The search: what it finds, keeps, and goes on from.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 use serde_json::Value;
+
+use crate::command;
 
 const CRASH: &str = "no-transporter-when-complete";
 
 fn reseed(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_reseed")).args(arguments).current_dir(folder).output().unwrap()
+    command(arguments).current_dir(folder).output().unwrap()
 }
 
 fn report(folder: &Path, arguments: &[&str]) -> (Value, Option<i32>) {

@@ -15,14 +15,10 @@ use reseed_protocol::{
 };
 use tempfile::TempDir;
 
+use crate::command;
+
 /// Several pieces of several files, one of them empty.
 const FILES: [(&str, usize); 3] = [("a.bin", 3_000_001), ("more/b.bin", 70_000), ("more/none", 0)];
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
-    command.args(args).env_remove("RUST_LOG");
-    command
-}
 
 fn reseed(args: &[&str]) -> Output {
     command(args).output().unwrap()

@@ -3,7 +3,9 @@
 
 use reseed::Scenario;
 use reseed_protocol::Defect;
-use reseed_sim::{Content, Engine, Plan, Report, Verdict, run};
+use reseed_sim::{Plan, Report, Verdict};
+
+use crate::run;
 
 /// A torrent with a bitrate, and one leecher of `sharer`; none hears of others by PEX.
 fn scenario(peers: &str) -> Scenario {
@@ -46,7 +48,7 @@ fn with_the_bug(peers: &[&str]) -> Vec<Report> {
     runs.map(|seed| {
         let plan = scenario.plan(seed).unwrap();
         let plan = Plan { defects: vec![Defect::NoTransporterWhenComplete], ..plan };
-        run(&plan, &Content::generate(&plan.torrent).unwrap(), Engine::TurmoilNet, &mut ())
+        run(&plan)
     })
     .collect()
 }

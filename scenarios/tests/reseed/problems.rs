@@ -3,9 +3,9 @@
 
 use reseed::{Scenario, catalogue, find, scenario::KnownDefect};
 use reseed_protocol::Defect;
-use reseed_sim::{Content, Engine, Plan, Report, Verdict, run};
+use reseed_sim::{Plan, Report, Verdict};
 
-use crate::snapshots;
+use crate::{run, snapshots};
 
 fn scenario(name: &str) -> Scenario {
     find(name).unwrap().source().read().unwrap()
@@ -22,18 +22,13 @@ fn known() -> Vec<(Scenario, KnownDefect)> {
         .collect()
 }
 
-fn report(plan: &Plan) -> Report {
-    let content = Content::generate(&plan.torrent).unwrap();
-    run(plan, &content, Engine::TurmoilNet, &mut ())
-}
-
 #[test]
 fn with_its_defect_a_scenario_fails_as_it_was_reported() {
     let _settings = snapshots();
     for (scenario, KnownDefect { name: defect, seed, shows, .. }) in known() {
         let name = &scenario.name;
         let plan = Plan { defects: vec![defect], ..scenario.plan(seed).unwrap() };
-        let report = report(&plan);
+        let report = run(&plan);
         assert_eq!(report.verdict, Verdict::Fail, "{name} with {defect}: {:?}", report.doubts);
         let failure = report.failure.expect("a run that fails has a failure");
         assert_eq!(
@@ -53,7 +48,7 @@ fn with_its_defect_a_scenario_fails_as_it_was_reported() {
 #[test]
 fn without_its_defect_the_same_plan_passes() {
     for (scenario, KnownDefect { name: defect, seed, .. }) in known() {
-        let report = report(&scenario.plan(seed).unwrap());
+        let report = run(&scenario.plan(seed).unwrap());
         let Report { verdict, failure, doubts, .. } = report;
         let name = &scenario.name;
         assert_eq!(verdict, Verdict::Pass, "{name} without {defect}: {failure:?} {doubts:?}");
@@ -89,14 +84,14 @@ fn wild_finds_each_of_them_though_it_arranges_nothing_for_any() {
         };
         assert!((1..=most).contains(&seed), "{defect} is found at seed {seed}");
         let plan = Plan { defects: vec![defect], ..wild.plan(seed).unwrap() };
-        let Report { verdict, failure, doubts, .. } = report(&plan);
+        let Report { verdict, failure, doubts, .. } = run(&plan);
         let oracle = failure.as_ref().map(|failure| failure.oracle.to_string());
         assert_eq!(
             oracle.as_deref(),
             Some(defect.oracle()),
             "wild at seed {seed} with {defect}: {verdict:?} {failure:?} {doubts:?}"
         );
-        let without = report(&wild.plan(seed).unwrap());
+        let without = run(&wild.plan(seed).unwrap());
         assert_eq!(without.verdict, Verdict::Pass, "wild at seed {seed}: {:?}", without.failure);
     }
 }

@@ -4,7 +4,9 @@
 use std::{fs, path::Path};
 
 use reseed::Source;
-use reseed_sim::{Content, Engine, Verdict, run};
+use reseed_sim::Verdict;
+
+use crate::run;
 
 #[test]
 fn what_was_mended_stays_so() {
@@ -16,8 +18,7 @@ fn what_was_mended_stays_so() {
         let (name, text) = (file.display().to_string(), fs::read_to_string(&file).unwrap());
         assert!(text.starts_with("# "), "{name} does not say what was wrong");
         let plan = Source { name: name.clone(), text }.read_plan().unwrap();
-        let content = Content::generate(&plan.torrent).unwrap();
-        let report = run(&plan, &content, Engine::TurmoilNet, &mut ());
+        let report = run(&plan);
         let (verdict, doubts) = (report.verdict, &report.doubts);
         assert_eq!(verdict, Verdict::Pass, "{name}: {:?} {doubts:?}", report.failure);
     }

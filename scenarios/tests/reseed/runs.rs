@@ -1,28 +1,17 @@
 //! The catalogue, run for real on every engine, and what reviewed runs look like.
 
-use std::{
-    env,
-    fmt::Write as _,
-    process::{Command, Stdio},
-};
+use std::{fmt::Write as _, process::Stdio};
 
-use reseed::{RecordedDigests, bytes, catalogue, find};
+use reseed::{RecordedDigests, bytes, catalogue};
 use reseed_protocol::Time;
-use reseed_sim::{Content, Engine, Plan, Report, Verdict, Watch, oracle::Code, run};
+use reseed_sim::{Engine, Report, Verdict, Watch, oracle::Code};
 
-use crate::snapshots;
+use crate::{command, plan, run, run_on, snapshots};
 
 const ENGINES: [Engine; 3] = Engine::ALL;
 
-fn plan(scenario: &str, seed: u64) -> Plan {
-    let source = find(scenario).unwrap().source();
-    source.read().unwrap().plan(seed).unwrap()
-}
-
 fn run_at(scenario: &str, seed: u64, engine: Engine, watch: &mut dyn Watch) -> Report {
-    let plan = plan(scenario, seed);
-    let content = Content::generate(&plan.torrent).unwrap();
-    run(&plan, &content, engine, watch)
+    run_on(&plan(scenario, seed), engine, watch)
 }
 
 /// Runs one entry at `seeds` on the two engines that have all of the world: each must pass.
@@ -143,11 +132,10 @@ fn super_seeding_passes_at_several_seeds_on_both_engines() {
 fn a_seed_that_shows_its_pieces_one_at_a_time_sends_little_more_than_one_copy() {
     for seed in 1..4 {
         let plan = plan("super-seeding", seed);
-        let content = Content::generate(&plan.torrent).unwrap();
         let copies = |super_seed| {
             let mut plan = plan.clone();
             plan.peers[0].super_seed = super_seed;
-            let report = run(&plan, &content, Engine::TurmoilNet, &mut ());
+            let report = run(&plan);
             assert_eq!(report.verdict, Verdict::Pass, "seed {seed}: {report:?}");
             report.peers[0].uploaded as f64 / plan.torrent.files[0].length as f64
         };
@@ -312,10 +300,8 @@ fn seeds_give_different_runs() {
 #[test]
 fn another_process_gives_the_same_digest_with_every_log_line_on_and_with_none() {
     let process = |log: Option<&str>, engine: Engine| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reseed"));
-        command.args(["run", "crash-and-resume", "--seed", "7", "--json"]);
-        command.args(["--engine", &engine.to_string()]);
-        command.env_remove("RUST_LOG").stderr(Stdio::null());
+        let mut command = command(&["run", "crash-and-resume", "--seed", "7", "--json"]);
+        command.args(["--engine", &engine.to_string()]).stderr(Stdio::null());
         log.map(|level| command.env("RUST_LOG", level));
         let output = command.output().unwrap();
         let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -4,12 +4,13 @@ use reseed::{Source, find};
 use reseed_protocol::Defect;
 use reseed_sim::{Engine, NotShrunk, Plan, Shrink, Smallest};
 
+use crate::plan;
+
 /// Runs for one plan at most (count): it takes a few hundred.
 const RUNS_MAX: u64 = 2_000;
 
 fn wild(seed: u64, defect: Defect) -> Plan {
-    let plan = find("wild").unwrap().source().read().unwrap().plan(seed).unwrap();
-    Plan { defects: vec![defect], ..plan }
+    Plan { defects: vec![defect], ..plan("wild", seed) }
 }
 
 fn shrunk(plan: Plan) -> Shrink {
