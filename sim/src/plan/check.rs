@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use super::{FaultPlan, Has, Lies, PeerPlan, Plan, Remnant, TRACKER, TrackerFault, When};
+use super::{FaultPlan, Feature, Has, Lies, PeerPlan, Plan, Remnant, TRACKER, TrackerFault, When};
 
 /// Pieces of a plan's torrent at most (count).
 const PIECES_MAX: u64 = 1 << 20;
@@ -130,7 +130,11 @@ impl Plan {
             if !peer.runs_client() && *peer != peer.without_client() {
                 return wrong("it runs no client that its options could be about".to_owned());
             }
-            let is_played = self.torrent.bitrate.is_some() && peer.stream;
+            let is_switched = self
+                .flip
+                .iter()
+                .any(|flip| flip.feature == Feature::Stream && flip.peers.contains(&peer.name));
+            let is_played = self.torrent.bitrate.is_some() && (peer.stream || is_switched);
             if peer.player.is_some() && !is_played {
                 return wrong("it plays what it does not stream".to_owned());
             }

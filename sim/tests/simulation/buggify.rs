@@ -3,17 +3,11 @@
 use reseed_client::Buggify;
 use reseed_protocol::Defect;
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict,
+    Engine, Plan, Verdict,
     plan::{PeerPlan, ReportsPlan},
 };
 
-use crate::plans::{leecher, plan, seed};
-
-fn run(plan: &Plan, engine: Engine) -> Report {
-    plan.check().unwrap();
-    let content = Content::generate(&plan.torrent).unwrap();
-    reseed_sim::run(plan, &content, engine, &mut ())
-}
+use crate::plans::{leecher, plan, run, seed};
 
 /// Two seeds and two leechers, who report.
 fn swarm(buggify: f64) -> Plan {

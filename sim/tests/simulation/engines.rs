@@ -13,14 +13,13 @@ use rand::RngExt;
 use reseed_client::{Env, Listener, Network};
 use reseed_protocol::Time;
 use reseed_sim::{
-    Content, Direction, Engine, HostLink, Link, Report, Stack, StreamId, Tap, Verdict,
-    WorldOptions, run,
+    Direction, Engine, HostLink, Link, Report, Stack, StreamId, Tap, Verdict, WorldOptions,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::common::{address, at_millis, exact, millis, world};
-use crate::plans::{leecher, plan, seed};
+use crate::plans::{leecher, plan, run, seed};
 
 /// What a stream carried.
 #[derive(Default)]
@@ -175,8 +174,7 @@ fn report(engine: Engine, seed_of_run: u64) -> Report {
     for peer in &mut plan.peers {
         peer.link.bandwidth = Some(500_000);
     }
-    let content = Content::generate(&plan.torrent).unwrap();
-    run(&plan, &content, engine, &mut ())
+    run(&plan, engine)
 }
 
 /// Who asks whom for what is decided by packets that come a little sooner or later; over

@@ -6,14 +6,12 @@ mod network;
 mod remnants;
 
 use reseed_protocol::Time;
-use reseed_sim::{Content, Engine, Plan, Report, Verdict, plan::Fault, run};
+use reseed_sim::{Engine, Plan, Report, Verdict, plan::Fault};
 
-use crate::plans::{leecher, plan, seed, with_fault};
+use crate::plans::{leecher, plan, run, seed, with_fault};
 
 fn report(plan: &Plan) -> Report {
-    plan.check().unwrap();
-    let content = Content::generate(&plan.torrent).unwrap();
-    run(plan, &content, Engine::TurmoilNet, &mut ())
+    run(plan, Engine::TurmoilNet)
 }
 
 /// A leecher that gets 4 MiB from a seed, which sends 256 KiB a second: 16 s.

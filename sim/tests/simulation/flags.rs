@@ -1,13 +1,12 @@
 //! I-FLAG: plans that are run twice, with an option switched the second time.
 
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict,
+    Engine, Plan, Report, Verdict,
     oracle::Code,
     plan::{Action, Feature, FlipPlan, PeerPlan, PlayerPlan, When},
-    run,
 };
 
-use crate::plans::{self, leecher, seed, with_events};
+use crate::plans::{self, leecher, run, seed, with_events};
 
 const ENGINES: [Engine; 2] = [Engine::TurmoilNet, Engine::Turmoil];
 
@@ -15,11 +14,6 @@ fn switching(feature: Feature, peers: &[&str], mut plan: Plan) -> Plan {
     let peers = peers.iter().map(|name| (*name).to_owned()).collect();
     plan.flip = Some(FlipPlan { feature, peers });
     plan
-}
-
-fn report(plan: &Plan, engine: Engine) -> Report {
-    let content = Content::generate(&plan.torrent).unwrap();
-    run(plan, &content, engine, &mut ())
 }
 
 fn checks(report: &Report) -> u64 {
@@ -39,7 +33,7 @@ fn three() -> Plan {
 fn of_two_peers_every_frame_is_the_same_with_peer_exchange_and_without() {
     for peers in [&["seed"][..], &["leecher"], &["seed", "leecher"]] {
         for engine in ENGINES {
-            let report = report(&switching(Feature::Pex, peers, pair()), engine);
+            let report = run(&switching(Feature::Pex, peers, pair()), engine);
             assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
             // Twenty blocks are requested and brought, and more is said beside that.
             assert!(checks(&report) > 40, "{}", checks(&report));
@@ -51,7 +45,7 @@ fn of_two_peers_every_frame_is_the_same_with_peer_exchange_and_without() {
 fn of_three_peers_all_that_is_not_left_to_chance_is_the_same() {
     for feature in [Feature::Pex, Feature::Fast] {
         for engine in ENGINES {
-            let report = report(&switching(feature, &["seed", "a", "b"], three()), engine);
+            let report = run(&switching(feature, &["seed", "a", "b"], three()), engine);
             assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
             assert!(checks(&report) >= 6, "{}", checks(&report));
         }
@@ -64,7 +58,7 @@ fn streaming_changes_no_more_than_who_is_asked_for_what_and_when() {
     plan.torrent.bitrate = Some(100_000);
     plan.peers[1].player = Some(PlayerPlan { start_ms: 0, from: 0, acts: Vec::new() });
     for engine in ENGINES {
-        let report = report(&switching(Feature::Stream, &["a", "b"], plan.clone()), engine);
+        let report = run(&switching(Feature::Stream, &["a", "b"], plan.clone()), engine);
         assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
         assert!(checks(&report) >= 6, "{}", checks(&report));
     }
@@ -73,8 +67,8 @@ fn streaming_changes_no_more_than_who_is_asked_for_what_and_when() {
 /// The first run is what is reported; the second leaves no trace in it.
 #[test]
 fn a_second_run_changes_no_digest() {
-    let once = report(&three(), Engine::TurmoilNet);
-    let twice = report(&switching(Feature::Pex, &["a"], three()), Engine::TurmoilNet);
+    let once = run(&three(), Engine::TurmoilNet);
+    let twice = run(&switching(Feature::Pex, &["a"], three()), Engine::TurmoilNet);
     assert_eq!((once.digest, once.events), (twice.digest, twice.events));
     assert_eq!((once.ended, once.peers), (twice.ended, twice.peers));
 }
@@ -94,7 +88,7 @@ fn a_plan_that_cannot_be_compared_is_unknown_and_says_why() {
     ] {
         let mut plan = switching(Feature::Pex, &["seed"], plan);
         plan.limits.done_ms = 100_000;
-        let report = report(&plan, Engine::TurmoilNet);
+        let report = run(&plan, Engine::TurmoilNet);
         assert_eq!(report.verdict, Verdict::Unknown, "{why}: {:?}", report.failure);
         assert!(report.doubts.iter().any(|doubt| doubt.contains(why)), "{:?}", report.doubts);
         assert_eq!(checks(&report), 0);

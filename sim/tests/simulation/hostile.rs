@@ -2,11 +2,11 @@
 //! then happens, and the others finish all the same.
 
 use reseed_sim::{
-    Content, Engine, Plan, Point, Report, Verdict,
+    Engine, Plan, Point, Report, Verdict,
     plan::{Behaviour, PeerPlan},
 };
 
-use crate::plans::{leecher, link_ms, plan, seed};
+use crate::plans::{leecher, link_ms, plan, run, seed};
 
 /// Whether a run shows something.
 type Shows = fn(&Report) -> bool;
@@ -39,12 +39,6 @@ fn among(behaviour: Behaviour) -> Plan {
         ..PeerPlan::new("mallory")
     };
     plan(PIECES as u32, [seed, leecher("leecher", &["seed", "mallory"]), mallory])
-}
-
-fn run(plan: &Plan, engine: Engine) -> Report {
-    plan.check().unwrap();
-    let content = Content::generate(&plan.torrent).unwrap();
-    reseed_sim::run(plan, &content, engine, &mut ())
 }
 
 #[test]

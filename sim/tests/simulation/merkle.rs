@@ -2,12 +2,11 @@
 //! and the tree, whatever they had before. BEP 30.
 
 use reseed_sim::{
-    Content, Engine, Plan, Verdict,
+    Engine, Plan, Verdict,
     plan::{Action, Has, PeerPlan, When},
-    run,
 };
 
-use crate::plans::{self, leecher, private, seed, with_events};
+use crate::plans::{self, leecher, private, run, seed, with_events};
 
 /// Eight pieces of 40 000 bytes, which are no whole blocks, but for the last one.
 fn plan(peers: Vec<PeerPlan>) -> Plan {
@@ -18,8 +17,7 @@ fn plan(peers: Vec<PeerPlan>) -> Plan {
 }
 
 fn passes(plan: &Plan, engine: Engine) {
-    let content = Content::generate(&plan.torrent).unwrap();
-    let report = run(plan, &content, engine, &mut ());
+    let report = run(plan, engine);
     assert_eq!(report.verdict, Verdict::Pass, "{engine}: {:?} {:?}", report.failure, report.doubts);
 }
 

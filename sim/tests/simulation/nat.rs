@@ -1,14 +1,8 @@
 //! Peers behind a NAT, who can dial and not be dialled.
 
-use reseed_sim::{Content, Engine, Plan, Point, Report, Verdict, plan::PeerPlan};
+use reseed_sim::{Engine, Plan, Point, Verdict, plan::PeerPlan};
 
-use crate::plans::{announced, leecher, plan, seed};
-
-fn run(plan: &Plan, engine: Engine) -> Report {
-    plan.check().unwrap();
-    let content = Content::generate(&plan.torrent).unwrap();
-    reseed_sim::run(plan, &content, engine, &mut ())
-}
+use crate::plans::{announced, leecher, plan, run, seed};
 
 /// A leecher that knows a seed behind a NAT.
 fn behind_nat(nat: bool) -> Plan {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use reseed_protocol::Defect;
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict,
+    Engine, Plan, Report, Verdict,
     oracle::Code,
     plan::{
         Action, AppPlan, CertificatePlan, Exit, Feature, FlipPlan, Has, Lies, Locality, PeerPlan,
@@ -13,7 +13,7 @@ use reseed_sim::{
     },
 };
 
-use crate::plans::{announced, leecher, link_ms, plan, private, seed, with_events};
+use crate::plans::{self, announced, leecher, link_ms, plan, private, seed, with_events};
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
 fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
@@ -415,8 +415,7 @@ fn more_than_it_dials() -> Plan {
 }
 
 fn run(plan: &Plan) -> Report {
-    let content = Content::generate(&plan.torrent).expect("the torrent can be made");
-    reseed_sim::run(plan, &content, Engine::TurmoilNet, &mut ())
+    plans::run(plan, Engine::TurmoilNet)
 }
 
 fn outcome(plan: &Plan, report: &Report) -> String {

@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use reseed_protocol::Time;
 use reseed_sim::{
-    Plan,
+    Content, Engine, Plan, Report, Watch,
     plan::{
         Action, EventPlan, Fault, FaultPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan,
         TorrentPlan, TrackerPlan, When,
@@ -12,6 +13,35 @@ use reseed_sim::{
 
 /// Two blocks.
 const PIECE_LENGTH: u32 = 32 * 1024;
+
+/// What comes of a plan, which is sound.
+pub fn run(plan: &Plan, engine: Engine) -> Report {
+    watched(plan, engine, &mut ())
+}
+
+/// The same, and the lines of its transcript.
+pub fn told(plan: &Plan, engine: Engine) -> (Report, Vec<String>) {
+    let mut lines = Lines(Vec::new());
+    (watched(plan, engine, &mut lines), lines.0)
+}
+
+fn watched(plan: &Plan, engine: Engine, watch: &mut dyn Watch) -> Report {
+    plan.check().unwrap();
+    let content = Content::generate(&plan.torrent).unwrap();
+    reseed_sim::run(plan, &content, engine, watch)
+}
+
+struct Lines(Vec<String>);
+
+impl Watch for Lines {
+    fn wants_lines(&self) -> bool {
+        true
+    }
+
+    fn line(&mut self, _: Time, line: &str) {
+        self.0.push(line.to_owned());
+    }
+}
 
 /// `pieces` pieces of two blocks each, and these peers at 10.0.0.1 and up, 10 ms
 /// from each other.

@@ -1,11 +1,9 @@
 //! Several peers on one host: an address and a link in common, and each its own
 //! port, tasks and disk. They reach each other by loopback.
 
-use reseed_protocol::Time;
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict, Watch,
+    Engine, Plan, Report, Verdict,
     plan::{Action, PeerPlan, When},
-    run,
 };
 
 use crate::plans::{self, leecher, seed, with_events};
@@ -24,26 +22,11 @@ fn plan(peers: impl IntoIterator<Item = PeerPlan>, together: &[&str]) -> Plan {
     plan
 }
 
-#[derive(Default)]
-struct Transcript(Vec<String>);
-
-impl Watch for Transcript {
-    fn wants_lines(&self) -> bool {
-        true
-    }
-
-    fn line(&mut self, _: Time, line: &str) {
-        self.0.push(line.to_owned());
-    }
-}
-
 fn passes(plan: &Plan, engine: Engine) -> (Report, Vec<String>) {
-    let content = Content::generate(&plan.torrent).unwrap();
-    let mut transcript = Transcript::default();
-    let report = run(plan, &content, engine, &mut transcript);
+    let (report, transcript) = plans::told(plan, engine);
     let Report { verdict, failure, doubts, .. } = &report;
     assert_eq!(*verdict, Verdict::Pass, "{engine}: {failure:?} {doubts:?}");
-    (report, transcript.0)
+    (report, transcript)
 }
 
 #[test]

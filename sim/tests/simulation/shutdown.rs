@@ -3,16 +3,15 @@
 
 use proptest::prelude::*;
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict,
+    Engine, Plan, Report, Verdict,
     oracle::Code,
     plan::{Action, AppPlan, Exit, Has, PeerPlan, When},
 };
 
-use crate::plans::{announced, leecher, plan, private, seed, with_events};
+use crate::plans::{self, announced, leecher, plan, private, seed, with_events};
 
 fn run(plan: &Plan) -> Report {
-    let content = Content::generate(&plan.torrent).expect("the torrent can be made");
-    reseed_sim::run(plan, &content, Engine::TurmoilNet, &mut ())
+    plans::run(plan, Engine::TurmoilNet)
 }
 
 /// Any program around a peer, within what a grace period for a tracker takes.

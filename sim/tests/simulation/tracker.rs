@@ -3,11 +3,11 @@
 
 use reseed_protocol::Time;
 use reseed_sim::{
-    Content, Engine, Plan, Point, Report, Verdict,
+    Engine, Plan, Point, Report, Verdict,
     plan::{TrackerFault, TrackerFaultPlan},
 };
 
-use crate::plans::{announced, leecher, plan, seed};
+use crate::plans::{announced, leecher, plan, run, seed};
 
 /// Whether a run shows something.
 type Shows = fn(&Report) -> bool;
@@ -42,12 +42,6 @@ fn by_tracker(faults: &[TrackerFault], udp: bool) -> Plan {
     };
     (tracker.udp, tracker.faults) = (udp, faults.iter().map(fault).collect());
     plan
-}
-
-fn run(plan: &Plan, engine: Engine) -> Report {
-    plan.check().unwrap();
-    let content = Content::generate(&plan.torrent).unwrap();
-    reseed_sim::run(plan, &content, engine, &mut ())
 }
 
 #[test]

@@ -1,35 +1,12 @@
 //! Faults of disks.
 
 use reseed_sim::{
-    Content, Engine, Plan, Report, Verdict, Watch,
+    Engine, Plan, Report, Verdict,
     plan::{Action, EventPlan, Fault, When},
-    run,
 };
 
 use super::{completed, delay, download, report};
-use crate::plans::{leecher, with_events, with_fault};
-
-/// What a run says of it.
-#[derive(Default)]
-struct Lines(Vec<String>);
-
-impl Watch for Lines {
-    fn wants_lines(&self) -> bool {
-        true
-    }
-
-    fn line(&mut self, _: reseed_protocol::Time, line: &str) {
-        self.0.push(line.to_owned());
-    }
-}
-
-fn told(plan: &Plan, engine: Engine) -> (Report, Vec<String>) {
-    plan.check().unwrap();
-    let content = Content::generate(&plan.torrent).unwrap();
-    let mut lines = Lines::default();
-    let report = run(plan, &content, engine, &mut lines);
-    (report, lines.0)
-}
+use crate::plans::{leecher, told, with_events, with_fault};
 
 /// What can go wrong when something is written.
 const WRITES: [Fault; 3] = [

@@ -3,13 +3,12 @@
 use std::net::Ipv4Addr;
 
 use reseed_sim::{
-    Plan, Verdict, Watch,
+    Engine, Plan, Verdict,
     plan::{CertificatePlan, Fault, TrackerPlan},
-    run,
 };
 
 use super::{completed, delay, download, report};
-use crate::plans::{announced, leecher, link_ms, plan, seed, with_fault};
+use crate::plans::{announced, leecher, link_ms, plan, seed, told, with_fault};
 
 #[test]
 fn while_a_host_is_paused_nothing_of_it_goes_on() {
@@ -46,20 +45,6 @@ fn a_peer_that_leaves_while_it_is_paused_leaves_afterwards() {
     assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
 }
 
-/// What a run says of it.
-#[derive(Default)]
-struct Lines(Vec<String>);
-
-impl Watch for Lines {
-    fn wants_lines(&self) -> bool {
-        true
-    }
-
-    fn line(&mut self, _: reseed_protocol::Time, line: &str) {
-        self.0.push(line.to_owned());
-    }
-}
-
 /// A closed swarm in which the leecher's certificate ends at 300 s.
 fn closed() -> Plan {
     let mut plan = download();
@@ -71,11 +56,9 @@ fn closed() -> Plan {
 /// Whether the seed finds that the leecher's certificate has ended, and how often the
 /// fault fired.
 fn ends_early(plan: &Plan) -> (bool, u64) {
-    let content = reseed_sim::Content::generate(&plan.torrent).unwrap();
-    let mut lines = Lines::default();
-    let report = run(plan, &content, reseed_sim::Engine::TurmoilNet, &mut lines);
+    let (report, lines) = told(plan, Engine::TurmoilNet);
     assert_ne!(report.verdict, Verdict::Fail, "{:?}", report.failure);
-    let ended = lines.0.iter().any(|line| line.contains("certificate has ended"));
+    let ended = lines.iter().any(|line| line.contains("certificate has ended"));
     (ended, report.fired("clock-jump") + report.fired("clock-skew"))
 }
 

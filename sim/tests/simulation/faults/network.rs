@@ -2,13 +2,12 @@
 
 use reseed_protocol::Time;
 use reseed_sim::{
-    Content, Engine, Plan, Verdict,
+    Engine, Plan, Verdict,
     plan::{Fault, Lost},
-    run,
 };
 
 use super::{completed, delay, download, report};
-use crate::plans::{announced, leecher, plan, seed, with_fault};
+use crate::plans::{announced, leecher, plan, run, seed, with_fault};
 
 #[test]
 fn while_nothing_passes_nothing_comes_in() {
@@ -124,8 +123,7 @@ fn what_all_lies_in_the_first_tenth_shows_nothing() {
 #[test]
 fn the_second_engine_says_what_it_cannot_do() {
     let plan = with_fault(download(), Fault::Partition, &["seed"], 2_000, 12_000);
-    let content = Content::generate(&plan.torrent).unwrap();
-    let report = run(&plan, &content, Engine::Turmoil, &mut ());
+    let report = run(&plan, Engine::Turmoil);
     assert_eq!(report.verdict, Verdict::Unknown);
     assert_eq!(report.doubts, ["turmoil cannot do what fault 0, partition, is to do"]);
 }
