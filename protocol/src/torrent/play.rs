@@ -135,8 +135,7 @@ impl Torrent {
     pub(super) fn best_first(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
         let (mut ids, mut late) = (Vec::new(), Vec::new());
         for connection in self.connections().filter(|it| wanted(it)) {
-            let is_late = connection.lapses > 0 || connection.snubbed;
-            let ids = if is_late { &mut late } else { &mut ids };
+            let ids = if connection.is_late() { &mut late } else { &mut ids };
             ids.push(connection.id);
         }
         ids.append(&mut late);
@@ -321,11 +320,12 @@ impl Connection {
 
     /// Whether the remote lets us request, and was not late of late.
     pub fn serves_well(&self) -> bool {
-        self.is_established()
-            && !self.peer_choking
-            && !self.snubbed
-            && self.lapses == 0
-            && !self.refuses()
+        self.is_established() && !self.peer_choking && !self.is_late() && !self.refuses()
+    }
+
+    /// Whether the remote was late of late, or has long brought nothing that it was asked for.
+    fn is_late(&self) -> bool {
+        self.lapses > 0 || self.snubbed
     }
 
     /// Whether nothing at all came from the remote for so long that a request of
