@@ -15,40 +15,20 @@ mod shared;
 mod shutdown;
 mod tracker;
 
-#[path = "world"]
-mod world_on_turmoil_net {
-    mod determinism;
-    mod executor;
-    mod links;
-    mod power;
-    mod streams;
+use reseed_sim::Stack;
 
-    use reseed_sim::{Stack, WorldOptions};
+#[path = "."]
+mod turmoil_net {
+    const STACK: super::Stack = super::Stack::TurmoilNet;
 
-    fn options() -> WorldOptions {
-        WorldOptions { stack: Stack::TurmoilNet, ..WorldOptions::default() }
-    }
-
-    fn exact() -> WorldOptions {
-        WorldOptions { stack: Stack::TurmoilNet, ..crate::common::exact() }
-    }
+    #[path = "world/mod.rs"]
+    mod world;
 }
 
-#[path = "world"]
-mod world_on_native {
-    mod determinism;
-    mod executor;
-    mod links;
-    mod power;
-    mod streams;
+#[path = "."]
+mod native {
+    const STACK: super::Stack = super::Stack::Native;
 
-    use reseed_sim::{Stack, WorldOptions};
-
-    fn options() -> WorldOptions {
-        WorldOptions { stack: Stack::Native, ..WorldOptions::default() }
-    }
-
-    fn exact() -> WorldOptions {
-        WorldOptions { stack: Stack::Native, ..crate::common::exact() }
-    }
+    #[path = "world/mod.rs"]
+    mod world;
 }
