@@ -45,7 +45,7 @@ impl<T> Few<T> {
         self.rest.append(&mut more.rest);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.first.iter().chain(&self.rest)
     }
 }

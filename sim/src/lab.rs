@@ -24,7 +24,7 @@ use crate::{
     Capture, Content, Failure, Point, Recorder, SimDisk, StreamId, Tap,
     fault::Faults,
     members,
-    oracle::{self, Code, Finding, Oracle, Scene},
+    oracle::{self, Code, Finding, Listener, Oracle, Scene},
     plan::{Plan, TRACKER},
     points::Reached,
     table::Table,
@@ -52,6 +52,8 @@ struct Inner {
     trace: Trace,
     reached: Reached,
     oracles: Vec<Box<dyn Oracle>>,
+    /// Whether each of them looks at the bytes of streams.
+    listens: Vec<bool>,
     peers: Vec<Peer>,
     /// Who listens where.
     names: BTreeMap<SocketAddr, String>,
@@ -197,13 +199,16 @@ impl Lab {
         if let Some(tracker) = &plan.tracker {
             owners.insert(tracker.address, "tracker".to_owned());
         }
+        let mut oracles = oracle::all(plan, content);
+        let listens = oracles.iter_mut().map(|oracle| oracle.listener().is_some()).collect();
         Rc::new(Lab {
             shared: content.metainfo().info_hash,
             waits: Rc::default(),
             inner: RefCell::new(Inner {
                 trace: Trace::new(),
                 reached: Reached::default(),
-                oracles: oracle::all(plan, content),
+                oracles,
+                listens,
                 peers: plan.peers.iter().map(peer).collect(),
                 names,
                 owners,
@@ -722,24 +727,30 @@ impl Inner {
         self.peers[peer].disk = Some(disk);
     }
 
+    /// Whoever looks at the bytes of streams, and as what.
+    fn listeners(&mut self) -> impl Iterator<Item = (Code, &mut dyn Listener)> {
+        let oracles = self.oracles.iter_mut().zip(&self.listens).filter(|(_, listens)| **listens);
+        oracles.filter_map(|(oracle, _)| Some((oracle.code(), oracle.listener()?)))
+    }
+
     /// The same, where bytes were written to a stream.
-    fn wrote(
+    fn wrote<'a>(
         &mut self,
         now: Time,
         stream: StreamId,
-        mut show: impl FnMut(&mut dyn Oracle) -> Finding,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
     ) {
         if self.failure.is_some() {
             return;
         }
-        let peer = self.streams.get(stream.0).copied().filter(|peer| *peer < self.peers.len());
-        let mut oracles = std::mem::take(&mut self.oracles);
-        for oracle in &mut oracles {
-            if let Err(words) = show(oracle.as_mut()) {
-                self.judge(now, oracle.code(), peer, Err(words));
-            }
+        let wrong = self.listeners().find_map(|(code, listener)| {
+            let finding = parts.clone().try_for_each(|part| listener.wrote(stream, part));
+            finding.is_err().then_some((code, finding))
+        });
+        if let Some((code, finding)) = wrong {
+            let peer = self.streams.get(stream.0).copied().filter(|peer| *peer < self.peers.len());
+            self.judge(now, code, peer, finding);
         }
-        self.oracles = oracles;
     }
 
     /// The first finding is what a run fails with: what follows it follows from it.
@@ -893,7 +904,7 @@ impl Tap for Lab {
         let mut inner = self.inner.borrow_mut();
         inner.streams.insert(stream.0, owner);
         if inner.is_held_to_rules(owner) {
-            inner.oracles.iter_mut().for_each(|oracle| oracle.opened(owner, stream, remote));
+            inner.listeners().for_each(|(_, it)| it.opened(owner, stream, remote));
         }
         inner.trace.stream(now, stream, b'o', usize::from(direction == Direction::Outgoing));
     }
@@ -901,29 +912,27 @@ impl Tap for Lab {
     fn wrote(&self, stream: StreamId, now: Time, bytes: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         inner.trace.stream(now, stream, b'w', bytes.len());
-        inner.wrote(now, stream, |oracle| oracle.wrote(stream, bytes));
+        inner.wrote(now, stream, [bytes].into_iter());
         self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 
     fn wrote_parts(&self, stream: StreamId, now: Time, bytes: &Parts, length: usize) {
         let mut inner = self.inner.borrow_mut();
         inner.trace.stream(now, stream, b'w', length);
-        inner.wrote(now, stream, |oracle| {
-            bytes.slices(length).try_for_each(|part| oracle.wrote(stream, part))
-        });
+        inner.wrote(now, stream, bytes.slices(length));
         self.attention.set(self.attention.get() || inner.failure.is_some());
     }
 
     fn read(&self, stream: StreamId, now: Time, bytes: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         inner.trace.stream(now, stream, b'r', bytes.len());
-        inner.oracles.iter_mut().for_each(|oracle| oracle.read(stream, bytes));
+        inner.listeners().for_each(|(_, it)| it.read(stream, bytes));
     }
 
     fn closed(&self, stream: StreamId, now: Time) {
         let mut inner = self.inner.borrow_mut();
         inner.streams.remove(stream.0);
-        inner.oracles.iter_mut().for_each(|oracle| oracle.closed(stream));
+        inner.listeners().for_each(|(_, it)| it.closed(stream));
         inner.trace.stream(now, stream, b'c', 0);
     }
 }

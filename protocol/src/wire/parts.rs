@@ -55,12 +55,12 @@ impl Parts {
     ///
     /// # Panics
     /// If there are fewer.
-    pub fn slices(&self, length: usize) -> impl Iterator<Item = &[u8]> {
+    pub fn slices(&self, length: usize) -> impl Iterator<Item = &[u8]> + Clone {
         self.cut(length).map(|(part, length)| &part[..length])
     }
 
     /// The parts that the first `length` bytes lie in, and how much of each is of them.
-    fn cut(&self, length: usize) -> impl Iterator<Item = (&Bytes, usize)> {
+    fn cut(&self, length: usize) -> impl Iterator<Item = (&Bytes, usize)> + Clone {
         assert!(length <= self.length, "{length} bytes of {}", self.length);
         let mut left = length;
         self.parts.iter().map_while(move |part| {

@@ -184,19 +184,10 @@ pub(crate) trait Oracle {
         Ok(())
     }
 
-    /// A stream of a peer is open, and leads to `remote`.
-    fn opened(&mut self, _peer: usize, _stream: StreamId, _remote: SocketAddr) {}
-
-    /// Bytes were written to a stream.
-    fn wrote(&mut self, _stream: StreamId, _bytes: &[u8]) -> Finding {
-        Ok(())
+    /// What of it looks at the bytes of streams, if anything does; always or never.
+    fn listener(&mut self) -> Option<&mut dyn Listener> {
+        None
     }
-
-    /// Bytes were read from a stream.
-    fn read(&mut self, _stream: StreamId, _bytes: &[u8]) {}
-
-    /// Nobody holds a stream any more.
-    fn closed(&mut self, _stream: StreamId) {}
 
     /// A frame was said or heard, and acted on.
     fn spoke(&mut self, _scene: Scene<'_>, _torrent: &Torrent, _spoken: &Spoken) -> Finding {
@@ -254,6 +245,22 @@ pub(crate) trait Oracle {
     fn story(&self, _peer: usize) -> Option<String> {
         None
     }
+}
+
+/// What an oracle looks at the bytes of streams with. Hardly any does, and there are many
+/// bytes.
+pub(crate) trait Listener {
+    /// A stream of a peer is open, and leads to `remote`.
+    fn opened(&mut self, peer: usize, stream: StreamId, remote: SocketAddr);
+
+    /// Bytes were written to a stream.
+    fn wrote(&mut self, stream: StreamId, bytes: &[u8]) -> Finding;
+
+    /// Bytes were read from a stream.
+    fn read(&mut self, stream: StreamId, bytes: &[u8]);
+
+    /// Nobody holds a stream any more.
+    fn closed(&mut self, stream: StreamId);
 }
 
 /// All oracles that check every step of a run of `plan`.

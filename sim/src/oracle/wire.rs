@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     rc::Rc,
 };
 
@@ -18,9 +17,8 @@ use reseed_protocol::{
     wire::{Handshake, Message},
 };
 
-use super::{Code, Finding, Oracle, Scene, brought};
+use super::{Code, Finding, Listener, Oracle, Scene, brought};
 use crate::{
-    StreamId,
     plan::{PeerPlan, Plan},
     table::Table,
 };
@@ -108,20 +106,8 @@ impl Oracle for Wire {
         self.carried.started(peer);
     }
 
-    fn opened(&mut self, peer: usize, stream: StreamId, remote: SocketAddr) {
-        self.carried.opened(peer, stream, remote);
-    }
-
-    fn wrote(&mut self, stream: StreamId, bytes: &[u8]) -> Finding {
-        self.carried.wrote(stream, bytes)
-    }
-
-    fn read(&mut self, stream: StreamId, bytes: &[u8]) {
-        self.carried.read(stream, bytes);
-    }
-
-    fn closed(&mut self, stream: StreamId) {
-        self.carried.closed(stream);
+    fn listener(&mut self) -> Option<&mut dyn Listener> {
+        Some(&mut self.carried)
     }
 
     fn spoke(&mut self, scene: Scene<'_>, torrent: &Torrent, spoken: &Spoken) -> Finding {

@@ -22,7 +22,11 @@ use super::{
     naive::{Numbers, PIECE, Reader, Reading, Rest},
     share,
 };
-use crate::{StreamId, oracle::Finding, table::Table};
+use crate::{
+    StreamId,
+    oracle::{Finding, Listener},
+    table::Table,
+};
 
 /// Bytes that a stream may carry one way before a torrent speaks of its connection.
 /// A session reads a handshake and what came with it before it knows for which torrent
@@ -64,6 +68,51 @@ struct Lane {
     told: VecDeque<Reading>,
 }
 
+impl Listener for Carried {
+    fn opened(&mut self, peer: usize, stream: StreamId, remote: SocketAddr) {
+        let lanes = Stream {
+            peer,
+            remote,
+            claimed: false,
+            written: Lane::default(),
+            read: Lane::default(),
+            takes: Rc::default(),
+            remote_takes: Rc::default(),
+        };
+        self.streams.insert(stream.0, Box::new(lanes));
+    }
+
+    fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
+        let mut id = id;
+        self.take(id, bytes, |stream| &mut stream.written);
+        while self.streams.get(id.0).is_some_and(|it| it.written.is_of_another_torrent())
+            && let Some(other) = self.mistook(id)
+        {
+            id = other;
+        }
+        let Some(stream) = self.streams.get_mut(id.0) else { return Ok(()) };
+        let Stream { claimed, written, remote, .. } = &mut **stream;
+        written.compare(&mut self.compared).map_err(|(seen, told)| {
+            format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
+        })?;
+        match written.seen.front().filter(|_| *claimed) {
+            Some(seen) => Err(format!("it writes {seen} to {remote}, which it never said")),
+            None => written.readable(*remote),
+        }
+    }
+
+    fn read(&mut self, id: StreamId, bytes: &[u8]) {
+        self.take(id, bytes, |stream| &mut stream.read);
+    }
+
+    /// What it read may still be acted on; so only a stream of nobody is forgotten.
+    fn closed(&mut self, stream: StreamId) {
+        if self.streams.get(stream.0).is_some_and(|stream| !stream.claimed) {
+            self.streams.remove(stream.0);
+        }
+    }
+}
+
 impl Carried {
     /// Where these peers (by their numbers) have other torrents as well.
     pub(super) fn new(of_several: BTreeSet<usize>) -> Carried {
@@ -88,57 +137,11 @@ impl Carried {
         &mut self.claimed[peer]
     }
 
-    /// A stream of `peer` leads to `remote`.
-    pub(super) fn opened(&mut self, peer: usize, stream: StreamId, remote: SocketAddr) {
-        let lanes = Stream {
-            peer,
-            remote,
-            claimed: false,
-            written: Lane::default(),
-            read: Lane::default(),
-            takes: Rc::default(),
-            remote_takes: Rc::default(),
-        };
-        self.streams.insert(stream.0, Box::new(lanes));
-    }
-
-    /// What it read may still be acted on; so only a stream of nobody is forgotten.
-    pub(super) fn closed(&mut self, stream: StreamId) {
-        if self.streams.get(stream.0).is_some_and(|stream| !stream.claimed) {
-            self.streams.remove(stream.0);
-        }
-    }
-
     /// A connection of `peer` is over.
     pub(super) fn ended(&mut self, peer: usize, connection: ConnectionId) {
         if let Some(Some(stream)) = self.claimed_by(peer).remove(connection.0) {
             self.streams.remove(stream.0);
         }
-    }
-
-    /// A peer wrote bytes.
-    pub(super) fn wrote(&mut self, id: StreamId, bytes: &[u8]) -> Finding {
-        let mut id = id;
-        self.take(id, bytes, |stream| &mut stream.written);
-        while self.streams.get(id.0).is_some_and(|it| it.written.is_of_another_torrent())
-            && let Some(other) = self.mistook(id)
-        {
-            id = other;
-        }
-        let Some(stream) = self.streams.get_mut(id.0) else { return Ok(()) };
-        let Stream { claimed, written, remote, .. } = &mut **stream;
-        written.compare(&mut self.compared).map_err(|(seen, told)| {
-            format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
-        })?;
-        match written.seen.front().filter(|_| *claimed) {
-            Some(seen) => Err(format!("it writes {seen} to {remote}, which it never said")),
-            None => written.readable(*remote),
-        }
-    }
-
-    /// A peer read bytes.
-    pub(super) fn read(&mut self, id: StreamId, bytes: &[u8]) {
-        self.take(id, bytes, |stream| &mut stream.read);
     }
 
     /// A peer of ours tells that something was said on one of its connections.
