@@ -103,9 +103,8 @@ impl<T> Default for Agenda<T> {
 
 /// When a task for `at` is due.
 fn due(at: Time) -> Time {
-    let grain = Agenda::<()>::GRAIN.as_nanos();
-    let grains = at.since_epoch().as_nanos().div_ceil(grain);
-    Time::from_epoch(Agenda::<()>::GRAIN.saturating_mul(grains.try_into().unwrap_or(u32::MAX)))
+    let grain = Agenda::<()>::GRAIN.as_nanos() as u64;
+    Time::from_nanos(at.as_nanos().div_ceil(grain).saturating_mul(grain))
 }
 
 /// Where the `number`th task would lie in memory, as good as random: what orders

@@ -21,6 +21,7 @@ pub struct Block {
 pub struct Layout {
     piece_length: u32,
     total_length: u64,
+    pieces: u32,
 }
 
 impl Layout {
@@ -35,7 +36,7 @@ impl Layout {
         assert!(total_length > 0, "a torrent has at least one byte");
         let pieces = total_length.div_ceil(u64::from(piece_length));
         assert!(u32::try_from(pieces).is_ok(), "{pieces} pieces do not fit in a u32");
-        Layout { piece_length, total_length }
+        Layout { piece_length, total_length, pieces: pieces as u32 }
     }
 
     /// Nominal bytes a piece; the last one may be shorter.
@@ -49,16 +50,18 @@ impl Layout {
     }
 
     /// Pieces (count).
+    #[inline]
     pub fn pieces(&self) -> u32 {
-        self.total_length.div_ceil(u64::from(self.piece_length)) as u32
+        self.pieces
     }
 
     /// Bytes in `piece`.
     ///
     /// # Panics
     /// If there is no such piece.
+    #[inline]
     pub fn length_of(&self, piece: u32) -> u32 {
-        assert!(piece < self.pieces(), "piece {piece} of {}", self.pieces());
+        assert!(piece < self.pieces, "piece {piece} of {}", self.pieces);
         let start = self.offset_of(piece);
         (self.total_length - start).min(u64::from(self.piece_length)) as u32
     }
@@ -77,12 +80,13 @@ impl Layout {
     ///
     /// # Panics
     /// If there is no such block.
+    #[inline]
     pub fn block(&self, piece: u32, index: u32) -> Block {
-        let blocks = self.blocks_in(piece);
+        let piece_length = self.length_of(piece);
+        let blocks = piece_length.div_ceil(BLOCK_LENGTH);
         assert!(index < blocks, "block {index} of {blocks} in piece {piece}");
         let begin = index * BLOCK_LENGTH;
-        let length = (self.length_of(piece) - begin).min(BLOCK_LENGTH);
-        Block { piece, begin, length }
+        Block { piece, begin, length: (piece_length - begin).min(BLOCK_LENGTH) }
     }
 
     /// The blocks of `piece`, in order.

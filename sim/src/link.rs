@@ -62,14 +62,14 @@ impl LinkState {
     pub(crate) fn accept(&mut self, now: Time, size: u64, rng: &mut impl Rng) -> Option<Time> {
         let mut sent = now;
         if let Some(bandwidth) = self.link.bandwidth {
-            let wait = self.busy_until.since(now);
             if let Some(room) = self.link.queue {
-                let waiting = wait.as_nanos() * u128::from(bandwidth) / NANOS_PER_SECOND;
+                let wait = self.busy_until.since(now).as_nanos();
+                let waiting = wait * u128::from(bandwidth) / NANOS_PER_SECOND;
                 if waiting + u128::from(size) > u128::from(room) {
                     return None;
                 }
             }
-            sent = now + wait + serialisation(size, bandwidth);
+            sent = self.busy_until.max(now) + serialisation(size, bandwidth);
             self.busy_until = sent;
         }
         let jitter = match self.link.jitter {

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque, binary_heap::PeekMut},
-    time::Duration,
 };
 
 use reseed_protocol::Time;
@@ -185,7 +184,7 @@ impl Queue {
     pub(crate) fn push(&mut self, at: Time, hop: Hop, leg: Leg, lane: usize) {
         self.pushed += 1;
         assert!(lane < 1 << LANE_BITS && self.pushed < 1 << PUSHED_BITS, "a turn has no room");
-        let queued = Queued { at: nanos(at), pushed: self.pushed, hop, leg };
+        let queued = Queued { at: at.as_nanos(), pushed: self.pushed, hop, leg };
         if lane >= self.lanes.len() {
             self.lanes.resize_with(lane + 1, VecDeque::new);
         }
@@ -208,7 +207,7 @@ impl Queue {
             (Some(first), Some(overtaking)) => first.min(overtaking),
             (first, overtaking) => first.or(overtaking)?,
         };
-        Some(time(time_of(next)))
+        Some(Time::from_nanos(time_of(next)))
     }
 
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(Time, Hop, Leg)> {
@@ -217,14 +216,14 @@ impl Queue {
             && first.is_none_or(|first| *overtaking.key() < first)
         {
             let at = time_of(*overtaking.key());
-            return (at <= nanos(now)).then(|| {
+            return (at <= now.as_nanos()).then(|| {
                 let (hop, leg) = overtaking.remove();
-                (time(at), hop, leg)
+                (Time::from_nanos(at), hop, leg)
             });
         }
         let mut first = self.turns.peek_mut()?;
         let turn = first.0;
-        if time_of(turn) > nanos(now) {
+        if time_of(turn) > now.as_nanos() {
             return None;
         }
         let lane = &mut self.lanes[lane_of(turn)];
@@ -233,17 +232,8 @@ impl Queue {
             Some(next) => *first = Reverse(next.turn(lane_of(turn))),
             None => _ = PeekMut::pop(first),
         }
-        Some((time(at), hop, leg))
+        Some((Time::from_nanos(at), hop, leg))
     }
-}
-
-/// Times that do not fit are centuries away.
-fn nanos(at: Time) -> u64 {
-    at.since_epoch().as_nanos().try_into().unwrap_or(u64::MAX)
-}
-
-fn time(nanos: u64) -> Time {
-    Time::from_epoch(Duration::from_nanos(nanos))
 }
 
 #[cfg(test)]
@@ -251,6 +241,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn time(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
 
     proptest! {
         #[test]

@@ -68,7 +68,7 @@ impl Trace {
             Event::Delivered(packet) => self.packet(2, packet),
             Event::Late { packet, until, .. } => {
                 self.packet(3, packet);
-                self.number(until.since_epoch().as_nanos() as u64);
+                self.number(until.as_nanos());
             }
             Event::Discarded { packet, .. } => self.packet(4, packet),
             Event::Polled { host, task } => {
@@ -142,7 +142,7 @@ impl Trace {
     }
 
     fn begin(&mut self, kind: Kind, at: Time) {
-        let nanos = at.since_epoch().as_nanos() as u64;
+        let nanos = at.as_nanos();
         let mut head = [kind as u8; 9];
         head[1..].copy_from_slice(&nanos.to_le_bytes());
         self.scratch.extend_from_slice(&head);

@@ -407,8 +407,7 @@ mod tests {
         let socket = network.datagrams(SocketAddr::new(any_like(to.ip()), 0)).await.unwrap();
         let announce = request.clone();
         let url_data = "/announce".to_owned();
-        let transaction =
-            env.now().since_epoch().as_nanos() as u32 | u32::from(request.peer_id.0[0]);
+        let transaction = env.now().as_nanos() as u32 | u32::from(request.peer_id.0[0]);
         let request = UdpRequest::Announce { connection: 1, transaction, announce, url_data };
         socket.send_to(&request.encode(), to).await.unwrap();
         socket.receive_from(&mut [0; DATAGRAM_MAX]).await.unwrap();

@@ -536,7 +536,6 @@ fn round_up(at: Time, grid: Duration) -> Time {
     if grid.is_zero() {
         return at;
     }
-    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-    let (at, grid) = (nanos(at.since_epoch()), nanos(grid));
-    Time::from_epoch(Duration::from_nanos(at.div_ceil(grid).saturating_mul(grid)))
+    let grid = u64::try_from(grid.as_nanos()).unwrap_or(u64::MAX);
+    Time::from_nanos(at.as_nanos().div_ceil(grid).saturating_mul(grid))
 }
