@@ -51,6 +51,13 @@ fn what_is_left_fails_for_the_same_cause_with_next_to_nothing_around_it() {
     }
 }
 
+/// It took seven leechers who wait for a slot, until another seed was tried as well.
+#[test]
+fn what_took_many_peers_by_chance_is_left_with_few() {
+    let shrink = shrunk(wild(800_010, Defect::LoserStaysUnchoked));
+    assert!(shrink.best().hosts() <= 4, "{} hosts", shrink.best().hosts());
+}
+
 #[test]
 fn a_plan_always_becomes_the_same_one_and_can_be_gone_on_with() {
     let plan = found(Defect::NoTransporterWhenComplete);
