@@ -95,6 +95,8 @@ defects! {
         "A second Ctrl-C begins the shutdown anew, and drops what the first one was waiting for.";
     ShutdownFromCallback, "shutdown-from-callback", "I-STOP",
         "The uptime handler shuts the session down from inside its own callback, and the session waits for that callback to end.";
+    SilentAskedAgain, "silent-asked-again", "I-PROG",
+        "What a remote let run out of time in silence is asked of it again, though others have it.";
     StatusLacksAttributes, "status-lacks-attributes", "I-REPORT",
         "A download's status has neither its peer id nor its video info.";
     StoppedTaskFires, "stopped-task-fires", "I-INIT",

@@ -32,6 +32,7 @@ pub fn catalogue() -> &'static [Entry] {
         "two-peers",
         "swarm",
         "late-seed",
+        "dark-seed",
         "crash-and-resume",
         "multi-file",
         "magnet",

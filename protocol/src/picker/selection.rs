@@ -27,14 +27,18 @@ pub(super) struct Request<'a> {
     only: Option<&'a BTreeSet<u32>>,
     count: usize,
     picked: Vec<Block>,
+    /// It is looked for what nobody better could be asked for.
+    choosy: bool,
 }
 
 impl Request<'_> {
     pub(super) fn may_have(&self, piece: u32) -> bool {
-        self.remote.contains(piece) && self.only.is_none_or(|only| only.contains(&piece))
+        self.remote.contains(piece)
+            && self.only.is_none_or(|only| only.contains(&piece))
+            && (!self.choosy || self.is_for(piece))
     }
 
-    /// Whether the connection may be trusted with a piece that is played next: it
+    /// Whether the connection may be trusted with a piece that others wait for: it
     /// was never late of late, or nobody better can be asked for the piece.
     pub(super) fn is_for(&self, piece: u32) -> bool {
         let Some(better) = self.asker.better else { return true };
@@ -65,6 +69,9 @@ impl Picker {
     /// 5. *endgame*, once no block is free ([`Picker::is_endgame`]): blocks in
     ///    flight from others, those asked of the fewest first, ties broken by
     ///    `rng`, none of more than three at a time and none of a suspect piece.
+    ///
+    /// Who was late of late is asked first, by 2 and 3, for what nobody better could be
+    /// asked for ([`Asker::better`]), so that it holds up little if it brings nothing again.
     ///
     /// It looks at a few hundred pieces at most, unless nearly all rarer pieces
     /// are ones that this peer lacks; then it looks once at each that it has.
@@ -103,13 +110,17 @@ impl Picker {
         let Asker { connection, remote, only, .. } = *asker;
         self.assert_ours(remote);
         let picked = Vec::new();
-        let mut request = Request { asker: *asker, connection, remote, only, count, picked };
+        let mut request =
+            Request { asker: *asker, connection, remote, only, count, picked, choosy: false };
         while !request.is_full() {
             let mut next = self.own_suspect(&request);
             if self.streaming.is_none() {
-                next = next
-                    .or_else(|| self.started_piece(&request))
-                    .or_else(|| self.new_piece(&request, rng));
+                if asker.better.is_some() {
+                    request.choosy = true;
+                    next = next.or_else(|| self.started_or_new(&request, rng));
+                    request.choosy = false;
+                }
+                next = next.or_else(|| self.started_or_new(&request, rng));
             } else if next.is_none() {
                 next = self.next_new(&request, rng)?;
             }
@@ -131,6 +142,10 @@ impl Picker {
         })
     }
 
+    fn started_or_new(&self, request: &Request, rng: &mut impl Rng) -> Option<u32> {
+        self.started_piece(request).or_else(|| self.new_piece(request, rng))
+    }
+
     fn started_piece(&self, request: &Request) -> Option<u32> {
         let mut pieces = self.open.iter().map(|turn| turn.piece);
         pieces.find(|&piece| request.may_have(piece))
@@ -139,7 +154,7 @@ impl Picker {
     fn new_piece(&self, request: &Request, rng: &mut impl Rng) -> Option<u32> {
         let at_random = self.have.count() < self.options.random_first;
         if let Some(only) = request.only {
-            let pieces = only.iter().copied().filter(|&piece| request.remote.contains(piece));
+            let pieces = only.iter().copied().filter(|&piece| request.may_have(piece));
             return self.choose(pieces, at_random, rng);
         }
         let may_have = |piece| request.may_have(piece);
@@ -151,6 +166,9 @@ impl Picker {
         match search {
             Search::Found(piece) => Some(piece),
             Search::None => None,
+            Search::GaveUp if request.choosy => {
+                self.choose(request.remote.iter().filter(|piece| may_have(*piece)), at_random, rng)
+            }
             Search::GaveUp => self.choose(request.remote.iter(), at_random, rng),
         }
     }

@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::BLOCK_LENGTH;
+use crate::{BLOCK_LENGTH, Defects};
 
 const A: ConnectionId = ConnectionId(1);
 const B: ConnectionId = ConnectionId(2);
@@ -67,6 +67,27 @@ fn a_rarer_piece_is_chosen_before_a_commoner_one() {
     picker.peer_has(4);
     let order: Vec<u32> = pick(&mut picker, A, 5).iter().map(|block| block.piece).collect();
     assert_eq!(order, [2, 3, 1, 0, 4]);
+}
+
+#[test]
+fn who_was_late_is_asked_first_for_what_nobody_better_could_be_asked_for() {
+    let mut picker = picker(4, 2);
+    let (full, of_others) = (Bitfield::full(4), bits(4, &[0, 1, 2]));
+    picker.peer_has_all_of(&full);
+    picker.peer_has_all_of(&of_others);
+    // Of anybody else the rest of what is begun would be asked first.
+    let begun = picker.pick(B, &bits(4, &[0]), 1, None, &mut rng());
+    assert_eq!(begun[0].piece, 0);
+    let better = |piece| of_others.contains(piece);
+    let late = Asker {
+        connection: A,
+        remote: &full,
+        only: None,
+        better: Some(&better),
+        defects: Defects::NONE,
+    };
+    let picked = picker.pick_for(&late, 3, &mut rng()).unwrap();
+    assert_eq!(picked.iter().map(|block| block.piece).collect::<Vec<_>>(), [3, 3, 0]);
 }
 
 #[test]

@@ -135,11 +135,17 @@ impl Torrent {
     pub(super) fn best_first(&self, wanted: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
         let (mut ids, mut late) = (Vec::new(), Vec::new());
         for connection in self.connections().filter(|it| wanted(it)) {
-            let ids = if connection.is_late() { &mut late } else { &mut ids };
+            let ids = if self.asks_late(connection) { &mut late } else { &mut ids };
             ids.push(connection.id);
         }
         ids.append(&mut late);
         ids
+    }
+
+    /// Whether others are asked before this one, and it for what they could not bring.
+    fn asks_late(&self, connection: &Connection) -> bool {
+        let careless = self.config.defects.has(Defect::SilentAskedAgain);
+        if careless { connection.lapses > 0 } else { connection.is_late() }
     }
 
     /// Puts up to `room` blocks in flight from a remote that lets us request.
@@ -162,7 +168,7 @@ impl Torrent {
             connection: id,
             remote: &connection.remote_pieces,
             only: choked.then_some(&connection.allowed_fast),
-            better: (connection.lapses > 0).then_some(&better),
+            better: self.asks_late(connection).then_some(&better),
             defects: self.config.defects,
         };
         let blocks = self.picker.pick_for(&asker, room, rng)?;

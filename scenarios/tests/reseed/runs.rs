@@ -1,10 +1,14 @@
 //! The catalogue, run for real on every engine, and what reviewed runs look like.
 
-use std::{fmt::Write as _, process::Stdio};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    process::Stdio,
+};
 
 use reseed::{RecordedDigests, bytes, catalogue};
-use reseed_protocol::Time;
-use reseed_sim::{Engine, Report, Verdict, Watch, oracle::Code};
+use reseed_protocol::{Defect, Time};
+use reseed_sim::{Engine, Plan, Report, Verdict, Watch, oracle::Code};
 
 use crate::{command, plan, run, run_on, snapshots};
 
@@ -75,6 +79,11 @@ fn locality_passes_at_several_seeds_on_both_engines() {
 #[test]
 fn late_seed_passes_at_several_seeds_on_both_engines() {
     passes("late-seed", 1..4);
+}
+
+#[test]
+fn dark_seed_passes_at_several_seeds_on_both_engines() {
+    passes("dark-seed", 1..4);
 }
 
 #[test]
@@ -324,6 +333,45 @@ fn a_leecher_that_lost_its_power_goes_on_from_what_was_safe_on_its_disk() {
         assert!(before.contains("leecher-1 has verified piece"), "seed {seed}");
         assert!(after.contains("leecher-1 → seed  bitfield"), "seed {seed}: nothing was kept");
     }
+}
+
+/// What was asked of it they wait for until those requests have run out of time, which is a
+/// minute (`Config::request_timeout`), and then never again.
+#[test]
+fn while_a_seed_is_dark_all_get_what_anybody_has_as_soon_as_its_requests_have_lapsed() {
+    let mut waited = 0;
+    for seed in 1..6 {
+        let mut transcript = Transcript::default();
+        run_at("dark-seed", seed, Engine::TurmoilNet, &mut transcript);
+        let (mut have, mut dark) = (BTreeMap::<&str, BTreeSet<&str>>::new(), None);
+        for line in transcript.0.lines() {
+            let (at, words) = line.trim().split_once(' ').unwrap();
+            let at: f64 = at.parse().unwrap();
+            match (words, dark) {
+                ("seed loses power", _) => dark = Some(at),
+                ("seed starts", Some(_)) => break,
+                _ => {}
+            }
+            if let Some((who, piece)) = words.split_once(" has verified piece ") {
+                have.entry(who).or_default().insert(piece);
+                let after = dark.map_or(0.0, |dark| at - dark);
+                assert!(after < 61.0, "seed {seed}, {line}: {after} s after the seed went dark");
+                waited += u32::from(after > 30.0);
+            }
+        }
+        let all: BTreeSet<&str> = have.values().flatten().copied().collect();
+        assert!(have.len() > 1 && have.values().all(|has| *has == all), "seed {seed}: {have:?}");
+    }
+    assert!(waited > 0, "nobody waited for anything that others had");
+}
+
+#[test]
+fn dark_seed_shows_who_asks_a_silent_remote_again_and_again() {
+    let defects = vec![Defect::SilentAskedAgain];
+    let report = run(&Plan { defects, ..plan("dark-seed", 58) });
+    let failure = report.failure.expect("it fails");
+    assert_eq!(failure.oracle, Code::Prog, "{failure:?}");
+    assert_eq!(run(&plan("dark-seed", 58)).verdict, Verdict::Pass);
 }
 
 #[test]

@@ -154,6 +154,10 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
                 "main → session → callback worker 2 → session",
             ],
         ),
+        Defect::SilentAskedAgain => (
+            seed_goes_dark(),
+            ["leecher: for ", " s it has got no block, though somebody has one, does not choke it"],
+        ),
         Defect::ReporterFailureEndsReports => (
             watched(slowly()),
             ["monitoring server fails: the monitoring server is down", "its reports end, with its"],
@@ -384,6 +388,20 @@ fn three_leave_and_one_stays() -> Plan {
     let peers = [far("x"), far("y"), far("z"), late, leecher("leecher", &["x", "y", "z"])];
     let mut plan = with_events(plan(1, peers), [leave("x"), leave("y"), leave("z")]);
     plan.torrent.files[0].length = 16 * 1024;
+    plan
+}
+
+/// The seed loses power with the last block of the first piece, which somebody has who comes
+/// then, and of the second one, which nobody else has, much is left. It is long away.
+fn seed_goes_dark() -> Plan {
+    let slow = PeerPlan { upload_limit: Some(20_000), ..seed("seed") };
+    let other = leecher("other", &["leecher"]);
+    let other = PeerPlan { has: Has::Pieces(vec![0]), join_ms: 20_000, ..other };
+    let events = [(12_700, Action::Crash), (300_000, Action::Start)];
+    let events = events.map(|(at, action)| ("seed", action, When::At(at)));
+    let mut plan = with_events(plan(1, [slow, leecher("leecher", &["seed"]), other]), events);
+    plan.torrent.piece_length = 256 * 1024;
+    plan.torrent.files[0].length = 2 * 256 * 1024;
     plan
 }
 
