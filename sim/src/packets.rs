@@ -80,10 +80,20 @@ impl Packets {
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> InFlight {
+        self.give_back(slot);
+        self.slots[slot as usize].take().expect("the slot holds a packet")
+    }
+
+    /// As [`Packets::remove`], of which nobody wants the packet.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        self.give_back(slot);
+        self.slots[slot as usize] = None;
+    }
+
+    fn give_back(&mut self, slot: u32) {
         if !self.gone.contains(&slot) {
             self.free.push(slot);
         }
-        self.slots[slot as usize].take().expect("the slot holds a packet")
     }
 
     pub(crate) fn get(&self, slot: u32) -> &InFlight {
@@ -94,8 +104,10 @@ impl Packets {
         self.slots[slot as usize].as_mut().expect("the slot holds a packet")
     }
 
-    pub(crate) fn holds(&self, slot: u32, number: u64) -> bool {
-        self.slots[slot as usize].as_ref().is_some_and(|packet| packet.number == number)
+    /// Whether the packet of this number is in `slot`, and was lost.
+    pub(crate) fn was_lost(&self, slot: u32, number: u64) -> bool {
+        let packet = self.slots[slot as usize].as_ref();
+        packet.is_some_and(|packet| packet.number == number && packet.attempts > 0)
     }
 
     pub(crate) fn hop(&self, slot: u32) -> Hop {

@@ -103,9 +103,8 @@ pub(crate) struct Wire {
 
 /// A packet that may be handed over.
 pub(crate) struct Released {
-    number: u64,
+    pub(crate) slot: u32,
     pub(crate) host: HostId,
-    pub(crate) packet: Packet,
     /// `None` if it is a time-out's.
     pub(crate) flow: Option<u32>,
 }
@@ -247,14 +246,31 @@ impl Wire {
     pub(crate) fn pop_released(&mut self, now: Time) -> Option<(PacketSummary, Released)> {
         loop {
             let released = self.released.pop_front()?;
-            let summary = PacketSummary::new(released.number, &released.packet);
+            let InFlight { number, packet, .. } = self.packets.get(released.slot);
+            let summary = PacketSummary::new(*number, packet);
             if self.hosts[released.host.index()].reachable {
                 self.stats.delivered += 1;
                 self.record(now, &Event::Delivered(summary));
                 return Some((summary, released));
             }
+            self.packets.forget(released.slot);
             self.count_discarded(now, summary, Loss::Unreachable);
         }
+    }
+
+    /// A packet that is handed over.
+    pub(crate) fn packet(&self, slot: u32) -> &Packet {
+        &self.packets.get(slot).packet
+    }
+
+    /// The same, of who keeps it.
+    pub(crate) fn take_packet(&mut self, slot: u32) -> Packet {
+        self.packets.remove(slot).packet
+    }
+
+    /// It was handed over to who has looked at it.
+    pub(crate) fn forget_packet(&mut self, slot: u32) {
+        self.packets.forget(slot);
     }
 
     /// The socket that had the last packet of the same flow as one that may be handed over.
@@ -279,8 +295,8 @@ impl Wire {
             .packets
             .find(|packet| packet.attempts > 0 && self.flows.source(packet.flow) == Some(host));
         for (number, slot) in lost {
-            // One that is not there any more had arrived, and waited for another.
-            if self.packets.holds(slot, number) {
+            // Another may have waited for one of these, having arrived.
+            if self.packets.was_lost(slot, number) {
                 let InFlight { flow, order, .. } = *self.packets.get(slot);
                 if !self.flows.is_early(flow, order) {
                     self.packets.miss(slot);
@@ -454,9 +470,12 @@ impl Wire {
     }
 
     fn release(&mut self, slot: u32) {
-        let InFlight { number, packet, flow, .. } = self.packets.remove(slot);
+        let packet = self.packets.get_mut(slot);
+        // It has arrived, whatever becomes of its sender.
+        packet.attempts = 0;
+        let flow = packet.flow;
         let host = self.flows.destination(flow).expect("it arrived somewhere");
-        self.released.push_back(Released { number, host, packet, flow: Some(flow) });
+        self.released.push_back(Released { slot, host, flow: Some(flow) });
     }
 
     fn lose(&mut self, now: Time, slot: u32, cause: Loss) {
@@ -489,12 +508,13 @@ impl Wire {
     /// The sender's TCP reports a time-out. The stacks have none, so a reset
     /// stands for it.
     fn give_up(&mut self, now: Time, slot: u32) {
-        let InFlight { flow, packet, number, .. } = self.packets.get(slot);
-        let number = *number;
+        let InFlight { flow, packet, number, order, .. } = self.packets.get(slot);
         let reset = reset(endpoints(packet).1, endpoints(packet).0);
-        let source = self.flows.source(*flow).expect("a stack that sends has a host");
+        let reset = InFlight::new(*number, reset, *flow, *order, now);
+        let host = self.flows.source(*flow).expect("a stack that sends has a host");
         self.discard(now, slot, Loss::TimedOut);
-        self.released.push_back(Released { number, host: source, packet: reset, flow: None });
+        let slot = self.packets.insert(reset);
+        self.released.push_back(Released { slot, host, flow: None });
     }
 
     fn discard(&mut self, now: Time, slot: u32, cause: Loss) {

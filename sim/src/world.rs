@@ -514,15 +514,18 @@ impl World {
         self.wire.advance(now, self.pass_grid);
         while let Some((summary, released)) = self.wire.pop_released(now) {
             self.core.touch();
-            let Released { host, packet, flow, .. } = released;
+            let Released { slot, host, flow } = released;
             if let Stacks::Native(stacks) = &self.stacks {
                 let guess = self.wire.receiver(flow);
+                let packet = self.wire.packet(slot);
                 let receiver = stacks.borrow_mut().deliver(now, host, packet, guess);
+                self.wire.forget_packet(slot);
                 if receiver != guess {
                     self.wire.set_receiver(flow, receiver);
                 }
                 continue;
             }
+            let packet = self.wire.take_packet(slot);
             // RFC 1122 §4.2.2.13: data for a reader that is gone is answered with
             // a reset, or its writer would fill the window and wait for ever.
             let socket = (summary.to, summary.from);

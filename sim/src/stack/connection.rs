@@ -188,10 +188,10 @@ impl Connection {
     }
 
     /// Takes in a segment; whoever can go on is woken.
-    pub(crate) fn receive(&mut self, segment: TcpSegment) -> Received {
+    pub(crate) fn receive(&mut self, segment: &TcpSegment) -> Received {
         let TcpFlags { syn, ack, fin, rst, .. } = segment.flags;
         if rst {
-            return self.receive_reset(&segment);
+            return self.receive_reset(segment);
         }
         match self.phase {
             Phase::Dialling if !ack || segment.ack != self.next || !self.opening_sent => {
@@ -203,7 +203,7 @@ impl Connection {
                 self.expected = segment.seq.wrapping_add(1);
                 self.told_end = self.expected.wrapping_add(WINDOW_MAX as u32);
                 self.acknowledge = true;
-                self.take_acknowledgement(&segment);
+                self.take_acknowledgement(segment);
                 wake(&mut self.writer);
                 return Received::Taken;
             }
@@ -215,7 +215,7 @@ impl Connection {
         let opened = self.phase == Phase::Answering;
         self.phase = Phase::Open;
         if ack {
-            self.take_acknowledgement(&segment);
+            self.take_acknowledgement(segment);
         }
         let length = segment.payload.len() as u32;
         // RFC 1122 §4.2.2.13: there is nobody to read it.
@@ -223,7 +223,7 @@ impl Connection {
             return Received::Refused;
         }
         if segment.seq == self.expected && !self.remote_fin {
-            self.take_payload(segment.payload);
+            self.take_payload(segment.payload.clone());
             if fin && segment.seq.wrapping_add(length) == self.expected {
                 self.take_fin();
             }

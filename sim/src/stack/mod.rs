@@ -131,10 +131,10 @@ impl Stacks {
         &mut self,
         now: Time,
         host: HostId,
-        packet: Packet,
+        packet: &Packet,
         guess: Option<Id>,
     ) -> Option<Id> {
-        let Packet { src, dst, payload, .. } = packet;
+        let Packet { src, dst, ref payload, .. } = *packet;
         match payload {
             Transport::Udp(datagram) => {
                 self.deliver_datagram(host, src, dst, datagram);
@@ -183,12 +183,12 @@ impl Stacks {
         has_any
     }
 
-    fn deliver_datagram(&mut self, host: HostId, src: IpAddr, dst: IpAddr, it: UdpDatagram) {
+    fn deliver_datagram(&mut self, host: HostId, src: IpAddr, dst: IpAddr, it: &UdpDatagram) {
         let to = SocketAddr::new(dst, it.dst_port);
         if let Some(id) = bound(&self.stacks[host.index()].datagrams, to)
             && let Some(socket) = self.datagrams.get_mut(id)
         {
-            socket.receive(SocketAddr::new(src, it.src_port), it.payload);
+            socket.receive(SocketAddr::new(src, it.src_port), it.payload.clone());
         }
     }
 
@@ -198,15 +198,12 @@ impl Stacks {
         host: HostId,
         ends: Ends,
         id: Option<Id>,
-        segment: TcpSegment,
+        segment: &TcpSegment,
     ) {
         let Some((id, connection)) = id.and_then(|id| Some((id, self.connections.get_mut(id)?)))
         else {
             return self.deliver_unconnected(host, ends, segment);
         };
-        let numbers = numbers_of_reset(&segment);
-        // Only one that opens a connection is needed again.
-        let again = segment.flags.syn.then(|| segment.clone());
         let was_answering = connection.is_answering();
         let received = connection.receive(segment);
         if connection.may_acknowledge_later() {
@@ -224,7 +221,7 @@ impl Stacks {
                 }
                 self.touch(host, id);
             }
-            Received::Strange => self.refuse(host, ends, numbers),
+            Received::Strange => self.refuse(host, ends, numbers_of_reset(segment)),
             Received::Refused => {
                 let reset = connection.reset();
                 self.outgoing.push((host, reset));
@@ -233,9 +230,7 @@ impl Stacks {
             Received::Forgotten => {
                 connection.fail(ErrorKind::ConnectionReset);
                 self.after_receipt(host, id, was_answering);
-                if let Some(syn) = again {
-                    self.deliver_unconnected(host, ends, syn);
-                }
+                self.deliver_unconnected(host, ends, segment);
             }
         }
     }
@@ -271,7 +266,7 @@ impl Stacks {
         }
     }
 
-    fn deliver_unconnected(&mut self, host: HostId, ends: Ends, segment: TcpSegment) {
+    fn deliver_unconnected(&mut self, host: HostId, ends: Ends, segment: &TcpSegment) {
         let TcpFlags { syn, ack, rst, .. } = segment.flags;
         if rst {
             return;
@@ -281,11 +276,11 @@ impl Stacks {
         let listener = id.and_then(|id| Some((id, self.listeners.get_mut(id)?)));
         // Where the backlog is full, Linux would let the SYN be sent again.
         let Some((id, listener)) = listener.filter(|(_, it)| it.waiting < BACKLOG) else {
-            return self.refuse(host, ends, numbers_of_reset(&segment));
+            return self.refuse(host, ends, numbers_of_reset(segment));
         };
         listener.waiting += 1;
         let (owner, sequence) = (listener.owner, stack.next_sequence());
-        let connection = Connection::answering(owner, id, ends, sequence, self.mtu, &segment);
+        let connection = Connection::answering(owner, id, ends, sequence, self.mtu, segment);
         self.insert(host, connection);
     }
 
@@ -342,7 +337,7 @@ impl Stacks {
             }
             for (host, packet) in outgoing.drain(..) {
                 match self.stacks[host.index()].has(packet.dst) {
-                    true => _ = self.deliver(now, host, packet, None),
+                    true => _ = self.deliver(now, host, &packet, None),
                     false => out.push((packet, None)),
                 }
             }

@@ -57,7 +57,7 @@ impl Net {
     fn deliver(&mut self, packets: Vec<Packet>) {
         for packet in packets {
             let to = if packet.dst == ip(A) { A } else { B };
-            self.stacks.deliver(self.now, to, packet, None);
+            self.stacks.deliver(self.now, to, &packet, None);
         }
     }
 
