@@ -1,6 +1,6 @@
 //! Which pieces somebody has.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use bytes::Bytes;
 use fixedbitset::FixedBitSet;
@@ -131,7 +131,9 @@ impl Bitfield {
 
     /// The pieces that are here and not in `other`, ascending.
     pub fn difference<'a>(&'a self, other: &'a Bitfield) -> impl Iterator<Item = u32> + 'a {
-        self.bits.difference(&other.bits).map(|piece| piece as u32)
+        let there = other.words().iter().chain(iter::repeat(&0));
+        let words = self.words().iter().zip(there).zip((0..).step_by(usize::BITS as usize));
+        words.flat_map(|((here, there), first)| ones(here & !there).map(move |at| first + at))
     }
 
     /// Whether there is a piece here that is not in `other`.
@@ -144,6 +146,15 @@ impl Bitfield {
     pub fn words(&self) -> &[usize] {
         self.bits.as_slice()
     }
+}
+
+/// Which bits of `word` are set, ascending.
+fn ones(mut word: usize) -> impl Iterator<Item = u32> {
+    iter::from_fn(move || {
+        let next = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (next < usize::BITS).then_some(next)
+    })
 }
 
 fn wire_length(pieces: u32) -> usize {
@@ -189,6 +200,20 @@ mod tests {
             }
             prop_assert_eq!(bitfield.count() as usize, bitfield.iter().count());
             prop_assert_eq!(Bitfield::from_wire(&bitfield.to_wire(), pieces), Ok(bitfield));
+        }
+
+        #[test]
+        fn a_difference_is_what_only_the_one_has(
+            of in (1u32..200, 1u32..200),
+            picks in prop::collection::vec((any::<u32>(), 0..3u8), 0..300),
+        ) {
+            let (mut one, mut other) = (Bitfield::empty(of.0), Bitfield::empty(of.1));
+            for (pick, into) in picks {
+                let _ = into != 1 && one.insert(pick % of.0);
+                let _ = into != 0 && pick % of.0 < of.1 && other.insert(pick % of.0);
+            }
+            let expected = one.iter().filter(|piece| *piece >= of.1 || !other.contains(*piece));
+            prop_assert!(one.difference(&other).eq(expected));
         }
 
         #[test]

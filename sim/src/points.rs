@@ -152,17 +152,19 @@ impl Reached {
 impl Reached {
     /// Looks whether what one remote did not bring is asked of another.
     fn seek_elsewhere(&mut self, torrent: &Torrent, spoken: &Spoken, message: &Message) {
+        let (Message::Cancel(block) | Message::Request(block)) = message else { return };
         let (own, connection) = (torrent.config().peer_id, torrent.connection(spoken.connection));
         let Some(connection) = connection.filter(|_| !self.points.contains(&Point::AskedElsewhere))
         else {
             return;
         };
+        let given_up = (own, *block);
         match message {
-            Message::Cancel(block) if connection.is_snubbing() => {
-                self.given_up.insert((own, *block));
+            Message::Cancel(_) if connection.is_snubbing() => {
+                self.given_up.insert(given_up);
             }
-            Message::Request(block)
-                if !connection.is_snubbing() && self.given_up.contains(&(own, *block)) =>
+            Message::Request(_)
+                if !connection.is_snubbing() && self.given_up.contains(&given_up) =>
             {
                 self.points.insert(Point::AskedElsewhere);
                 self.given_up.clear();
