@@ -8,6 +8,7 @@ mod hostile;
 mod merkle;
 mod metadata;
 mod swarm;
+mod talk;
 mod upload_only;
 
 use reseed_protocol::{Bitfield, InfoHash, Layout, torrent::Start};

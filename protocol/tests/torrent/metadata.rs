@@ -6,13 +6,13 @@ use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Bitfield, ConnectionId, Info, Layout, MetadataFetch, PeerId, Time,
+    Bitfield, Info, Layout, MetadataFetch, PeerId, Time,
     extension::{Extension, ExtensionHandshake, MetadataMessage},
     torrent::{Config, Input, Output, Start, Torrent},
-    wire::{Decoder, Handshake, Message, message_cap},
+    wire::{Handshake, Message},
 };
 
-use crate::start;
+use crate::{start, talk::Talk};
 
 fn metadata() -> Bytes {
     (0..40_000u32).map(|at| (at * 31 % 251) as u8).collect()
@@ -70,74 +70,51 @@ fn a_peer_with_a_link_gets_the_metadata_of_a_peer_with_the_torrent() {
     assert_eq!(fetch.metadata(), Some(&metadata()));
 }
 
-/// A torrent's peer, and who talks to it.
-struct Talk {
-    torrent: Torrent,
-    connection: ConnectionId,
-    said: Decoder,
+/// A remote that takes metadata has connected to the seed.
+fn talk(private: bool) -> Talk {
+    let handshake = Handshake::new(Info::hash(&metadata()), PeerId([1; 20])).with_extensions();
+    let mut talk = Talk::greeted(seed(private), &handshake);
+    let m = [("ut_metadata".to_owned(), 7)].into();
+    let payload = ExtensionHandshake { m, ..ExtensionHandshake::default() }.encode();
+    talk.hears(&Message::Extended { id: 0, payload });
+    talk
 }
 
-impl Talk {
-    fn with(torrent: Torrent) -> Talk {
-        let mut talk =
-            Talk { torrent, connection: ConnectionId(0), said: Decoder::new(message_cap(None)) };
-        talk.connection = talk.torrent.accept(addr(), Time::ZERO).unwrap();
-        let handshake = Handshake::new(Info::hash(&metadata()), PeerId([1; 20]));
-        talk.say(&handshake.with_extensions().encode());
-        let m = [("ut_metadata".to_owned(), 7)].into();
-        let ours = ExtensionHandshake { m, ..ExtensionHandshake::default() };
-        talk.extended(0, ours.encode());
-        talk.said.next_handshake().unwrap().unwrap();
-        talk
-    }
+/// The extended messages that it has said since the last call.
+fn heard(talk: &mut Talk) -> Vec<(u8, Bytes)> {
+    let extended = |message| match message {
+        Message::Extended { id, payload } => Some((id, payload)),
+        _ => None,
+    };
+    talk.messages().into_iter().filter_map(extended).collect()
+}
 
-    fn say(&mut self, bytes: &[u8]) {
-        let input = Input::Received { connection: self.connection, bytes: bytes.into() };
-        self.said.feed_owned(answers(&mut self.torrent, input));
-    }
-
-    fn extended(&mut self, id: u8, payload: Bytes) {
-        let mut bytes = BytesMut::new();
-        Message::Extended { id, payload }.encode(&mut bytes);
-        self.say(&bytes);
-    }
-
-    /// The extended messages that it has said since the last call.
-    fn heard(&mut self) -> Vec<(u8, Bytes)> {
-        let next = || self.said.next_message().unwrap();
-        let extended = |message| match message {
-            Message::Extended { id, payload } => Some((id, payload)),
-            _ => None,
-        };
-        std::iter::from_fn(next).filter_map(extended).collect()
-    }
-
-    fn asks_for(&mut self, piece: u32) -> MetadataMessage {
-        let request = MetadataMessage::Request { piece };
-        self.extended(Extension::Metadata.local_id(), request.encode());
-        let [(7, payload)] = &self.heard()[..] else { panic!("one answer") };
-        MetadataMessage::decode(payload).unwrap().unwrap()
-    }
+/// What it says when it is asked for a piece.
+fn answer(talk: &mut Talk, piece: u32) -> MetadataMessage {
+    let payload = MetadataMessage::Request { piece }.encode();
+    talk.hears(&Message::Extended { id: Extension::Metadata.local_id(), payload });
+    let [(7, payload)] = &heard(talk)[..] else { panic!("one answer") };
+    MetadataMessage::decode(payload).unwrap().unwrap()
 }
 
 #[test]
 fn a_piece_that_there_is_not_is_rejected() {
-    let mut talk = Talk::with(seed(false));
-    talk.heard();
+    let mut talk = talk(false);
+    heard(&mut talk);
     let data = metadata().slice(32_768..);
     let last = MetadataMessage::Data { piece: 2, total_size: 40_000, data };
-    assert_eq!(talk.asks_for(2), last);
+    assert_eq!(answer(&mut talk, 2), last);
     for piece in [3, u32::MAX] {
-        assert_eq!(talk.asks_for(piece), MetadataMessage::Reject { piece });
+        assert_eq!(answer(&mut talk, piece), MetadataMessage::Reject { piece });
     }
 }
 
 #[test]
 fn who_does_not_read_what_it_asks_for_is_rejected_and_costs_bounded_memory() {
-    let mut talk = Talk::with(seed(false));
-    talk.heard();
+    let mut talk = talk(false);
+    heard(&mut talk);
     // Nothing is flushed: all of it waits.
-    let answers: Vec<_> = (0..100).map(|_| talk.asks_for(0)).collect();
+    let answers: Vec<_> = (0..100).map(|_| answer(&mut talk, 0)).collect();
     let given = answers.iter().filter(|it| matches!(it, MetadataMessage::Data { .. })).count();
     assert!((1..40).contains(&given), "{given}");
     assert_eq!(answers.last(), Some(&MetadataMessage::Reject { piece: 0 }));
@@ -146,7 +123,7 @@ fn who_does_not_read_what_it_asks_for_is_rejected_and_costs_bounded_memory() {
 #[test]
 fn the_metadata_is_offered_with_its_size_and_of_a_private_torrent_not_at_all() {
     let offer = |private| {
-        let heard = Talk::with(seed(private)).heard();
+        let heard = heard(&mut talk(private));
         let handshake = ExtensionHandshake::decode(&heard[0].1).unwrap();
         (handshake.m.contains_key("ut_metadata"), handshake.metadata_size)
     };
