@@ -91,7 +91,7 @@ struct Route<S> {
 /// What it consists of is owned by a task of its own, which also ends it: who asks
 /// for that may go away, or ask again.
 pub struct Session<N: Network, E, D> {
-    parts: Rc<Parts<N, E, D>>,
+    inner: Rc<Inner<N, E, D>>,
     orders: watch::Sender<Option<ShutdownOptions>>,
     ended: watch::Receiver<bool>,
     /// The session's own task.
@@ -100,7 +100,7 @@ pub struct Session<N: Network, E, D> {
 }
 
 /// What a session consists of.
-struct Parts<N: Network, E, D> {
+struct Inner<N: Network, E, D> {
     network: N,
     env: E,
     disk: D,
@@ -126,7 +126,7 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
     ) -> Result<Self, SessionError> {
         let listen = |source| SessionError::Listen { addr: options.listen, source };
         let listener = network.listen(options.listen).await.map_err(listen)?;
-        let parts = Rc::new(Parts {
+        let inner = Rc::new(Inner {
             local_addr: listener.local_addr().map_err(listen)?,
             network,
             env: env.clone(),
@@ -143,21 +143,21 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
         });
         let door = Door {
             env: env.clone(),
-            routes: parts.routes.clone(),
-            shared: parts.shared.clone(),
-            spawner: parts.tasks.spawner(),
+            routes: inner.routes.clone(),
+            shared: inner.shared.clone(),
+            spawner: inner.tasks.spawner(),
             unknown: Rc::default(),
         };
-        parts.tasks.spawn(&env, "listener", door.listen(listener));
+        inner.tasks.spawn(&env, "listener", door.listen(listener));
         let ((orders, ordered), (end, ended)) = (watch::channel(None), watch::channel(false));
         let life = Tasks::new();
-        life.spawn(&env, SESSION, parts.clone().live(ordered, end));
-        Ok(Session { parts, orders, ended, life, defects: options.defects })
+        life.spawn(&env, SESSION, inner.clone().live(ordered, end));
+        Ok(Session { inner, orders, ended, life, defects: options.defects })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.parts.local_addr
+        self.inner.local_addr
     }
 
     /// Starts to download a torrent, or to seed it, if its content is on the
@@ -186,24 +186,24 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
         subject: Subject,
         options: DownloadOptions,
     ) -> Result<Download<N::Stream>, SessionError> {
-        let (parts, info_hash) = (&self.parts, subject.info_hash());
-        if parts.routes.borrow().contains_key(&info_hash) {
+        let (inner, info_hash) = (&self.inner, subject.info_hash());
+        if inner.routes.borrow().contains_key(&info_hash) {
             return Err(SessionError::Duplicate { info_hash });
         }
         let (download, driver) = download::new(
-            parts.network.clone(),
-            parts.env.clone(),
-            parts.disk.clone(),
-            parts.shared.clone(),
-            parts.local_addr.port(),
+            inner.network.clone(),
+            inner.env.clone(),
+            inner.disk.clone(),
+            inner.shared.clone(),
+            inner.local_addr.port(),
             subject,
             options,
         );
         let route = Route { commands: download.commands(), waiting: Rc::default() };
-        parts.routes.borrow_mut().insert(info_hash, route);
-        parts.downloads.borrow_mut().push(download.clone());
-        let routes = parts.routes.clone();
-        parts.tasks.spawn(&parts.env, &download::name(info_hash), async move {
+        inner.routes.borrow_mut().insert(info_hash, route);
+        inner.downloads.borrow_mut().push(download.clone());
+        let routes = inner.routes.clone();
+        inner.tasks.spawn(&inner.env, &download::name(info_hash), async move {
             driver.run().await;
             routes.borrow_mut().remove(&info_hash);
         });
@@ -212,7 +212,7 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
 
     /// Where the user's callbacks are submitted.
     pub fn callbacks(&self) -> Callbacks {
-        self.parts.callbacks.callbacks()
+        self.inner.callbacks.callbacks()
     }
 
     /// Stops every download (connections closed, trackers told, resume data saved if
@@ -228,7 +228,7 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
         let callback = self.callbacks().running_here();
         if let Some(worker) = callback {
             if self.defects.has(Defect::PoolDrainsItself) {
-                self.parts.callbacks.drain(worker, None).await?;
+                self.inner.callbacks.drain(worker, None).await?;
                 return Ok(());
             }
             if !self.defects.has(Defect::ShutdownFromCallback) {
@@ -244,7 +244,7 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
             obeyed
         });
         let wait = Wait { who: callback.unwrap_or("main"), on: SESSION, to: "have shut down" };
-        let _waiting = self.parts.env.waiting(wait);
+        let _waiting = self.inner.env.waiting(wait);
         // An error is that its task was dropped, and everything with it.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
         self.life.ended().await;
@@ -253,18 +253,18 @@ impl<N: Network, E: Env, D: Disk> Session<N, E, D> {
 
     /// Work of downloads that waits for its time (count).
     pub fn errands(&self) -> usize {
-        self.parts.shared.timetable.waiting()
+        self.inner.shared.timetable.waiting()
     }
 
     /// The names of the session's tasks: its own, the callbacks' workers, and the
     /// others from the oldest on.
     pub fn tasks(&self) -> Vec<String> {
-        let Parts { callbacks, tasks, .. } = &*self.parts;
+        let Inner { callbacks, tasks, .. } = &*self.inner;
         [self.life.names(), callbacks.workers(), tasks.names()].concat()
     }
 }
 
-impl<N: Network, E: Env, D: Disk> Parts<N, E, D> {
+impl<N: Network, E: Env, D: Disk> Inner<N, E, D> {
     /// Waits for the word to end, and ends.
     async fn live(
         self: Rc<Self>,
