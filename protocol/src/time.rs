@@ -98,3 +98,18 @@ impl fmt::Display for Time {
         f.pad(&format!("{}.{:06}", since_epoch.as_secs(), since_epoch.subsec_micros()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_later_than_every_time_is_the_last_of_them() {
+        let last = Time::from_epoch(Duration::MAX);
+        assert_eq!(last, Time::from_nanos(u64::MAX));
+        assert_eq!(last + Duration::from_nanos(1), last);
+        assert_eq!(Time::from_secs(1) + Duration::MAX, last);
+        assert_eq!(Time::from_secs(1).since(last), Duration::ZERO);
+        assert_eq!(last - Time::ZERO, last.since_epoch());
+    }
+}
