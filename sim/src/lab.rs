@@ -733,7 +733,7 @@ impl Inner {
         oracles.filter_map(|(oracle, _)| Some((oracle.code(), oracle.listener()?)))
     }
 
-    /// The same, where bytes were written to a stream.
+    /// Shows them what was written to a stream at once, part by part.
     fn wrote<'a>(
         &mut self,
         now: Time,

@@ -29,11 +29,7 @@ fn remote_has(talk: &Talk) -> Vec<u32> {
 }
 
 fn bitfield(pieces: &[u32]) -> Message {
-    let mut bitfield = Bitfield::empty(PIECES);
-    for piece in pieces {
-        bitfield.insert(*piece);
-    }
-    Message::Bitfield(bitfield.to_wire())
+    Message::Bitfield(crate::pieces(PIECES, pieces).to_wire())
 }
 
 /// aria2 1.36 has one go out where it would have many HAVEs to say.

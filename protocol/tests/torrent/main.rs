@@ -15,6 +15,13 @@ use reseed_protocol::{Bitfield, InfoHash, Layout, torrent::Start};
 
 const INFO_HASH: InfoHash = InfoHash([7; 20]);
 
+/// These of `count` pieces.
+fn pieces(count: u32, these: &[u32]) -> Bitfield {
+    let mut pieces = Bitfield::empty(count);
+    these.iter().for_each(|piece| _ = pieces.insert(*piece));
+    pieces
+}
+
 /// A public torrent that is announced to nobody, of which `have` is here.
 fn start(layout: Layout, have: Bitfield) -> Start {
     Start {

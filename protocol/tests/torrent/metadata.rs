@@ -12,7 +12,10 @@ use reseed_protocol::{
     wire::{Handshake, Message},
 };
 
-use crate::{start, talk::Talk};
+use crate::{
+    start,
+    talk::{Talk, torrent},
+};
 
 fn metadata() -> Bytes {
     (0..40_000u32).map(|at| (at * 31 % 251) as u8).collect()
@@ -22,9 +25,7 @@ fn seed(private: bool) -> Torrent {
     let info_hash = Info::hash(&metadata());
     let layout = Layout::new(16_384, 100_000);
     let start = Start { info_hash, private, ..start(layout, Bitfield::full(7)) };
-    let mut rng = ChaCha8Rng::seed_from_u64(2);
-    Torrent::new(Config::new(PeerId([2; 20]), 6881), start, Time::ZERO, &mut rng)
-        .with_metadata(metadata())
+    torrent(Config::new(PeerId([2; 20]), 6881), start).with_metadata(metadata())
 }
 
 fn addr() -> SocketAddr {

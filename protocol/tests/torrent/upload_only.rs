@@ -41,9 +41,7 @@ fn said(talk: &mut Talk) -> Vec<Option<bool>> {
 }
 
 fn pieces(pieces: &[u32]) -> Bitfield {
-    let mut bitfield = Bitfield::empty(PIECES);
-    pieces.iter().for_each(|piece| _ = bitfield.insert(*piece));
-    bitfield
+    crate::pieces(PIECES, pieces)
 }
 
 #[test]
