@@ -114,19 +114,32 @@ impl Parts {
         taken
     }
 
-    /// All bytes in one place; copied only if they are not yet.
-    pub fn to_bytes(&self) -> Bytes {
-        self.clone().into_bytes()
+    /// Takes the first `length` bytes away, in one place; copied only if they lie in several.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn split_bytes_to(&mut self, length: usize) -> Bytes {
+        match self.parts.front_mut() {
+            Some(first) if first.len() > length => {
+                self.length -= length;
+                first.split_to(length)
+            }
+            Some(first) if first.len() == length => {
+                self.length -= length;
+                self.parts.pop_front().unwrap_or_default()
+            }
+            _ => {
+                let mut whole = BytesMut::with_capacity(length);
+                self.slices(length).for_each(|slice| whole.extend_from_slice(slice));
+                self.advance(length);
+                whole.freeze()
+            }
+        }
     }
 
-    /// The same, of who is done with it.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.parts.len() <= 1 {
-            return self.parts.pop_front().unwrap_or_default();
-        }
-        let mut whole = BytesMut::with_capacity(self.length);
-        self.parts.iter().for_each(|part| whole.extend_from_slice(part));
-        whole.freeze()
+    /// All bytes in one place; copied only if they are not yet.
+    pub fn to_bytes(&self) -> Bytes {
+        self.clone().split_bytes_to(self.length)
     }
 }
 
@@ -141,11 +154,15 @@ impl From<Bytes> for Parts {
 /// A part that is not worth its keep is copied (bytes).
 const COPIED_MAX: usize = 1024;
 
+/// Room that is made at once for what is said, if no more is needed (bytes): some ten of the
+/// usual small messages.
+const CHUNK: usize = 128;
+
 /// What is said on a connection, until it is taken to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     parts: Parts,
-    /// The end of it.
+    /// The end of it, and room for more.
     last: BytesMut,
 }
 
@@ -159,25 +176,41 @@ impl Outbox {
     pub(crate) fn say(&mut self, message: &Message) {
         match message {
             Message::Piece { data, .. } if data.len() > COPIED_MAX => {
-                self.last.reserve(message.encoded_len() - data.len());
+                self.make_room(message.encoded_len() - data.len());
                 message.encode_head(&mut self.last);
-                self.parts.push(std::mem::take(&mut self.last).freeze());
+                self.end_part();
                 self.parts.push(data.clone());
             }
-            _ => message.encode(&mut self.last),
+            _ => {
+                self.make_room(message.encoded_len());
+                message.encode(&mut self.last);
+            }
         }
     }
 
     /// Puts bytes behind what waits.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
         self.last.extend_from_slice(bytes);
     }
 
     /// Takes all that waits.
     pub(crate) fn take(&mut self) -> Parts {
-        let mut parts = std::mem::take(&mut self.parts);
-        parts.push(std::mem::take(&mut self.last).freeze());
-        parts
+        self.end_part();
+        std::mem::take(&mut self.parts)
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if self.last.is_empty() && self.last.capacity() < bytes {
+            self.last = BytesMut::with_capacity(bytes.max(CHUNK));
+        }
+    }
+
+    /// What is said next is of another part.
+    fn end_part(&mut self) {
+        if !self.last.is_empty() {
+            self.parts.push(self.last.split().freeze());
+        }
     }
 }
 
@@ -214,6 +247,13 @@ mod tests {
                 rest.advance(length);
                 let taken = parts.split_to(length);
                 prop_assert_eq!(rest.to_bytes(), parts.to_bytes());
+                let mut others = first.iter().cloned().fold(Parts::default(), |mut all, part| {
+                    all.push(part);
+                    all
+                });
+                others.append(&mut rest.clone());
+                prop_assert_eq!(others.split_bytes_to(length), first.concat());
+                prop_assert_eq!(&others, &parts);
                 prop_assert_eq!(rest.len(), parts.len());
                 prop_assert_eq!(taken.len(), length);
                 prop_assert_eq!(taken.to_bytes(), first.concat());

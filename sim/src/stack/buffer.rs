@@ -45,15 +45,15 @@ impl SendBuffer {
         self.full.push(bytes);
     }
 
-    /// The first `length` bytes, which are there. A segment that spans chunks is rare, and
-    /// copied.
+    /// The first `length` bytes, which are there. A segment that spans chunks is copied.
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
-        let of_full = length.min(self.full.len());
-        let mut segment = self.full.split_to(of_full);
-        if of_full < length {
-            segment.push(self.last.split_to(length - of_full).freeze());
+        if self.full.is_empty() {
+            return self.last.split_to(length).freeze();
         }
-        segment.into_bytes()
+        if length > self.full.len() && !self.last.is_empty() {
+            self.full.push(self.last.split().freeze());
+        }
+        self.full.split_bytes_to(length)
     }
 
     pub(crate) fn clear(&mut self) {
