@@ -25,6 +25,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Content {
     metainfo: Metainfo,
+    /// Of its files.
+    paths: Vec<PathBuf>,
     truth: Truth,
     /// Of a Merkle torrent. BEP 30.
     hashes: Option<HashTree>,
@@ -79,7 +81,8 @@ pub enum ContentError {
 
 impl Content {
     fn new(metainfo: Metainfo, truth: Truth) -> Content {
-        let mut content = Content { metainfo, truth, hashes: None, broadcast: None };
+        let paths = metainfo.info.files().iter().map(|file| file.path.iter().collect()).collect();
+        let mut content = Content { metainfo, paths, truth, hashes: None, broadcast: None };
         if content.metainfo.info.root_hash().is_some() {
             let pieces = 0..content.layout().pieces();
             let hashes: Vec<[u8; 20]> = pieces.map(|piece| content.hash_of(piece)).collect();
@@ -216,10 +219,10 @@ impl Content {
     pub(crate) fn files(&self) -> Vec<(PathBuf, Truth)> {
         let mut offset = 0;
         let mut files = Vec::new();
-        for file in self.metainfo.info.files() {
+        for (file, path) in self.metainfo.info.files().iter().zip(&self.paths) {
             // A live stream's bytes are not known beforehand.
             let Some(truth) = self.truth.part(offset, file.length) else { break };
-            files.push((file.path.iter().collect(), truth));
+            files.push((path.clone(), truth));
             offset += file.length;
         }
         files
@@ -246,10 +249,9 @@ impl Content {
             let path = hashes_path(self.metainfo.info_hash);
             disk.replace(&path, &known.to_bytes())?;
         }
-        self.metainfo.info.files().iter().try_for_each(|file| {
-            let path: PathBuf = file.path.iter().collect();
-            disk.length(&path)?.map_or(Ok(()), |_| disk.sync(&path))
-        })
+        self.paths
+            .iter()
+            .try_for_each(|path| disk.length(path)?.map_or(Ok(()), |_| disk.sync(path)))
     }
 
     /// Puts on `disk`, which has what `has` says, what is there besides.
@@ -299,16 +301,16 @@ impl Content {
     /// The content's files on `disk`.
     pub(crate) fn storage(&self, disk: &SimDisk) -> Storage<SimDisk> {
         let info = &self.metainfo.info;
-        let files = info.files().iter().map(|file| (file.path.iter().collect(), file.length));
-        Storage::new(disk.clone(), files.collect(), info.layout())
+        let lengths = info.files().iter().map(|file| file.length);
+        let files = self.paths.iter().cloned().zip(lengths).collect();
+        Storage::new(disk.clone(), files, info.layout())
     }
 
     /// Which piece of the live stream lies at `place` on `disk`, if a true one does.
     pub(crate) fn made_on(&self, disk: &SimDisk, place: u32) -> Option<u64> {
         let mut found = vec![0; self.layout().length_of(place) as usize];
         let offset = self.layout().offset_of(place);
-        let path: PathBuf = self.metainfo.info.files()[0].path.iter().collect();
-        disk.read_at(&path, offset, &mut found).ok()?;
+        disk.read_at(&self.paths[0], offset, &mut found).ok()?;
         let mut made = self.broadcast.as_ref()?.at(place);
         made.find(|(_, piece)| **piece == found).map(|(sequence, _)| sequence)
     }
@@ -360,10 +362,9 @@ impl Content {
             let part =
                 truth.part(done, u64::from(span.length)).expect("spans are within their piece");
             done += u64::from(span.length);
-            let path: PathBuf = info.files()[span.file].path.iter().collect();
             let mut offset = span.offset;
             for slice in part.slices() {
-                each(&path, offset, slice)?;
+                each(&self.paths[span.file], offset, slice)?;
                 offset += slice.len() as u64;
             }
         }

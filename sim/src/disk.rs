@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -91,7 +92,7 @@ impl SimDisk {
     /// many, which is none if nothing lies there.
     pub(crate) fn flip_bits(&self, bits: u32, rng: &mut impl Rng) -> u32 {
         let Platter { files, flipped, .. } = &mut *self.platter.borrow_mut();
-        let lengths: Vec<(PathBuf, u64)> = files
+        let lengths: Vec<(OsString, u64)> = files
             .iter()
             .filter(|(_, file)| file.length > 0)
             .map(|(path, file)| (path.clone(), file.length))
@@ -109,7 +110,7 @@ impl SimDisk {
             };
             let bit = 1 << rng.random_range(0..8);
             files.get_mut(path).expect("it was listed").flip(at, bit);
-            flipped.insert((path.clone(), at));
+            flipped.insert((path.into(), at));
         }
         if total > 0 { bits } else { 0 }
     }
@@ -117,14 +118,14 @@ impl SimDisk {
     /// What is likely to be written to the file at `path`: pages of it that are the same
     /// take no room. Of files that are there it is too late.
     pub(crate) fn expect(&self, path: &Path, truth: Truth) {
-        self.platter.borrow_mut().expected.insert(path.to_owned(), truth);
+        self.platter.borrow_mut().expected.insert(path.into(), truth);
     }
 
     /// Whether these are the bytes at `offset` of the file at `path`. What is kept as it
     /// was expected is right without a look, if `bytes` are of what was expected.
     pub(crate) fn holds(&self, path: &Path, offset: u64, bytes: &[u8]) -> bool {
         let platter = self.platter.borrow();
-        platter.files.get(path).is_some_and(|file| file.holds(offset, bytes))
+        platter.files.get(path.as_os_str()).is_some_and(|file| file.holds(offset, bytes))
     }
 
     /// Whether any has flipped that was not written over since.
@@ -144,9 +145,9 @@ impl SimDisk {
         self.platter.borrow().stats
     }
 
-    /// The paths of all files, in order.
+    /// The paths of all files, in order of their letters.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.platter.borrow().files.keys().cloned().collect()
+        self.platter.borrow().files.keys().map(PathBuf::from).collect()
     }
 
     /// Has `read` read `length` bytes at `offset`, which are there.
@@ -160,7 +161,7 @@ impl SimDisk {
         let mut platter = self.platter()?;
         self.meet_read(&platter)?;
         let Platter { files, stats, .. } = &mut *platter;
-        let file = files.get(path).ok_or_else(|| not_found(path))?;
+        let file = files.get(path.as_os_str()).ok_or_else(|| not_found(path))?;
         let end = offset.checked_add(length as u64);
         if end.is_none_or(|end| end > file.length) {
             let message = format!(
@@ -243,7 +244,7 @@ impl Default for SimDisk {
 
 impl Disk for SimDisk {
     fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        Ok(self.platter()?.files.get(path).map(|file| file.length))
+        Ok(self.platter()?.files.get(path.as_os_str()).map(|file| file.length))
     }
 
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -274,7 +275,7 @@ impl Disk for SimDisk {
     /// What comes as expected takes no room, however many peers wait for the rest of it.
     fn hold(&self, path: &Path, offset: u64, bytes: Bytes) -> Bytes {
         let platter = self.platter.borrow();
-        let expected = platter.expected.get(path);
+        let expected = platter.expected.get(path.as_os_str());
         expected.and_then(|expected| expected.in_place_of(&bytes, offset)).unwrap_or(bytes)
     }
 
@@ -294,7 +295,7 @@ impl Disk for SimDisk {
             return Err(error);
         }
         let Platter { files, stats, .. } = &mut *platter;
-        let file = files.get_mut(path).ok_or_else(|| not_found(path))?;
+        let file = files.get_mut(path.as_os_str()).ok_or_else(|| not_found(path))?;
         file.sync();
         stats.syncs += 1;
         Ok(())
@@ -304,7 +305,7 @@ impl Disk for SimDisk {
         let mut platter = self.platter()?;
         self.meet_read(&platter)?;
         let Platter { files, stats, .. } = &mut *platter;
-        let Some(file) = files.get(path) else {
+        let Some(file) = files.get(path.as_os_str()) else {
             return Ok(None);
         };
         if file.length > limit {
@@ -335,7 +336,7 @@ impl Disk for SimDisk {
         file.write(0, bytes);
         file.length = bytes.len() as u64;
         file.sync();
-        files.insert(path.to_owned(), file);
+        files.insert(path.into(), file);
         stats.writes += 1;
         stats.syncs += 1;
         stats.bytes_written += bytes.len() as u64;
@@ -345,8 +346,9 @@ impl Disk for SimDisk {
 
 #[derive(Default)]
 struct Platter {
-    files: BTreeMap<PathBuf, File>,
-    expected: BTreeMap<PathBuf, Truth>,
+    /// By path, which is compared as it is written: by its parts that takes longer.
+    files: BTreeMap<OsString, File>,
+    expected: BTreeMap<OsString, Truth>,
     stats: DiskStats,
     /// Bytes with a bit that flipped since they were written.
     flipped: BTreeSet<(PathBuf, u64)>,
@@ -357,7 +359,7 @@ struct Platter {
 impl Platter {
     /// The room that a write takes which was free before (bytes): that of whole pages.
     fn room_for(&self, path: &Path, offset: u64, length: usize) -> u64 {
-        let file = self.files.get(path);
+        let file = self.files.get(path.as_os_str());
         let is_new = |page: u64| file.is_none_or(|file| !file.pages.contains(page));
         let pages = pages_of(offset, length).filter(|(page, ..)| is_new(*page));
         pages.count() as u64 * PAGE as u64
@@ -660,16 +662,25 @@ fn pages_of(
 
 /// The file at `path`, which is made if there is none.
 fn file_at<'a>(
-    files: &'a mut BTreeMap<PathBuf, File>,
-    expected: &BTreeMap<PathBuf, Truth>,
+    files: &'a mut BTreeMap<OsString, File>,
+    expected: &BTreeMap<OsString, Truth>,
     path: &Path,
 ) -> &'a mut File {
-    let new = || File { expected: expected.get(path).cloned(), ..File::default() };
-    files.entry(path.to_owned()).or_insert_with(new)
+    let name = path.as_os_str();
+    if !files.contains_key(name) {
+        let new = File { expected: expected.get(name).cloned(), ..File::default() };
+        files.insert(name.to_owned(), new);
+    }
+    files.get_mut(name).expect("it was put there")
 }
 
+/// Whoever looks for what may not be there does not ask for the words.
+#[derive(Debug, thiserror::Error)]
+#[error("no file at {}", .0.display())]
+struct NoFile(PathBuf);
+
 fn not_found(path: &Path) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("no file at {}", path.display()))
+    io::Error::new(io::ErrorKind::NotFound, NoFile(path.to_owned()))
 }
 
 #[cfg(test)]
