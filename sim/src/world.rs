@@ -451,7 +451,7 @@ impl World {
     /// When time itself is next a reason for something: a sleep is over, a disk is done, a
     /// stack has waited for long enough.
     fn next_timer(&self) -> Option<Time> {
-        let sleep = self.core.executor.timers.borrow().next();
+        let sleep = self.core.executor.timers.borrow_mut().next();
         let disk = self.waiting.first().map(|(until, _)| *until);
         let stack = match &self.stacks {
             Stacks::Native(stacks) => stacks.borrow_mut().next_acknowledgement(),
