@@ -49,10 +49,7 @@ impl<S: Stage> Run<'_, S> {
         let within = peers.iter().map(|peer| stops_within(&self.plan.peers[*peer].app)).max();
         let within = within.unwrap_or_default();
         let mut deadline = self.stage.now() + within;
-        let left = |run: &Self| -> Vec<String> {
-            peers.iter().flat_map(|peer| run.leftovers(*peer)).collect()
-        };
-        while !left(self).is_empty() {
+        while peers.iter().any(|peer| !self.leftovers(*peer).is_empty()) {
             let now = self.stage.now();
             self.change_faults(now);
             if peers.iter().any(|peer| self.is_held_up(*peer)) {
@@ -62,10 +59,12 @@ impl<S: Stage> Run<'_, S> {
                 let waits: Vec<String> = peers.iter().map(|peer| self.who_waits(*peer)).collect();
                 let story = peers.iter().flat_map(|peer| self.lab.story(*peer));
                 let story: String = story.map(|story| format!("\nbefore: {story}")).collect();
+                let left: Vec<String> =
+                    peers.iter().flat_map(|peer| self.leftovers(*peer)).collect();
                 let evidence = format!(
                     "{} s after its shutdown there is left: {}{}{story}",
                     within.as_secs_f64(),
-                    left(self).join("; "),
+                    left.join("; "),
                     waits.concat(),
                 );
                 self.lab.fail(now, Code::Stop, evidence);

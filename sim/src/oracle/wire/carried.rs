@@ -43,8 +43,22 @@ pub(super) struct Carried {
     of_several: BTreeSet<usize>,
     /// What sides were found to take, which is mostly the same.
     known: BTreeSet<Rc<Declared>>,
-    compared: u64,
+    tally: Tally,
 }
+
+/// What all lanes share.
+#[derive(Default)]
+struct Tally {
+    /// Frames (count).
+    compared: u64,
+    /// Room for readings, kept for the next lane in which some wait: there are many lanes,
+    /// and in most of them nothing does.
+    rooms: Vec<VecDeque<Reading>>,
+}
+
+/// Rooms that are kept at most (count), and readings that each of them is for at most.
+const ROOMS_MAX: usize = 16;
+const ROOM_MAX: usize = 64;
 
 struct Stream {
     peer: usize,
@@ -92,7 +106,7 @@ impl Listener for Carried {
         }
         let Some(stream) = self.streams.get_mut(id.0) else { return Ok(()) };
         let Stream { claimed, written, remote, .. } = &mut **stream;
-        written.compare(&mut self.compared).map_err(|(seen, told)| {
+        written.compare(&mut self.tally).map_err(|(seen, told)| {
             format!("it says `{told}` to {remote}, and the bytes that it writes are {seen}")
         })?;
         match written.seen.front().filter(|_| *claimed) {
@@ -121,7 +135,7 @@ impl Carried {
 
     /// Frames that were compared (count).
     pub(super) fn compared(&self) -> u64 {
-        self.compared
+        self.tally.compared
     }
 
     /// A peer starts anew.
@@ -167,8 +181,8 @@ impl Carried {
             Speaker::Us => &mut stream.written,
             Speaker::Remote => &mut stream.read,
         };
-        lane.tell(told, &mut self.compared);
-        lane.compare(&mut self.compared).map_err(|(seen, told)| match by {
+        lane.tell(told, &mut self.tally);
+        lane.compare(&mut self.tally).map_err(|(seen, told)| match by {
             Speaker::Us => {
                 format!("it says `{told}` to {addr}, and the bytes that it writes are {seen}")
             }
@@ -250,55 +264,70 @@ impl Carried {
         let Some(stream) = self.streams.get_mut(id.0) else { return };
         let claimed = stream.claimed;
         let lane = lane(stream);
-        lane.take(bytes, &mut self.compared);
+        lane.take(bytes, &mut self.tally);
         if !claimed && lane.bytes > UNCLAIMED_MAX {
             self.streams.remove(id.0);
         }
     }
 }
 
+impl Tally {
+    /// Puts `reading` behind what waits on one side of a lane.
+    fn put(&mut self, reading: Reading, side: &mut VecDeque<Reading>) {
+        if side.capacity() == 0 {
+            *side = self.rooms.pop().unwrap_or_default();
+        }
+        side.push_back(reading);
+    }
+
+    /// Takes back the room of a side on which nothing waits any more.
+    fn take_back(&mut self, side: &mut VecDeque<Reading>) {
+        if side.is_empty() && side.capacity() > 0 {
+            let room = std::mem::take(side);
+            if self.rooms.len() < ROOMS_MAX && room.capacity() <= ROOM_MAX {
+                self.rooms.push(room);
+            }
+        }
+    }
+}
+
 impl Lane {
     /// Bytes of it came by.
-    fn take(&mut self, bytes: &[u8], compared: &mut u64) {
+    fn take(&mut self, bytes: &[u8], tally: &mut Tally) {
         self.bytes += bytes.len();
         let Lane { seen, told, reader, .. } = self;
         reader.read(bytes, |reading| match told.front() {
             Some(first) if seen.is_empty() && same(reading, *first) => {
                 told.pop_front();
-                *compared += 1;
+                tally.compared += 1;
             }
-            _ => seen.push_back(reading),
+            _ => tally.put(reading, seen),
         });
     }
 
     /// The peer tells of it.
-    fn tell(&mut self, telling: Reading, compared: &mut u64) {
+    fn tell(&mut self, telling: Reading, tally: &mut Tally) {
         match self.seen.front() {
             Some(first) if self.told.is_empty() && same(*first, telling) => {
                 self.seen.pop_front();
-                *compared += 1;
+                tally.compared += 1;
             }
-            _ => self.told.push_back(telling),
+            _ => tally.put(telling, &mut self.told),
         }
     }
 
     /// Compares what is still there on both sides; fails with the first that differ.
-    fn compare(&mut self, compared: &mut u64) -> Result<(), (Reading, Reading)> {
+    fn compare(&mut self, tally: &mut Tally) -> Result<(), (Reading, Reading)> {
         while !self.seen.is_empty()
             && let Some(told) = self.told.pop_front()
         {
             let seen = self.seen.pop_front().expect("it is not empty");
-            *compared += 1;
+            tally.compared += 1;
             if !same(seen, told) {
                 return Err((seen, told));
             }
         }
-        // There are many streams, and of most of them nothing waits.
-        for side in [&mut self.seen, &mut self.told] {
-            if side.is_empty() {
-                *side = VecDeque::new();
-            }
-        }
+        [&mut self.seen, &mut self.told].into_iter().for_each(|side| tally.take_back(side));
         Ok(())
     }
 
