@@ -255,11 +255,11 @@ impl Picker {
         if !is_missing || !self.suspects.get(&block.piece).is_none_or(is_source) {
             return Receipt::Redundant;
         }
-        let (mut also_requested, piece_complete) = self.update(block.piece, |progress| {
+        let (requesters, piece_complete) = self.update(block.piece, |progress| {
             let requesters = progress.receive(index, connection);
             (requesters, progress.is_complete())
         });
-        also_requested.retain(|&other| other != connection);
+        let also_requested = requesters.into_iter().filter(|&other| other != connection).collect();
         Receipt::Accepted { also_requested, piece_complete }
     }
 

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use arrayvec::ArrayVec;
+
+use super::selection::REQUESTERS_MAX;
 use crate::ConnectionId;
+
+/// Whom a block is asked of, the first asked first.
+pub(super) type Requesters = ArrayVec<ConnectionId, REQUESTERS_MAX>;
 
 /// Where each block of a started piece stands, with the counts kept.
 #[derive(Debug, Clone)]
@@ -15,8 +21,8 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Slot {
     Free,
-    /// Asked of these, the first asked first; never of nobody.
-    InFlight(Vec<ConnectionId>),
+    /// Asked of these, never of nobody.
+    InFlight(Requesters),
     /// Here, from this one.
     Received(ConnectionId),
 }
@@ -62,7 +68,7 @@ impl Progress {
     /// Puts the first free block in flight from `connection`.
     pub(super) fn request_free(&mut self, connection: ConnectionId) -> Option<u32> {
         let index = self.slots.iter().position(|slot| *slot == Slot::Free)?;
-        self.slots[index] = Slot::InFlight(vec![connection]);
+        self.slots[index] = Slot::InFlight(Requesters::from_iter([connection]));
         self.free -= 1;
         self.in_flight += 1;
         Some(index as u32)
@@ -77,11 +83,11 @@ impl Progress {
     }
 
     /// The block comes in; returns whom it was asked of.
-    pub(super) fn receive(&mut self, index: u32, from: ConnectionId) -> Vec<ConnectionId> {
+    pub(super) fn receive(&mut self, index: u32, from: ConnectionId) -> Requesters {
         match std::mem::replace(&mut self.slots[index as usize], Slot::Received(from)) {
             Slot::Free => {
                 self.free -= 1;
-                Vec::new()
+                Requesters::new()
             }
             Slot::InFlight(requesters) => {
                 self.in_flight -= 1;
@@ -97,7 +103,7 @@ impl Progress {
         let Slot::InFlight(requesters) = slot else {
             return;
         };
-        requesters.retain(|&requester| requester != connection);
+        requesters.retain(|requester| *requester != connection);
         if requesters.is_empty() {
             *slot = Slot::Free;
             self.free += 1;
