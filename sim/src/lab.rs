@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
+use arrayvec::ArrayVec;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use reseed_client::{Activity, Buggify, Env, Wait, Waiting};
 use reseed_protocol::{
-    Bitfield, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
+    Bitfield, Connection, ConnectionId, InfoHash, PeerId, Time, Torrent, Video,
     torrent::{CloseReason, Event, Frame, Speaker, Spoken},
     tracker::AnnounceRequest,
     wire::Parts,
@@ -143,6 +144,9 @@ impl Peer {
 }
 /// Exceptions of a peer that are kept (count): they are mostly one and the same.
 const EXCEPTIONS_MAX: usize = 3;
+
+/// Connections that a step changed up to which they are looked at alone (count).
+const TOUCHED_MAX: usize = 16;
 
 impl Lab {
     pub(crate) fn new(
@@ -603,7 +607,8 @@ impl Lab {
             return;
         }
         let mut inner = self.inner.borrow_mut();
-        inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent));
+        let touched = few(torrent.touched());
+        inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent, touched.as_deref()));
         let state = &mut inner.peers[peer];
         state.ran = true;
         if let Some((at, end)) = &mut state.live {
@@ -637,6 +642,16 @@ impl Lab {
         }
         self.attention.set(self.attention.get() || inner.failure.is_some());
     }
+}
+
+/// All of `connections`, unless they are so many that one may as well look at all that there
+/// are.
+fn few<'a>(
+    connections: Option<impl Iterator<Item = &'a Connection>>,
+) -> Option<ArrayVec<&'a Connection, TOUCHED_MAX>> {
+    let mut few = ArrayVec::new();
+    connections?.try_for_each(|connection| few.try_push(connection)).ok()?;
+    Some(few)
 }
 
 impl Inner {

@@ -20,7 +20,7 @@ use reseed_protocol::{
     wire::Message,
 };
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 use crate::{
     Plan,
     members::{self, UNIX_EPOCH_S},
@@ -175,7 +175,7 @@ impl Oracle for Access {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, _: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, _: &Torrent, _: Touched<'_>) -> Finding {
         self.look_whether_told(scene.now)
     }
 }

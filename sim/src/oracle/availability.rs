@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use reseed_protocol::{Bitfield, Connection, ConnectionId, Torrent};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 
 /// Counts what changed in the remotes' bitfields since the last step, and
 /// compares the whole count with the picker's.
@@ -28,8 +28,8 @@ impl Availability {
 
 impl Count {
     /// Takes in what changed with the last step, or what may have at all.
-    fn update(&mut self, torrent: &Torrent) {
-        let Some(touched) = torrent.touched() else { return self.update_all(torrent) };
+    fn update(&mut self, torrent: &Torrent, touched: Touched<'_>) {
+        let Some(touched) = touched else { return self.update_all(torrent) };
         for connection in touched {
             self.see(connection, torrent.layout().pieces());
         }
@@ -74,9 +74,9 @@ impl Oracle for Availability {
         self.peers[peer] = Count::default();
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let count = &mut self.peers[scene.peer];
-        count.update(torrent);
+        count.update(torrent, touched);
         self.checks += u64::from(!count.seen.is_empty());
         let picker = torrent.picker().availability();
         if picker == count.pieces {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use reseed_protocol::{Block, Connection, ConnectionId, Torrent, torrent::Event};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 
 /// Every step that changed either compares the set of blocks in flight with the set of
 /// requests that wait, by the sums of their fingerprints; where these differ, block by
@@ -38,9 +38,9 @@ impl Blocks {
 
 impl Sums {
     /// Takes in the queues that the last step may have changed; returns whether it did.
-    fn update(&mut self, torrent: &Torrent) -> bool {
+    fn update(&mut self, torrent: &Torrent, touched: Touched<'_>) -> bool {
         let before = self.queued;
-        match torrent.touched() {
+        match touched {
             Some(touched) => {
                 for connection in touched {
                     let now = sum(connection);
@@ -86,14 +86,14 @@ impl Oracle for Blocks {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let sums = &mut self.peers[scene.peer];
         if sums.steps.is_multiple_of(AUDIT_EACH) {
             torrent.picker().check()?;
             sums.compared = None;
         }
         sums.steps += 1;
-        let changed = sums.update(torrent);
+        let changed = sums.update(torrent, touched);
         self.checks += u64::from(sums.queued != 0);
         if !changed {
             return Ok(());

@@ -7,7 +7,7 @@ use std::{
 
 use reseed_protocol::{Connection, ConnectionId, Time, Torrent};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 
 /// Measures how long each interested peer is choked without a pause, and holds it to
 /// what the choker's times promise: a turn of the optimistic slot for everyone who
@@ -71,7 +71,7 @@ impl Oracle for Fair {
         }
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let options = torrent.choker().options();
         if options.slots == 0 || self.held_up[scene.peer] {
             return Ok(());
@@ -89,8 +89,8 @@ impl Oracle for Fair {
                 more_wait = true;
             }
         };
-        match torrent.touched() {
-            Some(touched) => touched.for_each(see),
+        match touched {
+            Some(touched) => touched.iter().copied().for_each(see),
             None => {
                 torrent.connections().for_each(&mut see);
                 waits.retain(|id, _| torrent.connection(*id).is_some());

@@ -10,7 +10,7 @@ use reseed_protocol::{
     wire::Message,
 };
 
-use super::{Code, Finding, Oracle, Scene, brought};
+use super::{Code, Finding, Oracle, Scene, Touched, brought};
 use crate::Plan;
 
 /// Adds up, from what is said on the wire alone, what each remote passes on, and what we
@@ -260,7 +260,7 @@ impl Oracle for Give {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, _: Touched<'_>) -> Finding {
         if std::mem::replace(&mut self.peers[scene.peer].now, scene.now) < scene.now {
             self.look_back(scene)?;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reseed_protocol::{Time, Torrent, torrent::Event};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 use crate::Plan;
 
 /// Follows the parts of a download that is streamed: a transporter there is from the
@@ -63,7 +63,7 @@ impl Oracle for Init {
         self.held_up[peer] = held_up;
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, _: Touched<'_>) -> Finding {
         if torrent.picker().streaming().is_none() {
             return Ok(());
         }

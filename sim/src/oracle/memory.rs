@@ -3,7 +3,7 @@
 
 use reseed_protocol::{Connection, PeerTable, Torrent, wire::message_cap};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 
 /// Bytes that a connection may hold besides one message that is still coming in:
 /// what was read at a time (64 KiB), what a remote has not read yet (2 MiB and the
@@ -39,10 +39,10 @@ impl Oracle for Memory {
         self.checks
     }
 
-    fn stepped(&mut self, _: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, _: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let most = message_cap(Some(torrent.layout().pieces())) + CONNECTION_MAX;
-        match torrent.touched() {
-            Some(mut touched) => touched.try_for_each(|connection| self.look_at(connection, most)),
+        match touched {
+            Some(touched) => touched.iter().try_for_each(|it| self.look_at(it, most)),
             None => torrent.connections().try_for_each(|it| self.look_at(it, most)),
         }?;
         let known = torrent.known_peers();

@@ -11,7 +11,7 @@ use std::{fmt, net::SocketAddr, rc::Rc};
 use bytes::Bytes;
 use reseed_client::Activity;
 use reseed_protocol::{
-    Block, Time, Torrent,
+    Block, Connection, Time, Torrent,
     extension::{Extension, HashPiece},
     torrent::{Event, Spoken},
     tracker::AnnounceRequest,
@@ -141,6 +141,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) disk: &'a SimDisk,
 }
 
+/// The connections that a torrent's last step changed, if they were few; `None` if it may
+/// have been any of them. They are looked up once, for all oracles.
+pub(crate) type Touched<'a> = Option<&'a [&'a Connection]>;
+
 /// What an oracle found wrong, in words.
 pub(crate) type Finding = Result<(), String>;
 
@@ -207,8 +211,8 @@ pub(crate) trait Oracle {
         Ok(())
     }
 
-    /// A torrent took a step.
-    fn stepped(&mut self, _scene: Scene<'_>, _torrent: &Torrent) -> Finding {
+    /// A torrent took a step, in which it changed no more connections than those it `touched`.
+    fn stepped(&mut self, _scene: Scene<'_>, _torrent: &Torrent, _touched: Touched<'_>) -> Finding {
         Ok(())
     }
 

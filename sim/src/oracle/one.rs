@@ -11,7 +11,7 @@ use reseed_protocol::{
     torrent::{CloseReason, Event},
 };
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 
 /// Follows which peers are connected, by the ids that they gave.
 pub(super) struct One {
@@ -155,7 +155,7 @@ impl Oracle for One {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, _: Touched<'_>) -> Finding {
         self.peers[scene.peer].is_stopping = torrent.is_stopping();
         Ok(())
     }
@@ -278,7 +278,7 @@ mod tests {
         let mut torrent = stage::torrent(stage::id(1));
         let (scene, grace) = (stage::scene(1, 2, &pair.disk), Duration::from_secs(5));
         torrent.handle(Input::Stop { grace }, scene.now, &mut ChaCha8Rng::seed_from_u64(1));
-        pair.one.stepped(scene, &torrent).expect("it is only taken note of");
+        pair.one.stepped(scene, &torrent, None).expect("it is only taken note of");
         assert_eq!(pair.one.ended(), Ok(()));
     }
 

@@ -7,7 +7,7 @@ use reseed_protocol::{
     torrent::{Event, Speaker, Spoken},
 };
 
-use super::{Code, Finding, Oracle, Scene, brought};
+use super::{Code, Finding, Oracle, Scene, Touched, brought};
 use crate::{Plan, members, plan::FaultPlan};
 
 /// How often it looks at who could give what.
@@ -124,7 +124,7 @@ impl Oracle for Progress {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, _: Touched<'_>) -> Finding {
         let Scene { now, peer, .. } = scene;
         if !self.fetches[peer] || now < self.looked[peer] + LOOK_EACH {
             return Ok(());

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, rc::Rc};
 
 use reseed_protocol::{Bitfield, Torrent};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 use crate::{Content, Plan, run::resume_data};
 
 /// Looks at the disk of whoever starts: the pieces that its resume data claims are
@@ -63,7 +63,7 @@ impl Oracle for Resume {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, _: Touched<'_>) -> Finding {
         let Some(there) = self.there[scene.peer].take() else { return Ok(()) };
         self.checks += 1;
         let found = torrent.picker().have();

@@ -2,7 +2,7 @@
 
 use reseed_protocol::{Connection, ConnectionId, Phase, Torrent, torrent::Config};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 
 /// Counts everything that a limit is set for.
 ///
@@ -71,10 +71,10 @@ impl Slots {
 
 impl Counts {
     /// Takes in what the last step changed.
-    fn update(&mut self, torrent: &Torrent) -> Finding {
+    fn update(&mut self, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let is_due = self.steps.is_multiple_of(COUNT_EACH);
         self.steps += 1;
-        let Some(touched) = torrent.touched() else { return self.update_all(torrent) };
+        let Some(touched) = touched else { return self.update_all(torrent) };
         for connection in touched {
             let now = Count::of(connection, torrent.config())?;
             let at = self.connections.binary_search_by_key(&connection.id(), |(id, _)| *id);
@@ -127,9 +127,9 @@ impl Oracle for Slots {
         self.peers[peer] = Counts::default();
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let counts = &mut self.peers[scene.peer];
-        counts.update(torrent)?;
+        counts.update(torrent, touched)?;
         let connections = counts.connections.len();
         let Count { half_open, unchoked, requested } = counts.total;
         self.checks += connections as u64;
@@ -175,16 +175,20 @@ mod tests {
             torrent.handle(Input::Received { connection, bytes }, Time::ZERO, &mut rng);
             while torrent.poll_output().is_some() {}
         };
+        let update = |counts: &mut Counts, torrent: &Torrent| {
+            let touched: Option<Vec<&Connection>> = torrent.touched().map(Iterator::collect);
+            counts.update(torrent, touched.as_deref())
+        };
         let mut counts = Counts::default();
         hear(&mut torrent, &handshake);
         // Keepalives, which change nothing.
         for _ in 0..=COUNT_EACH {
-            assert_eq!(counts.update(&torrent), Ok(()));
+            assert_eq!(update(&mut counts, &torrent), Ok(()));
             hear(&mut torrent, &[0; 4]);
             assert!(torrent.touched().is_some());
         }
         counts.total.requested += 1;
-        let findings = (0..COUNT_EACH).map(|_| counts.update(&torrent));
+        let findings = (0..COUNT_EACH).map(|_| update(&mut counts, &torrent));
         let found: Vec<String> = findings.filter_map(Result::err).collect();
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("requested: 0 } in all"), "{}", found[0]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reseed_protocol::{Connection, Time, Torrent, torrent::Event};
 
-use super::{Code, Finding, Oracle, Scene};
+use super::{Code, Finding, Oracle, Scene, Touched};
 use crate::Plan;
 
 /// Looks at the piece at the playhead after each one-second check, by when everything
@@ -64,7 +64,7 @@ impl Oracle for Stream {
         Ok(())
     }
 
-    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent) -> Finding {
+    fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, _: Touched<'_>) -> Finding {
         let Some(streaming) = torrent.picker().streaming() else { return Ok(()) };
         self.checks += 1;
         let waits = !streaming.is_at_end()
