@@ -554,7 +554,8 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let mut search = PieceSearch::new(info, kept_tree(info, info_hash, &self.disk));
         // Of a piece that was verified the hash may be lost since. BEP 30.
         found.verified = search.provable(&found.verified);
-        for piece in 0..info.layout().pieces() {
+        // Most often there is nothing yet, and of that nothing need be read.
+        for piece in storage.within_files().iter() {
             if found.verified.contains(piece) {
                 continue;
             }

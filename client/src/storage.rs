@@ -302,6 +302,24 @@ impl<D: Disk> Storage<D> {
         Ok(None)
     }
 
+    /// Those of the pieces that the files are long enough to hold; of a file whose length
+    /// cannot be told, all.
+    pub(crate) fn within_files(&self) -> Bitfield {
+        let lengths = self.files.iter().map(|(path, _)| match self.disk.length(path) {
+            Ok(length) => length.unwrap_or(0),
+            Err(_) => u64::MAX,
+        });
+        let lengths: Vec<u64> = lengths.collect();
+        let mut within = Bitfield::empty(self.layout.pieces());
+        for piece in 0..self.layout.pieces() {
+            let mut spans = self.spans(piece, 0, self.layout.length_of(piece) as usize);
+            if spans.all(|span| span.offset + span.length as u64 <= lengths[span.file]) {
+                within.insert(piece);
+            }
+        }
+        within
+    }
+
     fn assert_inside(&self, piece: u32, begin: u32, length: usize) {
         let piece_length = self.layout.length_of(piece);
         assert!(
@@ -418,6 +436,21 @@ mod tests {
         assert_eq!(storage.hash_piece(0).unwrap(), None);
         storage.write_block(0, 7, b"h").unwrap();
         assert_eq!(storage.hash_piece(0).unwrap(), Some(hash_of(0)));
+    }
+
+    #[test]
+    fn only_pieces_that_files_are_long_enough_for_are_within_them() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        let within = || storage.within_files().iter().collect::<Vec<u32>>();
+        assert_eq!(within(), [0; 0]);
+        disk.write_at(Path::new("t/d/c"), 0, &[0; 17]).unwrap();
+        assert_eq!(within(), [1], "the first has parts elsewhere, the third one byte more");
+        disk.write_at(Path::new("t/a"), 4, &[0]).unwrap();
+        disk.write_at(Path::new("t/b"), 0, &[0]).unwrap();
+        assert_eq!(within(), [0, 1]);
+        disk.write_at(Path::new("t/d/c"), 19, &[0]).unwrap();
+        assert_eq!(within(), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -607,7 +607,7 @@ impl Lab {
             return;
         }
         let mut inner = self.inner.borrow_mut();
-        let touched = few(torrent.touched());
+        let touched = if_few(torrent.touched());
         inner.check(now, peer, |oracle, scene| oracle.stepped(scene, torrent, touched.as_deref()));
         let state = &mut inner.peers[peer];
         state.ran = true;
@@ -646,7 +646,7 @@ impl Lab {
 
 /// All of `connections`, unless they are so many that one may as well look at all that there
 /// are.
-fn few<'a>(
+fn if_few<'a>(
     connections: Option<impl Iterator<Item = &'a Connection>>,
 ) -> Option<ArrayVec<&'a Connection, TOUCHED_MAX>> {
     let mut few = ArrayVec::new();
