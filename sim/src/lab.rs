@@ -951,3 +951,24 @@ impl Tap for Lab {
         inner.trace.stream(now, stream, b'c', 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::stage::{id, torrent};
+
+    #[test]
+    fn connections_that_changed_are_all_shown_or_none_of_them() {
+        let mut torrent = torrent(id(1));
+        for host in 0..=TOUCHED_MAX as u8 {
+            torrent.accept(([10, 0, 0, host], 6881).into(), Time::ZERO).unwrap();
+        }
+        let few: Vec<ConnectionId> =
+            torrent.connections().take(TOUCHED_MAX).map(Connection::id).collect();
+        let shown = if_few(Some(torrent.connections().take(TOUCHED_MAX)));
+        let shown = shown.map(|all| all.iter().map(|it| it.id()).collect());
+        assert_eq!(shown, Some(few));
+        assert!(if_few(Some(torrent.connections())).is_none());
+        assert!(if_few(None::<std::iter::Empty<&Connection>>).is_none());
+    }
+}

@@ -329,7 +329,7 @@ pub(crate) fn brought(message: &Message) -> Option<(Block, Bytes)> {
 
 /// What tests of oracles show them.
 #[cfg(test)]
-mod stage {
+pub(crate) mod stage {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use reseed_protocol::{
@@ -358,7 +358,7 @@ mod stage {
     }
 
     /// The torrent of [`content`] as the peer called `id` has it, with no connection.
-    pub(super) fn torrent(id: PeerId) -> Torrent {
+    pub(crate) fn torrent(id: PeerId) -> Torrent {
         let content = content();
         let start = Start {
             info_hash: content.metainfo().info_hash,
@@ -374,7 +374,7 @@ mod stage {
         Torrent::new(Config::new(id, 6881), start, Time::ZERO, rng)
     }
 
-    pub(super) fn id(number: u8) -> PeerId {
+    pub(crate) fn id(number: u8) -> PeerId {
         PeerId([number; 20])
     }
 
