@@ -83,8 +83,9 @@ pub(crate) struct Flows {
 }
 
 struct Flow {
-    /// `None` if it is not of IPv4, or was dropped because nothing of it was on its way.
-    packed: Option<Packed>,
+    /// Whose its packets are: a connection has one flow, until that is dropped because nothing
+    /// of it is on its way. `None` as well if no connection was named.
+    sender: Option<Id>,
     /// Whose the last packet was that arrived.
     receiver: Option<Id>,
     source: Option<HostId>,
@@ -113,7 +114,7 @@ impl Flows {
             return *flow;
         }
         let flow = Flow {
-            packed,
+            sender: None,
             receiver: None,
             source: host_at(key.from.ip()),
             destination: host_at(key.to.ip()),
@@ -134,22 +135,21 @@ impl Flows {
         id
     }
 
-    /// The same for what `sender` sends, which mostly sends to the one that it sent to before.
+    /// The same for what a connection sends; `key` is asked for only if it is not known.
     pub(crate) fn find_for(
         &mut self,
-        key: FlowKey,
         sender: Id,
+        key: impl FnOnce() -> FlowKey,
         host_at: impl Fn(IpAddr) -> Option<HostId>,
     ) -> u32 {
         let last = self.by_sender.get(sender.slot()).copied();
-        let packed = key.packed();
-        let is_it = |flow: u32| self.flows.get(flow as usize).is_some_and(|it| it.packed == packed);
-        if packed.is_some()
-            && let Some(flow) = last.filter(|flow| is_it(*flow))
-        {
+        let is_its =
+            |flow: &u32| self.flows.get(*flow as usize).is_some_and(|it| it.sender == Some(sender));
+        if let Some(flow) = last.filter(is_its) {
             return flow;
         }
-        let flow = self.find(key, host_at);
+        let flow = self.find(key(), host_at);
+        self.flows[flow as usize].sender = Some(sender);
         if sender.slot() >= self.by_sender.len() {
             self.by_sender.resize(sender.slot() + 1, 0);
         }
@@ -239,7 +239,7 @@ impl Flows {
             let flow = &mut flows[id as usize];
             let busy = flow.sent != flow.next;
             if !busy {
-                flow.packed = None;
+                flow.sender = None;
                 free.push(id);
             }
             busy

@@ -174,16 +174,14 @@ impl Wire {
     /// connections that it is of. They say once what there is to acknowledge.
     pub(crate) fn send_native(&mut self, now: Time, packets: &mut Vec<(Packet, Option<Id>)>) {
         self.flows.begin_batch();
-        let mut last = None;
         for (packet, sender) in packets.drain(..) {
             let addresses = &self.addresses;
             let host_at = |address| addresses.get(&address).copied();
-            let flow = match (sender, last) {
-                (Some(sender), Some((last, flow))) if sender == last => flow,
-                (Some(sender), _) => self.flows.find_for(FlowKey::of(&packet), sender, host_at),
-                (None, _) => self.flows.find(FlowKey::of(&packet), host_at),
+            let key = || FlowKey::of(&packet);
+            let flow = match sender {
+                Some(sender) => self.flows.find_for(sender, key, host_at),
+                None => self.flows.find(key(), host_at),
             };
-            last = sender.map(|sender| (sender, flow));
             let slot = self.insert(now, flow, packet);
             self.set_out(now, slot);
         }
