@@ -47,10 +47,7 @@ impl SendBuffer {
 
     /// The first `length` bytes, which are there. A segment that spans chunks is copied.
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
-        if self.full.is_empty() {
-            return self.last.split_to(length).freeze();
-        }
-        if length > self.full.len() && !self.last.is_empty() {
+        if length > self.full.len() {
             self.full.push(self.last.split().freeze());
         }
         self.full.split_bytes_to(length)
