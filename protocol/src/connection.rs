@@ -80,6 +80,8 @@ pub struct Connection {
     pub(crate) listen_addr: Option<SocketAddr>,
 
     pub(crate) remote_pieces: Bitfield,
+    /// Of the torrent's news, what the remote has been told of (count).
+    pub(crate) news_told: usize,
     /// Messages that are allowed only as the first one are so no more.
     pub(crate) past_first_message: bool,
     pub(crate) am_choking: bool,
@@ -178,6 +180,7 @@ impl Connection {
             closed_swarm: None,
             listen_addr: (direction == Direction::Outbound).then_some(addr),
             remote_pieces: Bitfield::empty(pieces),
+            news_told: 0,
             past_first_message: false,
             am_choking: true,
             am_interested: false,

@@ -148,6 +148,7 @@ impl Torrent {
         if access.is_proven() && self.super_seed.is_some() {
             self.show_pieces(id, now);
         } else if access.is_proven() {
+            self.spare_news(id);
             let have: Vec<u32> = self.picker.have().iter().collect();
             for piece in have {
                 self.send(id, &Message::Have { piece }, now);

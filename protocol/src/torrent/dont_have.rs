@@ -56,6 +56,7 @@ impl Torrent {
             self.peers.in_need(now);
         }
         self.event(Event::PieceLost { piece });
+        self.take_back_news(piece);
         for id in self.established_ids() {
             if let Some(extension) = self.connections[&id].registry.remote_id(Extension::DontHave)
                 && self.connections[&id].may_have_content()

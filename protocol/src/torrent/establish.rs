@@ -218,6 +218,7 @@ impl Torrent {
             (true, false, true) => Message::HaveAll,
             _ => Message::Bitfield(have.to_wire()),
         };
+        self.spare_news(id);
         self.send(id, &message, now);
     }
 

@@ -362,10 +362,8 @@ impl Torrent {
             transporter.completed(piece, now);
         }
         self.event(Event::PieceVerified { piece });
+        self.spread_news(piece, now);
         for id in self.established_ids() {
-            if self.connections[&id].may_have_content() && !self.is_super_seeding() {
-                self.send(id, &Message::Have { piece }, now);
-            }
             self.update_interest(id, now);
         }
         if self.is_complete() {

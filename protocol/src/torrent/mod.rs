@@ -13,6 +13,7 @@
 //! - `forward`: give-to-get
 //! - `live`: pieces that are made, played and forgotten in their time
 //! - `exchange`: extension handshakes, peer exchange, tracker
+//! - `news`: who is told of pieces that come, and when
 //! - `dont_have`: pieces that are gone
 //! - `priority`: which connections come first
 //! - `super_seed`: pieces that are shown one at a time
@@ -51,6 +52,7 @@ mod forward;
 mod io;
 mod live;
 mod metadata;
+mod news;
 mod play;
 mod priority;
 mod serve;
@@ -58,6 +60,7 @@ mod super_seed;
 mod timers;
 mod turns;
 
+use news::News;
 use super_seed::SuperSeed;
 use turns::Turns;
 
@@ -93,6 +96,7 @@ pub struct Torrent {
     picker: Picker,
     choker: Choker,
     turns: Turns,
+    news: News,
     /// Our part in a live stream, if that is the content.
     live: Option<live::Live>,
     /// In boxes: a node of the map would have room for eleven, whether they are there or not.
@@ -209,6 +213,7 @@ impl Torrent {
             picker,
             choker,
             turns: Turns::default(),
+            news: News::default(),
             live,
             config,
             connections: BTreeMap::new(),
@@ -310,7 +315,7 @@ impl Torrent {
 
     /// When to call [`Torrent::handle`] with [`Input::Timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.wake
+        [self.wake, self.news_due()].into_iter().flatten().min()
     }
 
     /// Whether [`Input::Stop`] has been given.
@@ -433,6 +438,7 @@ impl Torrent {
 
     /// What a change makes necessary elsewhere: after every input, once.
     fn settle(&mut self, now: Time, rng: &mut impl Rng) {
+        self.tell_news_if_due(now);
         self.run_timers(now, rng);
         self.play(now);
         if std::mem::take(&mut self.rechoke) {
@@ -509,6 +515,7 @@ impl Torrent {
 
     /// Sends `message` on a connection, if it is there still.
     fn send(&mut self, id: ConnectionId, message: &Message, now: Time) {
+        self.tell_news(id, now);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.send(message, now);
             match message {

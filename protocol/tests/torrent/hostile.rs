@@ -18,9 +18,9 @@ fn who_says_it_is_us_gets_one_handshake_and_no_second_one() {
         let start = start(layout, Bitfield::empty(layout.pieces()));
         let mut talk = Talk::new(torrent(Config::new(PeerId([1; 20]), 6881), start));
         talk.hears_bytes(&Handshake::new(INFO_HASH, PeerId([1; 20])).encode());
-        assert_eq!((talk.said.buffered(), talk.closed()), (Handshake::LENGTH, None));
+        assert_eq!((talk.said().buffered(), talk.closed()), (Handshake::LENGTH, None));
         talk.hears_bytes(&Handshake::new(INFO_HASH, second).encode());
-        assert_eq!(talk.said.buffered(), Handshake::LENGTH, "BEP 3 has one each way");
+        assert_eq!(talk.said().buffered(), Handshake::LENGTH, "BEP 3 has one each way");
         let violation = CloseReason::Violation("a second handshake".to_owned());
         assert_eq!(talk.closed(), Some(&violation));
     }

@@ -7,6 +7,7 @@ mod habits;
 mod hostile;
 mod merkle;
 mod metadata;
+mod news;
 mod swarm;
 mod talk;
 mod upload_only;

@@ -1,6 +1,6 @@
-//! A torrent that one remote talks to.
+//! A torrent that remotes talk to, one at a time.
 
-use std::{iter, time::Duration};
+use std::{collections::BTreeMap, iter, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use rand::SeedableRng;
@@ -12,16 +12,17 @@ use reseed_protocol::{
     wire::{Decoder, Handshake, Message, message_cap},
 };
 
-/// A torrent, a remote that has connected to it, and what is around it.
+/// A torrent, remotes that have connected to it, and what is around it.
 pub struct Talk {
     pub torrent: Torrent,
+    /// The one that speaks and listens.
     pub remote: ConnectionId,
     /// Whether its disk keeps what is written; what is read of it always fails.
     pub disk_works: bool,
     pub events: Vec<Event>,
     pub announces: Vec<AnnounceRequest>,
-    /// What it has said, and nobody has asked for yet.
-    pub said: Decoder,
+    /// What it has said to each, and nobody has asked for yet.
+    said: BTreeMap<ConnectionId, Decoder>,
     now: Time,
     rng: ChaCha8Rng,
 }
@@ -41,7 +42,7 @@ impl Talk {
             disk_works: true,
             events: Vec::new(),
             announces: Vec::new(),
-            said: Decoder::new(message_cap(None)),
+            said: BTreeMap::new(),
             now: Time::ZERO,
             rng: ChaCha8Rng::seed_from_u64(2),
         }
@@ -51,8 +52,21 @@ impl Talk {
     pub fn greeted(torrent: Torrent, handshake: &Handshake) -> Talk {
         let mut talk = Talk::new(torrent);
         talk.hears_bytes(&handshake.encode());
-        talk.said.next_handshake().unwrap().expect("it answers");
+        talk.said().next_handshake().unwrap().expect("it answers");
         talk
+    }
+
+    /// Another remote connects, whose handshake is `handshake`; it speaks from now on.
+    pub fn joins(&mut self, handshake: &Handshake) -> ConnectionId {
+        self.remote = self.torrent.accept(([198, 51, 100, 1], 50_000).into(), self.now).unwrap();
+        self.hears_bytes(&handshake.encode());
+        self.said().next_handshake().unwrap().expect("it answers");
+        self.remote
+    }
+
+    /// What it has said to the remote that speaks, and nobody has asked for yet.
+    pub fn said(&mut self) -> &mut Decoder {
+        self.said.entry(self.remote).or_insert_with(|| Decoder::new(message_cap(None)))
     }
 
     fn input(&mut self, input: Input) {
@@ -61,7 +75,11 @@ impl Talk {
             self.torrent.handle(input, self.now, &mut self.rng);
             while let Some(output) = self.torrent.poll_output() {
                 match output {
-                    Output::Send { bytes, .. } => self.said.feed(&bytes.to_bytes()),
+                    Output::Send { connection, bytes } => {
+                        let said = self.said.entry(connection);
+                        let said = said.or_insert_with(|| Decoder::new(message_cap(None)));
+                        said.feed(&bytes.to_bytes());
+                    }
                     Output::CheckPiece { piece, .. } => {
                         next = Some(match self.disk_works {
                             true => Input::PieceChecked { piece, valid: true },
@@ -103,9 +121,9 @@ impl Talk {
         self.input(Input::Timeout);
     }
 
-    /// What it has said since this, or [`Talk::requests`], was last asked.
+    /// What it has said to the remote since this, or [`Talk::requests`], was last asked.
     pub fn messages(&mut self) -> Vec<Message> {
-        iter::from_fn(|| self.said.next_message().unwrap()).collect()
+        iter::from_fn(|| self.said().next_message().unwrap()).collect()
     }
 
     /// What it has requested since then.
