@@ -141,7 +141,7 @@ fn who_comes_later_has_heard_of_it_with_all_the_others() {
     let mut between = between(&[bitfield(&[0, 2])]);
     between.gets(2);
     between.talk.joins(&handshake(4));
-    assert!(between.talk.messages().contains(&bitfield(&[2])));
+    assert_eq!(between.talk.messages().first(), Some(&bitfield(&[2])), "BEP 3: first of all");
     between.talk.passes(SECOND);
     assert_eq!(between.talk.messages(), []);
 }
