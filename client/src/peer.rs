@@ -1,26 +1,23 @@
 //! One connection's task: bytes from the socket to the torrent, and back.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn, ready},
     io,
     net::SocketAddr,
-    rc::Rc,
-    task::{Context, Poll},
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::BytesMut;
-use futures_util::{FutureExt, future::Either, task::AtomicWaker};
+use futures_util::{FutureExt, future::Either};
 use reseed_protocol::{
     ConnectionId, Time,
     torrent::Input,
     wire::{Framing, Parts},
 };
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot,
-};
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     Buggify, Connection, Env, Network, RateLimiter, errands::Timetable, race, race::timeout_at,
@@ -81,41 +78,82 @@ impl Shared {
     }
 }
 
-/// What waits to be written. It is bounded by the torrent, which knows how much is unsent.
+/// What the torrent tells a connection's task. How much waits to be written is bounded by
+/// the torrent, which knows what is unsent.
 #[derive(Default)]
-struct Unwritten {
-    waiting: RefCell<Parts>,
-    writer: AtomicWaker,
+struct Orders {
+    unwritten: RefCell<Parts>,
+    /// Who waits for something to write.
+    writer: Cell<Option<Waker>>,
+    /// Whether the connection is to end.
+    ended: Cell<bool>,
+    /// Who waits for that.
+    server: Cell<Option<Waker>>,
 }
 
-impl Unwritten {
-    /// Takes all that waits, once there is something.
+impl Orders {
+    /// Takes all that waits to be written, once there is something.
     async fn take(&self) -> Parts {
         poll_fn(|cx| {
-            let waiting = self.waiting.take();
-            if waiting.is_empty() {
-                self.writer.register(cx.waker());
+            let unwritten = self.unwritten.take();
+            if unwritten.is_empty() {
+                park(&self.writer, cx);
                 return Poll::Pending;
             }
-            Poll::Ready(waiting)
+            Poll::Ready(unwritten)
         })
         .await
+    }
+
+    /// Completes once the connection is to end.
+    async fn ended(&self) {
+        poll_fn(|cx| {
+            if self.ended.get() {
+                return Poll::Ready(());
+            }
+            park(&self.server, cx);
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Has the task of `cx` woken next.
+fn park(waker: &Cell<Option<Waker>>, cx: &Context<'_>) {
+    let known = waker.take().filter(|known| known.will_wake(cx.waker()));
+    waker.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+}
+
+fn wake(waker: &Cell<Option<Waker>>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
     }
 }
 
 /// The torrent's end of a connection. Dropping it ends the connection's task,
 /// whatever that is waiting for.
 pub(crate) struct PeerHandle {
-    unwritten: Rc<Unwritten>,
-    _alive: oneshot::Sender<()>,
+    /// Gone if the task has ended.
+    orders: Weak<Orders>,
 }
 
 impl PeerHandle {
     /// Has `bytes` written after those before. If the task has ended, nothing comes of it;
     /// the torrent hears of that soon.
     pub(crate) fn send(&self, mut bytes: Parts) {
-        self.unwritten.waiting.borrow_mut().append(&mut bytes);
-        self.unwritten.writer.wake();
+        if let Some(orders) = self.orders.upgrade() {
+            orders.unwritten.borrow_mut().append(&mut bytes);
+            wake(&orders.writer);
+        }
+    }
+}
+
+impl Drop for PeerHandle {
+    fn drop(&mut self) {
+        if let Some(orders) = self.orders.upgrade() {
+            orders.ended.set(true);
+            wake(&orders.server);
+        }
     }
 }
 
@@ -124,8 +162,7 @@ pub(crate) struct Peer<E> {
     env: E,
     connection: ConnectionId,
     inputs: mpsc::Sender<Input>,
-    unwritten: Rc<Unwritten>,
-    ended: oneshot::Receiver<()>,
+    orders: Rc<Orders>,
     shared: Shared,
 }
 
@@ -136,10 +173,9 @@ pub(crate) fn pair<E: Env>(
     inputs: mpsc::Sender<Input>,
     shared: Shared,
 ) -> (PeerHandle, Peer<E>) {
-    let unwritten = Rc::<Unwritten>::default();
-    let (alive, ended) = oneshot::channel();
-    let handle = PeerHandle { unwritten: unwritten.clone(), _alive: alive };
-    (handle, Peer { env, connection, inputs, unwritten, ended, shared })
+    let orders = Rc::<Orders>::default();
+    let handle = PeerHandle { orders: Rc::downgrade(&orders) };
+    (handle, Peer { env, connection, inputs, orders, shared })
 }
 
 // There may be many connections, so that the room that their tasks take matters: what is
@@ -158,11 +194,7 @@ impl<E: Env> Peer<E> {
         })
     }
 
-    async fn open<N: Network>(
-        mut self,
-        network: N,
-        addr: SocketAddr,
-    ) -> Option<(Peer<E>, N::Stream)> {
+    async fn open<N: Network>(self, network: N, addr: SocketAddr) -> Option<(Peer<E>, N::Stream)> {
         let late = self.env.buggify(Buggify::LateDial);
         let connect = async {
             if late {
@@ -171,7 +203,7 @@ impl<E: Env> Peer<E> {
             network.connect(addr).await
         };
         let connected = race! {
-            _ = &mut self.ended => return None,
+            () = self.orders.ended() => return None,
             connected = connect => connected,
         };
         match connected {
@@ -195,13 +227,13 @@ impl<E: Env> Peer<E> {
         stream: S,
         framing: Framing,
     ) -> impl Future<Output = ()> + use<S, E> {
-        let Peer { env, connection, inputs, unwritten, mut ended, shared } = self;
+        let Peer { env, connection, inputs, orders, shared } = self;
         let stream = RefCell::new(stream);
         async move {
             race! {
-                _ = &mut ended => return,
+                () = orders.ended() => return,
                 () = read(&stream, framing, &env, connection, &inputs, &shared) => {},
-                () = write(&stream, &env, connection, &inputs, &shared, &unwritten) => {},
+                () = write(&stream, &env, connection, &inputs, &shared, &orders) => {},
             }
             // Without a torrent it is nobody's connection.
             tell(&inputs, Input::Lost { connection }).await;
@@ -308,12 +340,12 @@ fn write(
     connection: ConnectionId,
     inputs: &mpsc::Sender<Input>,
     shared: &Shared,
-    unwritten: &Unwritten,
+    orders: &Orders,
 ) -> impl Future<Output = ()> {
     async move {
         let mut flushed = 0;
         loop {
-            let mut waiting = unwritten.take().await;
+            let mut waiting = orders.take().await;
             while !waiting.is_empty() {
                 let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
                 flushed += bytes.len();
