@@ -39,9 +39,9 @@ impl<T> Table<T> {
         self.0.get_mut(number as usize)?.take()
     }
 
-    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&mut T) -> bool) {
-        for thing in &mut self.0 {
-            _ = thing.take_if(|thing| !wanted(thing));
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(u64, &mut T) -> bool) {
+        for (thing, number) in self.0.iter_mut().zip(0..) {
+            _ = thing.take_if(|thing| !wanted(number, thing));
         }
     }
 
@@ -86,8 +86,8 @@ mod tests {
                         map.entry(number).or_insert(thing)
                     ),
                     3 => {
-                        table.retain(|it| *it % 3 > 0);
-                        map.retain(|_, it| *it % 3 > 0);
+                        table.retain(|number, it| (number + u64::from(*it)) % 3 > 0);
+                        map.retain(|number, it| (number + u64::from(*it)) % 3 > 0);
                     }
                     4 => {
                         table.values_mut().for_each(|it| *it ^= thing);

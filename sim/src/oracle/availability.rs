@@ -1,11 +1,10 @@
 //! I-AVAIL: availability\[p\] is the number of live connections whose remote
 //! bitfield has p.
 
-use std::collections::BTreeMap;
-
 use reseed_protocol::{Bitfield, Connection, ConnectionId, Torrent};
 
 use super::{Code, Finding, Oracle, Scene, Touched};
+use crate::table::Table;
 
 /// Counts what changed in the remotes' bitfields since the last step, and
 /// compares the whole count with the picker's.
@@ -16,7 +15,7 @@ pub(super) struct Availability {
 
 #[derive(Default)]
 struct Count {
-    seen: BTreeMap<ConnectionId, Bitfield>,
+    seen: Table<Bitfield>,
     pieces: Vec<u32>,
 }
 
@@ -39,7 +38,7 @@ impl Count {
         self.pieces.resize(torrent.layout().pieces() as usize, 0);
         let pieces = &mut self.pieces;
         self.seen.retain(|id, seen| {
-            let lives = torrent.connection(*id).is_some();
+            let lives = torrent.connection(ConnectionId(id)).is_some();
             if !lives {
                 seen.iter().for_each(|piece| pieces[piece as usize] -= 1);
             }
@@ -52,7 +51,7 @@ impl Count {
 
     fn see(&mut self, connection: &Connection, of: u32) {
         let (now, pieces) = (connection.remote_pieces(), &mut self.pieces);
-        let seen = self.seen.entry(connection.id()).or_insert_with(|| Bitfield::empty(of));
+        let seen = self.seen.get_or_insert_with(connection.id().0, || Bitfield::empty(of));
         if seen.words() != now.words() {
             now.difference(seen).for_each(|piece| pieces[piece as usize] += 1);
             seen.difference(now).for_each(|piece| pieces[piece as usize] -= 1);
@@ -77,7 +76,7 @@ impl Oracle for Availability {
     fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let count = &mut self.peers[scene.peer];
         count.update(torrent, touched);
-        self.checks += u64::from(!count.seen.is_empty());
+        self.checks += u64::from(torrent.connections().len() > 0);
         let picker = torrent.picker().availability();
         if picker == count.pieces {
             return Ok(());

@@ -1,11 +1,10 @@
 //! I-BLK: every block is in exactly one state, and the blocks in flight are those
 //! that wait in some connection's queue.
 
-use std::collections::BTreeMap;
-
 use reseed_protocol::{Block, Connection, ConnectionId, Torrent, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene, Touched};
+use crate::table::Table;
 
 /// Every step that changed either compares the set of blocks in flight with the set of
 /// requests that wait, by the sums of their fingerprints; where these differ, block by
@@ -23,9 +22,9 @@ const AUDIT_EACH: u64 = 64;
 #[derive(Default)]
 struct Sums {
     steps: u64,
-    queues: BTreeMap<ConnectionId, u128>,
+    queues: Table<u64>,
     /// Of all queues together.
-    queued: u128,
+    queued: u64,
     /// Blocks in flight, and free ones (count), when they were last compared.
     compared: Option<(usize, u64)>,
 }
@@ -44,14 +43,19 @@ impl Sums {
             Some(touched) => {
                 for connection in touched {
                     let now = sum(connection);
-                    let last = self.queues.insert(connection.id(), now).unwrap_or(0);
+                    let last = self.queues.get_or_insert_with(connection.id().0, || 0);
+                    let last = std::mem::replace(last, now);
                     self.queued = self.queued.wrapping_sub(last).wrapping_add(now);
                 }
             }
             None => {
-                let sums = torrent.connections().map(|it| (it.id(), sum(it)));
-                self.queues = sums.collect();
-                self.queued = self.queues.values().copied().fold(0, u128::wrapping_add);
+                self.queues.clear();
+                self.queued = 0;
+                for connection in torrent.connections() {
+                    let now = sum(connection);
+                    self.queues.insert(connection.id().0, now);
+                    self.queued = self.queued.wrapping_add(now);
+                }
                 self.compared = None;
             }
         }
@@ -61,9 +65,9 @@ impl Sums {
 }
 
 /// The sum of what waits in a connection's queue.
-fn sum(connection: &Connection) -> u128 {
+fn sum(connection: &Connection) -> u64 {
     let fingerprints = connection.requested().map(|block| fingerprint(block, connection.id()));
-    fingerprints.fold(0, u128::wrapping_add)
+    fingerprints.fold(0, u64::wrapping_add)
 }
 
 impl Oracle for Blocks {
@@ -101,7 +105,7 @@ impl Oracle for Blocks {
         let in_flight = torrent.picker().in_flight().flat_map(|(block, from)| {
             from.iter().map(move |connection| fingerprint(block, *connection))
         });
-        match sums.queued == in_flight.fold(0, u128::wrapping_add) {
+        match sums.queued == in_flight.fold(0, u64::wrapping_add) {
             true => Ok(()),
             false => compare(torrent),
         }
@@ -114,12 +118,12 @@ impl Oracle for Blocks {
 
 /// A number that no other request has, nearly: two sets of them with one sum are the
 /// same set, but for one chance in 2^64 or so.
-fn fingerprint(block: Block, connection: ConnectionId) -> u128 {
+fn fingerprint(block: Block, connection: ConnectionId) -> u64 {
     let place = u64::from(block.piece) << 32 | u64::from(block.begin);
     let mixed = (place ^ connection.0.rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed =
         (mixed ^ (mixed >> 29) ^ u64::from(block.length)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    u128::from(mixed ^ (mixed >> 32)) + 1
+    mixed ^ (mixed >> 32)
 }
 
 fn compare(torrent: &Torrent) -> Finding {

@@ -1,8 +1,9 @@
 //! I-SLOT: connections, upload slots and queues keep to their limits.
 
-use reseed_protocol::{Connection, ConnectionId, Phase, Torrent, torrent::Config};
+use reseed_protocol::{Connection, Phase, Torrent, torrent::Config};
 
 use super::{Code, Finding, Oracle, Scene, Touched};
+use crate::table::Table;
 
 /// Counts everything that a limit is set for.
 ///
@@ -21,17 +22,17 @@ const COUNT_EACH: u64 = 64;
 #[derive(Default)]
 struct Counts {
     steps: u64,
-    /// In the order of their numbers.
-    connections: Vec<(ConnectionId, Count)>,
+    connections: Table<Count>,
     total: Count,
 }
 
 /// What one connection adds, or all do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Count {
-    half_open: usize,
-    unchoked: usize,
-    requested: usize,
+    connections: u32,
+    half_open: u32,
+    unchoked: u32,
+    requested: u32,
 }
 
 impl Count {
@@ -44,19 +45,22 @@ impl Count {
             return Err(format!("{} has requests before its handshake", connection.id()));
         }
         Ok(Count {
-            half_open: usize::from(matches!(connection.phase(), Phase::Dialling { .. })),
-            unchoked: usize::from(connection.is_peer_interested() && !connection.is_choking()),
-            requested,
+            connections: 1,
+            half_open: u32::from(matches!(connection.phase(), Phase::Dialling { .. })),
+            unchoked: u32::from(connection.is_peer_interested() && !connection.is_choking()),
+            requested: requested as u32,
         })
     }
 
     fn add(&mut self, more: Count) {
+        self.connections += more.connections;
         self.half_open += more.half_open;
         self.unchoked += more.unchoked;
         self.requested += more.requested;
     }
 
     fn subtract(&mut self, less: Count) {
+        self.connections -= less.connections;
         self.half_open -= less.half_open;
         self.unchoked -= less.unchoked;
         self.requested -= less.requested;
@@ -77,15 +81,14 @@ impl Counts {
         let Some(touched) = touched else { return self.update_all(torrent) };
         for connection in touched {
             let now = Count::of(connection, torrent.config())?;
-            let at = self.connections.binary_search_by_key(&connection.id(), |(id, _)| *id);
-            let Ok(at) = at else { return self.update_all(torrent) };
-            let (_, last) = &mut self.connections[at];
+            let last = self.connections.get_mut(connection.id().0);
+            let Some(last) = last else { return self.update_all(torrent) };
             if *last != now {
                 self.total.subtract(std::mem::replace(last, now));
                 self.total.add(now);
             }
         }
-        if torrent.connections().len() != self.connections.len() {
+        if torrent.connections().len() != self.total.connections as usize {
             return self.update_all(torrent);
         }
         if !is_due {
@@ -107,7 +110,7 @@ impl Counts {
         self.total = Count::default();
         for connection in torrent.connections() {
             let now = Count::of(connection, torrent.config())?;
-            self.connections.push((connection.id(), now));
+            self.connections.insert(connection.id().0, now);
             self.total.add(now);
         }
         Ok(())
@@ -130,13 +133,12 @@ impl Oracle for Slots {
     fn stepped(&mut self, scene: Scene<'_>, torrent: &Torrent, touched: Touched<'_>) -> Finding {
         let counts = &mut self.peers[scene.peer];
         counts.update(torrent, touched)?;
-        let connections = counts.connections.len();
-        let Count { half_open, unchoked, requested } = counts.total;
-        self.checks += connections as u64;
+        let Count { connections, half_open, unchoked, requested } = counts.total;
+        self.checks += u64::from(connections);
         let config = torrent.config();
-        within(connections, config.connections_max, "connections")?;
-        within(half_open, config.half_open_max, "half-open connections")?;
-        within(unchoked, config.upload_slots, "upload slots in use")?;
+        within(connections as usize, config.connections_max, "connections")?;
+        within(half_open as usize, config.half_open_max, "half-open connections")?;
+        within(unchoked as usize, config.upload_slots, "upload slots in use")?;
         let in_flight = torrent.picker().in_flight_count();
         if connections == 0 && in_flight > 0 {
             return Err(format!("{in_flight} blocks are in flight from nobody"));

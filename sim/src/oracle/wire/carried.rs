@@ -140,7 +140,7 @@ impl Carried {
 
     /// A peer starts anew.
     pub(super) fn started(&mut self, peer: usize) {
-        self.streams.retain(|stream| stream.peer != peer);
+        self.streams.retain(|_, stream| stream.peer != peer);
         self.claimed_by(peer).clear();
     }
 

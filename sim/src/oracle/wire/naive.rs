@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use arrayvec::ArrayVec;
 use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 /// What stands on the wire in one place.
@@ -93,18 +94,20 @@ const PROTOCOL: &[u8] = b"BitTorrent protocol";
 /// Bytes of a handshake.
 const HANDSHAKE: usize = 1 + PROTOCOL.len() + 8 + 20 + 20;
 
+/// Bytes at most of a message's length, id and numbers.
+const HEAD_MAX: usize = 4 + 1 + 3 * 4;
+
 /// Reads what one side writes on one connection, however it is cut.
 #[derive(Default)]
 pub(super) struct Reader {
     state: State,
-    /// The bytes of the next thing's head that are there: a handshake at most.
-    head: Vec<u8>,
+    /// The bytes of the next message's head that are there.
+    head: ArrayVec<u8, HEAD_MAX>,
 }
 
-#[derive(Default)]
 enum State {
-    #[default]
-    Handshake,
+    /// As many bytes of the handshake are there.
+    Handshake(Vec<u8>),
     Head,
     /// The head is there, and nothing of the rest.
     Begun {
@@ -115,6 +118,12 @@ enum State {
     Rest(Box<Unfinished>),
     /// Nothing can be told any more.
     Lost(String),
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Handshake(Vec::new())
+    }
 }
 
 /// A message whose end is still to come.
@@ -132,7 +141,7 @@ impl Reader {
     pub(super) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Reading)) {
         loop {
             let reading = match &mut self.state {
-                State::Handshake => self.handshake(&mut bytes),
+                State::Handshake(_) => self.handshake(&mut bytes),
                 State::Head => self.message(&mut bytes),
                 State::Begun { id, numbers, length } => {
                     let (id, numbers, length) = (*id, *numbers, *length);
@@ -159,36 +168,33 @@ impl Reader {
 
     /// Puts more bytes into the head until it has `length`; whether it does.
     fn fill(&mut self, bytes: &mut &[u8], length: usize) -> bool {
-        let more = length.saturating_sub(self.head.len()).min(bytes.len());
-        self.head.extend_from_slice(&bytes[..more]);
-        *bytes = &bytes[more..];
+        let more = take(bytes, length.saturating_sub(self.head.len()));
+        self.head.try_extend_from_slice(more).expect("no head is longer");
         self.head.len() >= length
     }
 
     fn lose(&mut self, why: String) -> Option<Reading> {
         self.state = State::Lost(why);
-        self.head = Vec::new();
         None
     }
 
     fn handshake(&mut self, bytes: &mut &[u8]) -> Option<Reading> {
-        let whole = self.fill(bytes, HANDSHAKE);
-        let name = &self.head[..self.head.len().min(1 + PROTOCOL.len())];
+        let State::Handshake(begun) = &mut self.state else { return None };
+        begun.extend_from_slice(take(bytes, HANDSHAKE - begun.len()));
+        let name = &begun[..begun.len().min(1 + PROTOCOL.len())];
         if !name.is_empty() && (name[0] != 19 || !PROTOCOL.starts_with(&name[1..])) {
             return self.lose("it begins with no handshake".to_owned());
         }
-        if !whole {
+        if begun.len() < HANDSHAKE {
             return None;
         }
-        let field = |from: usize, to: usize| &self.head[from..to];
+        let field = |from: usize, to: usize| &begun[from..to];
         let reading = Reading::Handshake {
             reserved: field(20, 28).try_into().expect("it is 8 long"),
             info_hash: field(28, 48).try_into().expect("it is 20 long"),
             peer_id: field(48, 68).try_into().expect("it is 20 long"),
         };
         self.state = State::Head;
-        // What follows has shorter heads, and there are many streams.
-        self.head = Vec::new();
         Some(reading)
     }
 
@@ -253,8 +259,7 @@ impl Reader {
 
     fn rest(&mut self, bytes: &mut &[u8]) -> Option<Reading> {
         let State::Rest(unfinished) = &mut self.state else { return None };
-        let (now, later) = bytes.split_at(unfinished.missing.min(bytes.len()));
-        *bytes = later;
+        let now = take(bytes, unfinished.missing);
         let summed = &now[..now.len().min(unfinished.unsummed)];
         unfinished.sum.update(summed);
         unfinished.unsummed -= summed.len();
@@ -267,6 +272,13 @@ impl Reader {
         self.state = State::Head;
         Some(reading)
     }
+}
+
+/// Takes `most` bytes off the front of `bytes`, or all that there are.
+fn take<'a>(bytes: &mut &'a [u8], most: usize) -> &'a [u8] {
+    let (taken, left) = bytes.split_at(most.min(bytes.len()));
+    *bytes = left;
+    taken
 }
 
 /// Big-endian, as all numbers on the wire. BEP 3.
@@ -298,7 +310,7 @@ mod tests {
     use super::*;
 
     fn read(chunks: &[&[u8]]) -> (Vec<Reading>, Option<String>) {
-        let mut reader = Reader { state: State::Head, head: Vec::new() };
+        let mut reader = Reader { state: State::Head, head: ArrayVec::new() };
         let mut readings = Vec::new();
         for chunk in chunks {
             reader.read(chunk, |reading| readings.push(reading));
