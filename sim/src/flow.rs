@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasherDefault, Hash, Hasher},
+    hint::black_box,
     net::{IpAddr, SocketAddr, SocketAddrV4},
 };
 
@@ -77,11 +78,19 @@ pub(crate) struct Flows {
     by_sender: Vec<u32>,
     flows: Vec<Flow>,
     free: Vec<u32>,
+    /// What arrived before its turn, by flow and place: a packet's slot, or `None` for one
+    /// that will never come.
+    early: BTreeMap<(u32, u64), Option<u32>>,
+    /// By flow: the batch that the last packet was sent in and, if that was a pure
+    /// acknowledgement, its index there.
+    last: Vec<(u64, Option<usize>)>,
     /// How many may be indexed before the idle ones are dropped.
     sweep_at: usize,
     batch: u64,
 }
 
+/// A cache line: with many flows, each packet finds that of its own in no cache.
+#[repr(align(64))]
 struct Flow {
     /// Whose its packets are: a connection has one flow, until that is dropped because nothing
     /// of it is on its way. `None` as well if no connection was named.
@@ -94,13 +103,9 @@ struct Flow {
     sent: u64,
     /// The place whose turn it is at the receiver.
     next: u64,
-    /// Arrived before their turn: a packet's slot, or `None` for one that will
-    /// never come.
-    early: BTreeMap<u64, Option<u32>>,
-    /// The batch that the last packet was sent in and, if that was a pure
-    /// acknowledgement, its index there.
-    last: (u64, Option<usize>),
 }
+
+const _: () = assert!(size_of::<Flow>() == 64);
 
 impl Flows {
     /// The flow of `key`; `host_at` tells whose an address is.
@@ -120,8 +125,6 @@ impl Flows {
             destination: host_at(key.to.ip()),
             sent: 0,
             next: 0,
-            early: BTreeMap::new(),
-            last: (0, None),
         };
         let id = self.free.pop().unwrap_or(self.flows.len() as u32);
         match self.flows.get_mut(id as usize) {
@@ -135,7 +138,19 @@ impl Flows {
         id
     }
 
-    /// The same for what a connection sends; `key` is asked for only if it is not known.
+    /// Looks at a flow that is needed soon.
+    pub(crate) fn fetch(&self, flow: u32) {
+        black_box(self.flows[flow as usize].next);
+    }
+
+    /// The same for the flow of what a connection sent last.
+    pub(crate) fn fetch_of(&self, sender: Id) {
+        if let Some(flow) = self.by_sender.get(sender.slot()) {
+            self.fetch(*flow);
+        }
+    }
+
+    /// As [`Flows::find`], for what a connection sends; `key` is asked for only if it is not known.
     pub(crate) fn find_for(
         &mut self,
         sender: Id,
@@ -184,10 +199,13 @@ impl Flows {
     /// acknowledgement with the given index. Returns the index of the one before
     /// it, if that was one too.
     pub(crate) fn follow(&mut self, flow: u32, acknowledgement: Option<usize>) -> Option<usize> {
-        let flow = &mut self.flows[flow as usize];
-        let (batch, previous) = flow.last;
+        if flow as usize >= self.last.len() {
+            self.last.resize(flow as usize + 1, (0, None));
+        }
+        let last = &mut self.last[flow as usize];
+        let (batch, previous) = *last;
         let merged = previous.filter(|_| acknowledgement.is_some() && batch == self.batch);
-        flow.last = (self.batch, merged.or(acknowledgement));
+        *last = (self.batch, merged.or(acknowledgement));
         merged
     }
 
@@ -201,27 +219,27 @@ impl Flows {
     /// Place `order` is filled by the packet in `slot`, or will stay empty.
     /// Returns whether it was its turn.
     pub(crate) fn settle(&mut self, flow: u32, order: u64, slot: Option<u32>) -> bool {
-        let flow = &mut self.flows[flow as usize];
-        let in_turn = order == flow.next;
+        let next = &mut self.flows[flow as usize].next;
+        let in_turn = order == *next;
         if in_turn {
-            flow.next += 1;
+            *next += 1;
         } else {
-            flow.early.insert(order, slot);
+            self.early.insert((flow, order), slot);
         }
         in_turn
     }
 
     /// Whether place `order` was filled before its turn.
     pub(crate) fn is_early(&self, flow: u32, order: u64) -> bool {
-        self.flows[flow as usize].early.contains_key(&order)
+        self.early.contains_key(&(flow, order))
     }
 
     /// What fills the place whose turn it is, if it is filled.
     pub(crate) fn next_in_order(&mut self, flow: u32) -> Option<Option<u32>> {
-        let flow = &mut self.flows[flow as usize];
-        let entry = flow.early.first_entry().filter(|entry| *entry.key() == flow.next)?;
-        flow.next += 1;
-        Some(entry.remove())
+        let next = &mut self.flows[flow as usize].next;
+        let slot = self.early.remove(&(flow, *next))?;
+        *next += 1;
+        Some(slot)
     }
 
     /// A packet whose order does not matter is no longer on its way.

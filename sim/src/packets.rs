@@ -3,26 +3,28 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque, binary_heap::PeekMut},
+    hint::black_box,
 };
 
 use reseed_protocol::Time;
 use turmoil_net::Packet;
 
-use crate::segment::wire_size;
+use crate::{HostId, segment::wire_size};
 
-/// A packet on its way.
+/// A packet on its way. Two cache lines: with many of them each is found in no cache.
+#[repr(align(64))]
 pub(crate) struct InFlight {
     pub(crate) number: u64,
     pub(crate) packet: Packet,
     pub(crate) flow: u32,
-    /// Bytes on the wire.
-    size: u32,
     /// Its place in the flow.
     pub(crate) order: u64,
     /// Times that it was lost.
     pub(crate) attempts: u32,
     pub(crate) first_sent: Time,
 }
+
+const _: () = assert!(size_of::<Option<InFlight>>() == 128);
 
 impl InFlight {
     /// A packet that is sent now, and was never lost.
@@ -33,8 +35,7 @@ impl InFlight {
         order: u64,
         first_sent: Time,
     ) -> InFlight {
-        let size = wire_size(&packet) as u32;
-        InFlight { number, packet, flow, size, order, attempts: 0, first_sent }
+        InFlight { number, packet, flow, order, attempts: 0, first_sent }
     }
 }
 
@@ -44,7 +45,6 @@ impl InFlight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hop {
     pub(crate) slot: u32,
-    pub(crate) flow: u32,
     /// Bytes on the wire.
     pub(crate) size: u32,
 }
@@ -56,8 +56,10 @@ pub(crate) enum Leg {
     Origin,
     /// The sender's link.
     UpLink,
-    /// The receiver's link.
-    DownLink,
+    /// The link of its receiver.
+    DownLink(HostId),
+    /// Its receiver, if there is one.
+    End,
 }
 
 /// Packets by slot, so that the heaps move keys only.
@@ -70,13 +72,15 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
-    pub(crate) fn insert(&mut self, packet: InFlight) -> u32 {
+    pub(crate) fn insert(&mut self, packet: InFlight) -> Hop {
+        let size = wire_size(&packet.packet) as u32;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        self.slots[slot as usize] = Some(packet);
-        slot
+        // Not to look at what is there: that is nothing, and in no cache any more.
+        std::mem::forget(self.slots[slot as usize].replace(packet));
+        Hop { slot, size }
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> InFlight {
@@ -111,8 +115,18 @@ impl Packets {
     }
 
     pub(crate) fn hop(&self, slot: u32) -> Hop {
-        let InFlight { flow, size, .. } = *self.get(slot);
-        Hop { slot, flow, size }
+        Hop { slot, size: wire_size(&self.get(slot).packet) as u32 }
+    }
+
+    /// The flow of a packet, if it is there still.
+    pub(crate) fn flow(&self, slot: u32) -> Option<u32> {
+        self.slots[slot as usize].as_ref().map(|packet| packet.flow)
+    }
+
+    /// Looks at both cache lines of a packet that is needed soon.
+    pub(crate) fn fetch(&self, slot: u32) {
+        let packet = self.slots[slot as usize].as_ref();
+        black_box(packet.map(|it| (it.number, it.flow)));
     }
 
     /// The packet in `slot` is about to be removed, and a queue will still tell of it: until
@@ -156,10 +170,17 @@ pub(crate) struct Queue {
     /// The turn of the first of each lane that is not empty, as one number: it is compared
     /// with others all the time.
     turns: BinaryHeap<Reverse<u128>>,
-    lanes: Vec<VecDeque<Queued>>,
+    lanes: Vec<Lane>,
     /// What overtakes others of its lane.
     overtaking: BTreeMap<u128, (Hop, Leg)>,
     pushed: u64,
+}
+
+#[derive(Default)]
+struct Lane {
+    queue: VecDeque<Queued>,
+    /// When the last of them is due.
+    last: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -198,18 +219,18 @@ impl Queue {
         assert!(lane < 1 << LANE_BITS && self.pushed < 1 << PUSHED_BITS, "a turn has no room");
         let queued = Queued { at: at.as_nanos(), pushed: self.pushed, hop, leg };
         if lane >= self.lanes.len() {
-            self.lanes.resize_with(lane + 1, VecDeque::new);
+            self.lanes.resize_with(lane + 1, Lane::default);
         }
         let turn = queued.turn(lane);
-        match self.lanes[lane].back() {
-            None => self.turns.push(Reverse(turn)),
-            Some(last) if queued.at < last.at => {
-                self.overtaking.insert(turn, (hop, leg));
-                return;
-            }
-            Some(_) => {}
+        let Lane { queue, last } = &mut self.lanes[lane];
+        if queue.is_empty() {
+            self.turns.push(Reverse(turn));
+        } else if queued.at < *last {
+            self.overtaking.insert(turn, (hop, leg));
+            return;
         }
-        self.lanes[lane].push_back(queued);
+        *last = queued.at;
+        queue.push_back(queued);
     }
 
     pub(crate) fn next(&self) -> Option<Time> {
@@ -238,9 +259,9 @@ impl Queue {
         if time_of(turn) > now.as_nanos() {
             return None;
         }
-        let lane = &mut self.lanes[lane_of(turn)];
-        let Queued { at, hop, leg, .. } = lane.pop_front().expect("it has a turn");
-        match lane.front() {
+        let Lane { queue, .. } = &mut self.lanes[lane_of(turn)];
+        let Queued { at, hop, leg, .. } = queue.pop_front().expect("it has a turn");
+        match queue.front() {
             Some(next) => *first = Reverse(next.turn(lane_of(turn))),
             None => _ = PeekMut::pop(first),
         }
@@ -263,7 +284,7 @@ mod tests {
         fn all_come_out_by_time_and_then_as_they_were_pushed(
             pushes in prop::collection::vec((0..50u64, 0..4usize, any::<bool>()), 1..200),
         ) {
-            let hop = |number: u64| Hop { slot: number as u32, flow: 0, size: 0 };
+            let hop = |number: u64| Hop { slot: number as u32, size: 0 };
             let popped = |(at, number)| Some((time(at), hop(number), Leg::UpLink));
             let mut queue = Queue::default();
             let mut left: Vec<(u64, u64)> = Vec::new();

@@ -90,6 +90,8 @@ pub(crate) struct Wire {
     moving: Queue,
     /// What reaches its destination's stack.
     arriving: Queue,
+    /// Kept for its allocation.
+    due: Vec<Hop>,
     /// Packets that may be handed over now.
     released: VecDeque<Released>,
     rng: ChaCha8Rng,
@@ -130,6 +132,7 @@ impl Wire {
             batch: Vec::new(),
             moving: Queue::default(),
             arriving: Queue::default(),
+            due: Vec::new(),
             released: VecDeque::new(),
             rng,
             timeouts,
@@ -174,6 +177,8 @@ impl Wire {
     /// connections that it is of. They say once what there is to acknowledge.
     pub(crate) fn send_native(&mut self, now: Time, packets: &mut Vec<(Packet, Option<Id>)>) {
         self.flows.begin_batch();
+        let senders = packets.iter().filter_map(|(_, sender)| *sender);
+        senders.for_each(|sender| self.flows.fetch_of(sender));
         for (packet, sender) in packets.drain(..) {
             let addresses = &self.addresses;
             let host_at = |address| addresses.get(&address).copied();
@@ -182,8 +187,7 @@ impl Wire {
                 Some(sender) => self.flows.find_for(sender, key, host_at),
                 None => self.flows.find(key(), host_at),
             };
-            let slot = self.insert(now, flow, packet);
-            self.set_out(now, slot);
+            self.take(now, flow, packet);
         }
     }
 
@@ -192,8 +196,7 @@ impl Wire {
         let mut batch = std::mem::take(&mut self.batch);
         self.merge_acknowledgements(packets, &mut batch);
         for (flow, packet) in batch.drain(..) {
-            let slot = self.insert(now, flow, packet);
-            self.set_out(now, slot);
+            self.take(now, flow, packet);
         }
         self.batch = batch;
     }
@@ -223,8 +226,9 @@ impl Wire {
             if self.packets.is_there(&hop) {
                 match leg {
                     Leg::Origin => self.set_out_again(at, hop.slot),
-                    Leg::UpLink => self.reach_up_link(at, hop),
-                    Leg::DownLink => self.reach_down_link(at, hop),
+                    Leg::UpLink => self.reach_up_link(at, hop, self.packets.get(hop.slot).flow),
+                    Leg::DownLink(host) => self.reach_down_link(at, hop, host),
+                    Leg::End => unreachable!("it is in the other queue"),
                 }
             }
         }
@@ -234,11 +238,33 @@ impl Wire {
     pub(crate) fn advance(&mut self, now: Time, grid: Duration) {
         self.move_on(now);
         if round_up(now, grid) == now {
+            let mut due = std::mem::take(&mut self.due);
             while let Some((_, hop, _)) = self.arriving.pop_due(now) {
+                due.push(hop);
+            }
+            self.fetch(&due);
+            for hop in due.drain(..) {
                 if self.packets.is_there(&hop) {
                     self.arrive(now, hop.slot);
                 }
             }
+            self.due = due;
+        }
+    }
+
+    /// Takes into the caches what packets will need that arrive now, all of it at once: most
+    /// was put down long ago, and looking at one after the other would wait for each.
+    fn fetch(&self, due: &[Hop]) {
+        for hop in due {
+            self.packets.fetch(hop.slot);
+        }
+        let flows = || due.iter().filter_map(|hop| self.packets.flow(hop.slot));
+        flows().for_each(|flow| self.flows.fetch(flow));
+        if let Some(stacks) = &self.native {
+            let stacks = stacks.borrow();
+            flows()
+                .filter_map(|flow| self.flows.receiver(flow))
+                .for_each(|receiver| stacks.fetch(receiver));
         }
     }
 
@@ -329,66 +355,58 @@ impl Wire {
         }
     }
 
-    fn set_out(&mut self, now: Time, slot: u32) {
-        self.show(now, slot);
-        let hop = self.packets.hop(slot);
-        match self.fate(now, slot) {
-            Fate::Pass => self.reach_up_link(now, hop),
-            Fate::Delay(delay) => self.schedule(now + delay, hop, Leg::UpLink),
-            Fate::Lose => self.lose(now, slot, Loss::Impaired),
-            Fate::Duplicate => {
-                self.duplicate(now, slot);
-                self.reach_up_link(now, hop);
-            }
+    /// Takes a packet that a stack has sent. It is put down after all that looks at it: the
+    /// place for it is in no cache.
+    fn take(&mut self, now: Time, flow: u32, packet: Packet) {
+        let packet = self.number(now, flow, packet);
+        self.show(now, &packet);
+        let fate = fate(&mut self.impairment, &self.flows, now, &packet);
+        let is_twice =
+            fate == Fate::Duplicate && matches!(packet.packet.payload, Transport::Udp(_));
+        let copy = is_twice.then(|| packet.packet.clone());
+        let hop = self.packets.insert(packet);
+        if let Some(copy) = copy {
+            let copy = self.number(now, flow, copy);
+            self.show(now, &copy);
+            let hop = self.packets.insert(copy);
+            self.reach_up_link(now, hop, flow);
         }
+        self.set_out(now, hop, flow, fate);
     }
 
-    fn fate(&mut self, now: Time, slot: u32) -> Fate {
-        let Some(impairment) = &mut self.impairment else {
-            return Fate::Pass;
-        };
-        let InFlight { number, packet, flow, .. } = self.packets.get(slot);
-        let source = self.flows.source(*flow).expect("a stack that sends has a host");
-        let summary = PacketSummary::new(*number, packet);
-        impairment.fate(now, &summary, source, self.flows.destination(*flow))
-    }
-
-    fn duplicate(&mut self, now: Time, slot: u32) {
-        let InFlight { packet, flow, .. } = self.packets.get(slot);
-        if let Transport::Udp(_) = packet.payload {
-            let copy = self.insert(now, *flow, packet.clone());
-            self.show(now, copy);
-            self.reach_up_link(now, self.packets.hop(copy));
-        }
-    }
-
-    fn insert(&mut self, now: Time, flow: u32, packet: Packet) -> u32 {
+    fn number(&mut self, now: Time, flow: u32, packet: Packet) -> InFlight {
         self.stats.sent += 1;
         let number = self.stats.sent;
         if self.recorder.is_some() {
             self.record(now, &Event::Sent(PacketSummary::new(number, &packet)));
         }
-        let order = self.flows.send(flow);
-        self.packets.insert(InFlight::new(number, packet, flow, order, now))
+        InFlight::new(number, packet, flow, self.flows.send(flow), now)
     }
 
-    fn reach_up_link(&mut self, now: Time, hop: Hop) {
-        let Hop { slot, flow, .. } = hop;
+    fn set_out(&mut self, now: Time, hop: Hop, flow: u32, fate: Fate) {
+        match fate {
+            Fate::Pass | Fate::Duplicate => self.reach_up_link(now, hop, flow),
+            Fate::Delay(delay) => self.schedule(now + delay, hop, Leg::UpLink, flow),
+            Fate::Lose => self.lose(now, hop.slot, Loss::Impaired),
+        }
+    }
+
+    fn reach_up_link(&mut self, now: Time, hop: Hop, flow: u32) {
         let size = u64::from(hop.size);
         let source = self.flows.source(flow).expect("a stack that sends has a host");
         let Some(at) = self.hosts[source.index()].up.accept(now, size, &mut self.rng) else {
-            return self.overflow(now, slot, source);
+            return self.overflow(now, hop.slot, source);
         };
-        let destination = self.flows.destination(flow).map(HostId::index);
+        let destination = self.flows.destination(flow);
         match destination {
-            Some(host) if self.hosts[host].down.link.bandwidth.is_none() => {
+            Some(host) if self.hosts[host.index()].down.link.bandwidth.is_none() => {
                 // Nothing can wait there, so its order of arrival does not matter.
-                let at = self.hosts[host].down.accept(at, size, &mut self.rng);
+                let at = self.hosts[host.index()].down.accept(at, size, &mut self.rng);
                 let at = at.expect("a link without bandwidth has no queue");
-                self.schedule_arrival(at, hop);
+                self.schedule_arrival(at, hop, destination);
             }
-            Some(_) => self.schedule(at, hop, Leg::DownLink),
-            None => self.schedule_arrival(at, hop),
+            Some(host) => self.moving.push(at, hop, Leg::DownLink(host), source.index()),
+            None => self.schedule_arrival(at, hop, None),
         }
     }
 
@@ -407,15 +425,15 @@ impl Wire {
             return self.discard(now, slot, Loss::SenderGone);
         }
         self.stats.retransmitted += 1;
-        self.set_out(now, slot);
+        self.show(now, packet);
+        let (flow, fate) = (packet.flow, fate(&mut self.impairment, &self.flows, now, packet));
+        self.set_out(now, self.packets.hop(slot), flow, fate);
     }
 
-    fn reach_down_link(&mut self, now: Time, hop: Hop) {
-        let Hop { slot, flow, size, .. } = hop;
-        let host = self.flows.destination(flow).expect("it has a link");
-        match self.hosts[host.index()].down.accept(now, size.into(), &mut self.rng) {
-            Some(at) => self.schedule_arrival(at, hop),
-            None => self.overflow(now, slot, host),
+    fn reach_down_link(&mut self, now: Time, hop: Hop, host: HostId) {
+        match self.hosts[host.index()].down.accept(now, hop.size.into(), &mut self.rng) {
+            Some(at) => self.schedule_arrival(at, hop, Some(host)),
+            None => self.overflow(now, hop.slot, host),
         }
     }
 
@@ -426,15 +444,14 @@ impl Wire {
         self.lose(now, slot, Loss::QueueFull);
     }
 
-    fn schedule(&mut self, at: Time, hop: Hop, leg: Leg) {
+    fn schedule(&mut self, at: Time, hop: Hop, leg: Leg, flow: u32) {
         // A link's packets leave it in order.
-        let lane = self.flows.source(hop.flow).map_or(0, HostId::index);
+        let lane = self.flows.source(flow).map_or(0, HostId::index);
         self.moving.push(at, hop, leg, lane);
     }
 
-    fn schedule_arrival(&mut self, at: Time, hop: Hop) {
-        let lane = self.flows.destination(hop.flow).map_or(0, HostId::index);
-        self.arriving.push(at, hop, Leg::DownLink, lane);
+    fn schedule_arrival(&mut self, at: Time, hop: Hop, host: Option<HostId>) {
+        self.arriving.push(at, hop, Leg::End, host.map_or(0, HostId::index));
     }
 
     fn arrive(&mut self, now: Time, slot: u32) {
@@ -499,9 +516,10 @@ impl Wire {
         let heard = !segment.flags.syn && cause != Loss::Unreachable;
         let until = now + retransmission_timeout(heard, packet.attempts);
         packet.attempts += 1;
+        let flow = packet.flow;
         let summary = PacketSummary::new(packet.number, &packet.packet);
         self.stats.lost += 1;
-        self.schedule(until, self.packets.hop(slot), Leg::Origin);
+        self.schedule(until, self.packets.hop(slot), Leg::Origin, flow);
         self.record(now, &Event::Late { packet: summary, cause, until });
     }
 
@@ -513,7 +531,7 @@ impl Wire {
         let reset = InFlight::new(*number, reset, *flow, *order, now);
         let host = self.flows.source(*flow).expect("a stack that sends has a host");
         self.discard(now, slot, Loss::TimedOut);
-        let slot = self.packets.insert(reset);
+        let Hop { slot, .. } = self.packets.insert(reset);
         self.released.push_back(Released { slot, host, flow: None });
     }
 
@@ -531,9 +549,9 @@ impl Wire {
         self.record(now, &Event::Discarded { packet, cause });
     }
 
-    fn show(&self, now: Time, slot: u32) {
+    fn show(&self, now: Time, packet: &InFlight) {
         if let Some(recorder) = &self.recorder {
-            let InFlight { number, packet, attempts, .. } = self.packets.get(slot);
+            let InFlight { number, packet, attempts, .. } = packet;
             recorder.sets_out(now, *number, *attempts > 0, packet);
         }
     }
@@ -543,6 +561,22 @@ impl Wire {
             recorder.record(now, event);
         }
     }
+}
+
+/// What becomes of `packet`, which sets out now.
+fn fate(
+    impairment: &mut Option<Box<dyn Impairment>>,
+    flows: &Flows,
+    now: Time,
+    packet: &InFlight,
+) -> Fate {
+    let Some(impairment) = impairment else {
+        return Fate::Pass;
+    };
+    let InFlight { number, packet, flow, .. } = packet;
+    let source = flows.source(*flow).expect("a stack that sends has a host");
+    let summary = PacketSummary::new(*number, packet);
+    impairment.fate(now, &summary, source, flows.destination(*flow))
 }
 
 struct Host {

@@ -15,6 +15,7 @@ mod stream;
 use std::{
     collections::VecDeque,
     hash::BuildHasherDefault,
+    hint::black_box,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     task::{Context, Poll},
@@ -148,6 +149,11 @@ impl Stacks {
                 id
             }
         }
+    }
+
+    /// Looks at a connection that is needed soon.
+    pub(crate) fn fetch(&self, id: Id) {
+        black_box(self.connections.get(id).map(Connection::glance));
     }
 
     /// The connection of `host` that has these `ends`.
