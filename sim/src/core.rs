@@ -9,6 +9,7 @@ use std::{
     task::{Context, Waker},
 };
 
+use reseed_protocol::Time;
 use tokio::io::{AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net::TcpStream;
 
@@ -25,6 +26,8 @@ pub(crate) struct Core {
     /// The stacks, where they are our own.
     pub(crate) native: Option<Rc<RefCell<Stacks>>>,
     pub(crate) executor: Rc<Executor>,
+    /// Reads its clock.
+    pub(crate) clock: Rc<dyn Fn() -> Time>,
     pub(crate) streams: Substreams,
     pub(crate) hosts: RefCell<Vec<CoreHost>>,
     pub(crate) names: RefCell<BTreeMap<String, Vec<IpAddr>>>,
@@ -63,9 +66,12 @@ impl Core {
         streams: Substreams,
         native: Option<Rc<RefCell<Stacks>>>,
     ) -> Core {
+        let executor = Rc::new(executor);
+        let clocked = executor.clone();
         Core {
             native,
-            executor: Rc::new(executor),
+            executor,
+            clock: Rc::new(move || clocked.now()),
             streams,
             hosts: RefCell::default(),
             names: RefCell::default(),

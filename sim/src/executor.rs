@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     future::Future,
+    hint::black_box,
     pin::Pin,
     rc::Rc,
     sync::{
@@ -264,7 +265,12 @@ impl Executor {
                 return ready.remove(chosen);
             }
         }
-        ready.pop_front()
+        let next = ready.pop_front();
+        if let Some((slot, _)) = ready.front() {
+            // So that it comes into the cache while this one is polled.
+            black_box(self.slots.borrow().tasks[*slot].as_ref().map(|task| task.id));
+        }
+        next
     }
 
     /// Returns how many polls `host` has had since the time last moved.

@@ -68,8 +68,7 @@ impl HostNetwork {
         let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
         let owner = self.host.index();
         tap.opened(id, self.core.executor.now(), owner, [local, remote], direction);
-        let executor = self.core.executor.clone();
-        Ok(Tapped::watched(stream, id, tap, Rc::new(move || executor.now())))
+        Ok(Tapped::watched(stream, id, tap, self.core.clock.clone()))
     }
 }
 
