@@ -224,11 +224,12 @@ impl Choker {
         }
     }
 
-    /// Whether no round is due, and all slots are taken by connections that are still
-    /// interested: then [`Choker::rechoke`] would change nothing.
+    /// Whether no round is due, and nobody waits or all slots are taken by connections that
+    /// are still interested: then [`Choker::rechoke`] would change nothing.
     pub fn stays(&self, now: Time) -> bool {
         let taken = self.regular.len() + usize::from(self.optimistic.is_some());
-        now < self.next_round && taken >= self.options.slots
+        let has_cause = taken < self.options.slots && !self.waiting_since.is_empty();
+        now < self.next_round && !has_cause
     }
 
     /// Remembers since when each of those that are `interested` (these, in order) is without
