@@ -1,7 +1,7 @@
 //! The picker's own check of itself.
 
 use super::{
-    Picker,
+    Picker, Turn,
     progress::{Progress, Slot},
     selection::REQUESTERS_MAX,
     suspect::TAKEOVERS_MAX,
@@ -12,33 +12,40 @@ impl Picker {
     /// It takes time in proportion to the torrent: for tests and simulation.
     pub fn check(&self) -> Result<(), String> {
         self.rarity.check()?;
-        let (mut free, mut in_flight, mut left) = (0, 0, 0);
-        for piece in 0..self.layout.pieces() {
-            let wanted = self.wanted.contains(piece);
-            let have = self.have.contains(piece);
-            let progress = self.started.get(&piece);
-            if !have {
-                left += u64::from(self.layout.length_of(piece));
-            }
-            if self.rarity.is_idle(piece) != (wanted && !have && progress.is_none()) {
+        let is_verified = |piece: &u32| self.have.contains(*piece);
+        if let Some(piece) =
+            self.started.keys().chain(self.suspects.keys()).find(|it| is_verified(it))
+        {
+            return Err(format!("piece {piece} is verified and more than that"));
+        }
+        let (mut idle, mut free, mut in_flight, mut left) = (0, 0, 0, 0);
+        let mut started = self.started.iter().peekable();
+        for piece in (0..self.layout.pieces()).filter(|piece| !is_verified(piece)) {
+            let progress = started.next_if(|(next, _)| **next == piece);
+            let is_idle = self.wanted.contains(piece) && progress.is_none();
+            if self.rarity.is_idle(piece) != is_idle {
                 return Err(format!("piece {piece} is idle or not against its state"));
             }
-            if have && (progress.is_some() || self.suspects.contains_key(&piece)) {
-                return Err(format!("piece {piece} is verified and more than that"));
-            }
-            if let Some(progress) = progress {
+            left += u64::from(self.layout.length_of(piece));
+            if let Some((_, progress)) = progress {
                 self.check_started(piece, progress)?;
                 free += u64::from(progress.free());
                 in_flight += progress.in_flight() as usize;
-            } else if wanted && !have {
+            } else if is_idle {
+                idle += 1;
                 free += u64::from(self.layout.blocks_in(piece));
             }
         }
+        equal("idle pieces", self.rarity.idle_count(), idle)?;
         equal("free blocks", self.free, free)?;
         equal("blocks in flight", self.in_flight, in_flight)?;
         equal("bytes left", self.left, left)?;
         let open = self.started.keys().filter_map(|&piece| self.turn_in_open(piece));
-        equal("open pieces", &self.open, &open.collect())?;
+        let mut open: Vec<Turn> = open.collect();
+        open.sort_unstable();
+        if !self.open.iter().eq(&open) {
+            return Err(format!("open pieces: kept as {:?}, found to be {open:?}", self.open));
+        }
         self.check_suspects()
     }
 

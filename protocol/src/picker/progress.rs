@@ -59,10 +59,11 @@ impl Progress {
 
     /// Every block in flight, in order, with whom it is asked of.
     pub(super) fn requests(&self) -> impl Iterator<Item = (u32, &[ConnectionId])> {
-        self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
+        let requests = self.slots.iter().zip(0..).filter_map(|(slot, index)| match slot {
             Slot::InFlight(requesters) => Some((index, requesters.as_slice())),
             Slot::Free | Slot::Received(_) => None,
-        })
+        });
+        requests.take(self.in_flight as usize)
     }
 
     /// Puts the first free block in flight from `connection`.

@@ -62,6 +62,11 @@ impl Rarity {
         self.position[piece as usize].is_some()
     }
 
+    /// Pieces that are idle (count).
+    pub(super) fn idle_count(&self) -> usize {
+        self.order.len()
+    }
+
     /// Makes `piece` idle. Takes time in proportion to the number of buckets.
     pub(super) fn insert(&mut self, piece: u32) {
         assert!(!self.is_idle(piece), "piece {piece} is idle already");
