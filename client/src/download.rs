@@ -5,8 +5,14 @@ mod magnet;
 mod running;
 
 use std::{
-    cell::Cell, collections::BTreeMap, io, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
-    rc::Rc, time::Duration,
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -30,6 +36,7 @@ use crate::{
     monitor::Chain,
     peer::Shared,
     race,
+    storage::LANES,
     stream::{Buffer, Stream},
 };
 
@@ -41,6 +48,9 @@ const DISK_REST: Duration = Duration::from_secs(15);
 
 /// How often a piece is read, when the disk fails to, before it counts as missing.
 const READS_MAX: u32 = 3;
+
+/// Bytes that are looked at before others have a turn, unless a single piece is longer.
+const LOOK_MAX: usize = 16 << 20;
 
 /// How often resume data is saved while pieces come in, and with it their bytes
 /// are made safe from a loss of power: what that may cost of the download.
@@ -387,6 +397,8 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
             parting: false,
             torn_down: false,
             metainfo: self.metainfo(),
+            complete: Vec::new(),
+            verdicts: VecDeque::new(),
             unwritten: BTreeMap::new(),
             unsaved: None,
             peers: Cell::new(None),
@@ -555,20 +567,25 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         // Of a piece that was verified the hash may be lost since. BEP 30.
         found.verified = search.provable(&found.verified);
         // Most often there is nothing yet, and of that nothing need be read.
-        for piece in storage.within_files().iter() {
-            if found.verified.contains(piece) {
-                continue;
-            }
-            let mut looked = search.look(piece, &storage);
-            for _ in 1..READS_MAX {
-                if looked.is_err() {
-                    looked = search.look(piece, &storage);
+        let within = storage.within_files();
+        let unknown: Vec<u32> =
+            within.iter().filter(|piece| !found.verified.contains(*piece)).collect();
+        let at_once = LOOK_MAX / info.layout().piece_length() as usize;
+        for pieces in unknown.chunks(at_once.clamp(1, LANES)) {
+            let looked = search.look(pieces, &storage);
+            for (piece, mut looked) in pieces.iter().copied().zip(looked) {
+                for _ in 1..READS_MAX {
+                    if looked.is_err() {
+                        looked = search.look(&[piece], &storage).pop().expect("one was asked for");
+                    }
                 }
-            }
-            match looked {
-                Ok(true) => _ = found.verified.insert(piece),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(piece, %error, "cannot read a piece; it is got anew"),
+                match looked {
+                    Ok(true) => _ = found.verified.insert(piece),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(piece, %error, "cannot read a piece; it is got anew");
+                    }
+                }
             }
             let (at, verified, trouble) = (self.env.now(), found.verified.count(), None);
             self.status

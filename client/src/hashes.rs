@@ -61,7 +61,7 @@ pub(crate) fn all_here<D: Disk>(
     Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
-/// Looks which pieces are on a disk and right, a piece a step.
+/// Looks which pieces are on a disk and right, a few at a step.
 ///
 /// Where the metainfo has a root only, a piece can be told to be right if its hash
 /// is known; or if all the others are there too, and together they make the root.
@@ -94,16 +94,27 @@ impl<'a> PieceSearch<'a> {
         provable
     }
 
-    /// Whether `piece` is there and right, as far as one can tell yet.
-    pub(crate) fn look<D: Disk>(&mut self, piece: u32, storage: &Storage<D>) -> io::Result<bool> {
-        let known = self.tree.as_ref().map(|tree| tree.piece_hash(piece));
-        match known.unwrap_or(self.info.piece_hash(piece)) {
-            Some(expected) => storage.check(piece, &expected),
-            None => {
-                self.found[piece as usize] = storage.hash_piece(piece)?;
-                Ok(false)
+    /// Whether each of `pieces` is there and right, as far as one can tell yet.
+    pub(crate) fn look<D: Disk>(
+        &mut self,
+        pieces: &[u32],
+        storage: &Storage<D>,
+    ) -> Vec<io::Result<bool>> {
+        let mut held_against = |(&piece, found): (&u32, io::Result<Option<[u8; 20]>>)| {
+            let found = found?;
+            let known = self.tree.as_ref().map(|tree| tree.piece_hash(piece));
+            let Some(expected) = known.unwrap_or(self.info.piece_hash(piece)) else {
+                self.found[piece as usize] = found;
+                return Ok(false);
+            };
+            let good = found == Some(expected);
+            if good {
+                storage.mark_unsynced(piece);
             }
-        }
+            Ok(good)
+        };
+        let found = storage.hash_pieces(pieces);
+        pieces.iter().zip(found).map(&mut held_against).collect()
     }
 
     /// What is known of the tree after every piece was looked at, and the pieces that
@@ -170,7 +181,9 @@ mod tests {
         tree: Option<HashTree>,
     ) -> (Vec<u32>, Vec<u32>, HashTree) {
         let mut search = PieceSearch::new(info, tree);
-        let good = (0..4).filter(|piece| search.look(*piece, storage).unwrap()).collect();
+        let looked = search.look(&[0, 1, 2, 3], storage);
+        let good = (0..).zip(looked).filter(|(_, good)| *good.as_ref().unwrap());
+        let good = good.map(|(piece, _)| piece).collect();
         let (proven, tree) = search.end(storage);
         (good, proven, tree.expect("it is a Merkle torrent"))
     }

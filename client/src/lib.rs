@@ -67,7 +67,7 @@ pub use real::{TokioEnv, TokioListener, TokioNetwork};
 pub use reseed_protocol::{State, Status};
 pub use resume::{ResumeData, ResumeError};
 pub use session::{Session, SessionError, SessionOptions};
-pub use storage::{Checker, Storage};
+pub use storage::Storage;
 pub use stream::{Stream, StreamError};
 pub use substream::substream;
 pub use tasks::{Spawner, Tasks};

@@ -1,7 +1,7 @@
 //! A torrent's content on a disk.
 
 mod buffer;
-mod check;
+mod digest;
 mod file_map;
 
 use std::{
@@ -15,11 +15,11 @@ use bytes::Bytes;
 use reseed_protocol::{
     Bitfield, Block, Layout, extension::closed_swarm::PublicKey, live::open_seal, wire::Parts,
 };
-use sha1::{Digest, Sha1};
 
 use crate::Disk;
 use buffer::PieceBuffer;
-pub use check::Checker;
+pub(crate) use digest::LANES;
+use digest::digests;
 use file_map::FileMap;
 
 /// A torrent's content on a disk.
@@ -167,20 +167,23 @@ impl<D: Disk> Storage<D> {
         self.write_block(piece, begin, &bytes)
     }
 
-    /// Ends the download of a piece, all of whose bytes were received: returns
-    /// whether it hashes to `expected`, and if so, it is on the disk. If not, or on
-    /// an error, its bytes are forgotten and must be received anew.
-    pub fn finish(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
-        let Some(parts) = self.buffer.borrow_mut().take(piece) else {
-            return self.check(piece, expected);
+    /// Ends the download of pieces, all of whose bytes were received: returns for each
+    /// whether it hashes to what is expected of it, and if so, it is on the disk. If not, or
+    /// on an error, its bytes are forgotten and must be received anew.
+    pub fn finish(&self, pieces: &[(u32, [u8; 20])]) -> Vec<io::Result<bool>> {
+        let kept = pieces.iter().map(|(piece, _)| self.buffer.borrow_mut().take(*piece));
+        let kept: Vec<Option<Parts>> = kept.collect();
+        let contents = kept.iter().flatten().map(|parts| parts.iter().cloned().map(Ok));
+        let mut digests = digests(contents).into_iter();
+        let finish = |((piece, expected), kept): (&(u32, [u8; 20]), Option<Parts>)| {
+            let Some(parts) = kept else { return self.check(*piece, expected) };
+            let good = digests.next().expect("each was hashed")? == *expected;
+            if good {
+                self.write_piece(*piece, parts)?;
+            }
+            Ok(good)
         };
-        let mut hash = Sha1::new();
-        parts.iter().for_each(|part| hash.update(part));
-        let good = hash.finalize().as_slice() == expected;
-        if good {
-            self.write_piece(piece, parts)?;
-        }
-        Ok(good)
+        pieces.iter().zip(kept).map(finish).collect()
     }
 
     /// The same for a piece of a live stream, which ends with its number and a signature
@@ -204,23 +207,25 @@ impl<D: Disk> Storage<D> {
         self.buffer.borrow_mut().take(piece);
     }
 
-    /// SHA-1 of the piece on the disk, or `None` if its bytes are not there: a file
-    /// is missing or too short.
+    /// SHA-1 of each of the pieces on the disk, or `None` if its bytes are not there: a
+    /// file is missing or too short.
     ///
     /// # Panics
     /// If there is no such piece.
-    pub fn hash_piece(&self, piece: u32) -> io::Result<Option<[u8; 20]>> {
-        let length = self.layout.length_of(piece);
-        let mut hash = Sha1::new();
-        for begin in (0..length).step_by(HASH_CHUNK as usize) {
-            let length = (length - begin).min(HASH_CHUNK);
-            match self.read_block(Block { piece, begin, length }) {
-                Ok(bytes) => hash.update(&bytes),
-                Err(error) if is_absence(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Some(hash.finalize().into()))
+    pub fn hash_pieces(&self, pieces: &[u32]) -> Vec<io::Result<Option<[u8; 20]>>> {
+        let read = |&piece: &u32| {
+            let all = self.layout.length_of(piece);
+            (0..all).step_by(HASH_CHUNK as usize).map(move |begin| {
+                let length = (all - begin).min(HASH_CHUNK);
+                self.read_block(Block { piece, begin, length })
+            })
+        };
+        let found = |digest| match digest {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        };
+        digests(pieces.iter().map(read)).into_iter().map(found).collect()
     }
 
     /// Whether the piece on the disk hashes to `expected`.
@@ -228,7 +233,8 @@ impl<D: Disk> Storage<D> {
     /// # Panics
     /// If there is no such piece.
     pub fn check(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
-        let good = self.hash_piece(piece)?.as_ref() == Some(expected);
+        let found = self.hash_pieces(&[piece]).pop().expect("one was asked for")?;
+        let good = found.as_ref() == Some(expected);
         if good {
             self.mark_unsynced(piece);
         }
@@ -346,6 +352,7 @@ fn is_absence(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sha1::{Digest, Sha1};
 
     use super::*;
     use crate::MemoryDisk;
@@ -355,6 +362,14 @@ mod tests {
         let lengths = [("t/a", 5), ("t/e", 0), ("t/b", 1), ("t/d/c", 20), ("t/f", 0)];
         let files = lengths.map(|(path, length)| (path.into(), length));
         Storage::new(disk.clone(), files.into(), Layout::new(8, 26))
+    }
+
+    fn finish(storage: &Storage<MemoryDisk>, piece: u32, expected: [u8; 20]) -> io::Result<bool> {
+        storage.finish(&[(piece, expected)]).pop().expect("one was asked for")
+    }
+
+    fn hash(storage: &Storage<MemoryDisk>, piece: u32) -> io::Result<Option<[u8; 20]>> {
+        storage.hash_pieces(&[piece]).pop().expect("one was asked for")
     }
 
     fn content() -> Vec<u8> {
@@ -397,7 +412,7 @@ mod tests {
         storage.receive(1, 4, &Bytes::from_static(b"mnop")).unwrap();
         storage.receive(1, 0, &Bytes::from_static(b"ijkl")).unwrap();
         assert!(disk.paths().is_empty());
-        assert!(storage.finish(1, &hash_of(1)).unwrap());
+        assert!(finish(&storage, 1, hash_of(1)).unwrap());
         assert!(storage.check(1, &hash_of(1)).unwrap());
     }
 
@@ -406,10 +421,24 @@ mod tests {
         let disk = MemoryDisk::new(99);
         let storage = storage(&disk);
         storage.receive(3, 0, &Bytes::from_static(b"yx")).unwrap();
-        assert!(!storage.finish(3, &hash_of(3)).unwrap());
+        assert!(!finish(&storage, 3, hash_of(3)).unwrap());
         storage.receive(3, 1, &Bytes::from_static(b"z")).unwrap();
-        assert!(!storage.finish(3, &hash_of(3)).unwrap());
+        assert!(!finish(&storage, 3, hash_of(3)).unwrap());
         assert!(disk.paths().is_empty());
+    }
+
+    #[test]
+    fn of_pieces_that_end_together_each_has_its_own_verdict() {
+        let disk = MemoryDisk::new(99);
+        let storage = storage(&disk);
+        storage.receive(3, 0, &Bytes::from_static(b"yz")).unwrap();
+        storage.receive(0, 0, &Bytes::from_static(b"abcdefg!")).unwrap();
+        storage.receive(2, 0, &Bytes::from_static(b"qrstuvwx")).unwrap();
+        let ended = [3, 0, 1, 2].map(|piece| (piece, hash_of(piece)));
+        let verdicts: Vec<bool> = storage.finish(&ended).into_iter().map(Result::unwrap).collect();
+        assert_eq!(verdicts, [true, false, false, true], "nothing has come of piece 1");
+        let found = storage.hash_pieces(&[2, 0, 3]).into_iter().map(Result::unwrap);
+        assert_eq!(found.collect::<Vec<_>>(), [Some(hash_of(2)), None, Some(hash_of(3))]);
     }
 
     #[test]
@@ -421,21 +450,21 @@ mod tests {
         assert_eq!(disk.paths(), [Path::new("t/d/c")]);
         storage.forget(0);
         storage.receive(1, 4, &Bytes::from_static(b"mnop")).unwrap();
-        assert!(storage.finish(1, &hash_of(1)).unwrap());
+        assert!(finish(&storage, 1, hash_of(1)).unwrap());
         storage.receive(2, 0, &Bytes::from_static(b"qrstuvwx")).unwrap();
-        assert_eq!(storage.hash_piece(2).unwrap(), None);
-        assert!(storage.finish(2, &hash_of(2)).unwrap());
+        assert_eq!(hash(&storage, 2).unwrap(), None);
+        assert!(finish(&storage, 2, hash_of(2)).unwrap());
     }
 
     #[test]
     fn a_piece_whose_file_is_missing_or_too_short_has_no_hash() {
         let disk = MemoryDisk::new(99);
         let storage = storage(&disk);
-        assert_eq!(storage.hash_piece(0).unwrap(), None);
+        assert_eq!(hash(&storage, 0).unwrap(), None);
         storage.write_block(0, 0, b"abcdefg").unwrap();
-        assert_eq!(storage.hash_piece(0).unwrap(), None);
+        assert_eq!(hash(&storage, 0).unwrap(), None);
         storage.write_block(0, 7, b"h").unwrap();
-        assert_eq!(storage.hash_piece(0).unwrap(), Some(hash_of(0)));
+        assert_eq!(hash(&storage, 0).unwrap(), Some(hash_of(0)));
     }
 
     #[test]
@@ -459,7 +488,7 @@ mod tests {
         let storage = storage(&disk);
         for _ in 0..2 {
             storage.receive(0, 0, &Bytes::from_static(b"abcdefgh")).unwrap();
-            let error = storage.finish(0, &hash_of(0)).unwrap_err();
+            let error = finish(&storage, 0, hash_of(0)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         }
     }
@@ -522,7 +551,7 @@ mod tests {
                 for (begin, half) in halves {
                     storage.receive(piece, begin, &Bytes::copy_from_slice(half)).unwrap();
                 }
-                prop_assert!(storage.finish(piece, &Sha1::digest(bytes).into()).unwrap());
+                prop_assert!(finish(&storage, piece, Sha1::digest(bytes).into()).unwrap());
             }
             let stored: Vec<u8> = (storage.files())
                 .flat_map(|(path, length)| disk.read(path, length).unwrap().unwrap())

@@ -1,6 +1,13 @@
 //! A download between its initial check and its end: what its torrent says is done.
 
-use std::{cell::Cell, collections::BTreeMap, future::pending, io, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    future::pending,
+    io,
+    rc::Rc,
+    time::Duration,
+};
 
 use reseed_protocol::{
     Block, Defect, Delivery, State, Status, Time,
@@ -40,6 +47,10 @@ pub(super) struct Running<'a, N: Network, E, D: Disk> {
     /// That work was done: nothing of the download may be called any more.
     pub(super) torn_down: bool,
     pub(super) metainfo: Rc<Metainfo>,
+    /// Pieces whose blocks are all here, and what they must hash to.
+    pub(super) complete: Vec<(u32, [u8; 20])>,
+    /// What came of such pieces, and the torrent was not told yet.
+    pub(super) verdicts: VecDeque<Input>,
     /// Pieces of which the disk has failed to keep a block, and what it said.
     pub(super) unwritten: BTreeMap<u32, io::Error>,
     /// Why resume data could not be saved the last time.
@@ -254,7 +265,8 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
         Ok(())
     }
 
-    /// Does what the torrent says, up to the first output that has an answer.
+    /// Does what the torrent says, up to the first output that has an answer. Pieces are
+    /// hashed once nothing else is left to do, so that all that came go together.
     fn carry_out(&mut self) -> io::Result<Option<Input>> {
         while let Some(output) = self.torrent.poll_output() {
             match output {
@@ -271,11 +283,9 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                     }
                 }
                 Output::CheckPiece { piece, hash } => {
-                    let unwritten = |error: io::Error| {
-                        let reason = format!("writing piece {piece}: {error}");
-                        Input::PieceUnwritten { piece, reason }
-                    };
-                    return Ok(Some(self.check(piece, hash).unwrap_or_else(unwritten)));
+                    if let Some(answer) = self.completed(piece, hash) {
+                        return Ok(Some(answer));
+                    }
                 }
                 Output::Deliver { stream, delivery } => self.deliver(stream, delivery),
                 Output::MakePiece { sequence } => {
@@ -300,23 +310,40 @@ impl<N: Network, E: Env, D: Disk> Running<'_, N, E, D> {
                 _ => unreachable!("every output is known here"),
             }
         }
-        Ok(None)
+        Ok(self.finish())
     }
 
-    /// Ends the download of a piece.
-    fn check(&mut self, piece: u32, hash: Option<[u8; 20]>) -> io::Result<Input> {
+    /// All blocks of a piece are here. What came of that, or nothing if it is to be hashed.
+    fn completed(&mut self, piece: u32, hash: Option<[u8; 20]>) -> Option<Input> {
         if let Some(error) = self.unwritten.remove(&piece) {
             self.storage.forget(piece);
-            return Err(error);
+            return Some(unwritten(piece, &error));
         }
         if let Some(key) = self.metainfo.info.live_key() {
-            let sequence = self.storage.finish_sealed(piece, &key)?;
-            return Ok(Input::PieceOpened { piece, sequence });
+            return Some(match self.storage.finish_sealed(piece, &key) {
+                Ok(sequence) => Input::PieceOpened { piece, sequence },
+                Err(error) => unwritten(piece, &error),
+            });
         }
         let expected = hash.or(self.metainfo.info.piece_hash(piece));
-        let expected = expected.expect("it is in the metainfo or proven");
-        let valid = self.storage.finish(piece, &expected)?;
-        Ok(Input::PieceChecked { piece, valid })
+        self.complete.push((piece, expected.expect("it is in the metainfo or proven")));
+        None
+    }
+
+    /// Ends the download of all pieces that are complete; returns what came of the first
+    /// of which the torrent was not told yet.
+    fn finish(&mut self) -> Option<Input> {
+        if !self.complete.is_empty() {
+            let complete = std::mem::take(&mut self.complete);
+            let finished = self.storage.finish(&complete);
+            for ((piece, _), finished) in complete.into_iter().zip(finished) {
+                self.verdicts.push_back(match finished {
+                    Ok(valid) => Input::PieceChecked { piece, valid },
+                    Err(error) => unwritten(piece, &error),
+                });
+            }
+        }
+        self.verdicts.pop_front()
     }
 
     /// Hands the reader what it is to have next.
@@ -421,4 +448,9 @@ fn halfway(now: Time, due: Time) -> Time {
         short if short < Duration::from_millis(1) => due,
         half => now + half,
     }
+}
+
+/// The disk has failed to keep a piece.
+fn unwritten(piece: u32, error: &io::Error) -> Input {
+    Input::PieceUnwritten { piece, reason: format!("writing piece {piece}: {error}") }
 }

@@ -177,8 +177,9 @@ fn report(engine: Engine, seed_of_run: u64) -> Report {
     run(&plan, engine)
 }
 
-/// Who asks whom for what is decided by packets that come a little sooner or later; over
-/// several seeds that is evened out.
+/// Who asks whom for what is decided by packets that come a little sooner or later: with
+/// another seed one stack alone takes up to a tenth more or less. Over several that is evened
+/// out.
 #[test]
 fn a_plan_has_the_same_verdict_and_completes_at_about_the_same_time_on_both_stacks() {
     let mut all = [Duration::ZERO; 2];
@@ -193,7 +194,7 @@ fn a_plan_has_the_same_verdict_and_completes_at_about_the_same_time_on_both_stac
             assert_eq!((our.verified, our.completed.is_some()), (40, their.completed.is_some()));
             let (Some(our), Some(their)) = (our.completed, their.completed) else { continue };
             let apart = our.since(their).max(their.since(our));
-            assert!(apart * 12 <= their.since_epoch(), "{seed}: {our} s and {their} s");
+            assert!(apart * 6 <= their.since_epoch(), "{seed}: {our} s and {their} s");
             all[0] += their.since_epoch();
             all[1] += our.since_epoch();
         }
