@@ -24,7 +24,8 @@ pub(super) struct News {
 }
 
 impl Torrent {
-    /// A piece has come: whom that lets do something is told at once.
+    /// A piece has come: whom that lets do something is told at once. So is everybody in a
+    /// live stream, where nobody is to ask its source for what others have.
     pub(super) fn spread_news(&mut self, piece: u32, now: Time) {
         if self.is_super_seeding() {
             return;
@@ -32,7 +33,7 @@ impl Torrent {
         self.news.pieces.push(Some(piece));
         self.news.due.get_or_insert(now + NEWS_WAIT);
         for id in self.established_ids() {
-            if is_awaited(piece, &self.connections[&id]) {
+            if self.live.is_some() || is_awaited(piece, &self.connections[&id]) {
                 self.tell_news(id, now);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reseed_protocol::{
     BLOCK_LENGTH, Bitfield, Block, ConnectionId, Layout, PeerId, Time,
-    torrent::Config,
+    torrent::{Config, LiveOptions},
     wire::{Handshake, Message},
 };
 
@@ -159,4 +159,26 @@ fn nobody_is_told_of_a_piece_that_is_gone_again() {
     assert!(!between.talk.torrent.picker().have().contains(2));
     between.talk.passes(SECOND);
     assert_eq!(between.told(between.other), [have(3)]);
+}
+
+#[test]
+fn in_a_live_stream_everybody_is_told_at_once() {
+    let live = LiveOptions { piece_time: SECOND, source: false };
+    let pieces = 32;
+    let layout = Layout::new(BLOCK_LENGTH, u64::from(pieces * BLOCK_LENGTH));
+    let config = Config { live: Some(live), ..config() };
+    let torrent = torrent(config, start(layout, Bitfield::empty(pieces)));
+    let mut talk = Talk::greeted(torrent, &handshake(2));
+    let (giver, has) = (talk.remote, crate::pieces(pieces, &[3, 4, 5]));
+    talk.hears(&Message::Bitfield(has.to_wire()));
+    talk.hears(&Message::Unchoke);
+    let other = talk.joins(&handshake(3));
+    talk.hears(&Message::Bitfield(has.to_wire()));
+    talk.passes(SECOND);
+    talk.messages();
+    talk.remote = giver;
+    assert!(talk.requests().contains(&block(5)), "it has hooked in");
+    talk.gets(block(5));
+    talk.remote = other;
+    assert_eq!(talk.messages(), [have(5)], "though it has that");
 }
