@@ -4,7 +4,7 @@
 use criterion::{
     BatchSize::LargeInput, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use reseed_bench::{decode, messages, pick, picking, share, small_swarm, tick, ticking};
+use reseed_bench::{content, decode, messages, pick, picking, share, small_swarm, tick, ticking};
 use reseed_sim::Engine;
 
 fn picker(criterion: &mut Criterion) {
@@ -28,6 +28,17 @@ fn codec(criterion: &mut Criterion) {
     group.bench_function("encode", |bench| bench.iter(messages));
 }
 
+fn hashing(criterion: &mut Criterion) {
+    let storage = content();
+    let mut group = criterion.benchmark_group("hashing");
+    for pieces in [&[0][..], &[0, 1], &[0, 1, 2, 3]] {
+        let id = BenchmarkId::from_parameter(format!("{} pieces at a time", pieces.len()));
+        let length = storage.layout().piece_length();
+        group.throughput(Throughput::Bytes(u64::from(length) * pieces.len() as u64));
+        group.bench_function(id, |bench| bench.iter(|| storage.hash_pieces(pieces)));
+    }
+}
+
 fn world(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("world");
     group.sample_size(20);
@@ -44,5 +55,5 @@ fn swarm(criterion: &mut Criterion) {
     group.bench_function("1 MiB, 5 peers", |bench| bench.iter(|| share(&swarm, Engine::Native)));
 }
 
-criterion_group!(benches, picker, codec, world, swarm);
+criterion_group!(benches, picker, codec, hashing, world, swarm);
 criterion_main!(benches);

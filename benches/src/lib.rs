@@ -3,10 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reseed::Swarm;
-use reseed_client::Env;
+use reseed_client::{Env, MemoryDisk, Storage};
 use reseed_protocol::{
     BLOCK_LENGTH, Bitfield, Block, ConnectionId, Layout, Picker, PickerOptions, Receipt, Time,
     wire::{Decoder, Message, message_cap},
@@ -43,6 +43,22 @@ pub fn picking(pieces: u32, remotes: usize) -> Picking {
     let remotes: Vec<Bitfield> = (0..remotes).map(|_| remote()).collect();
     remotes.iter().for_each(|has| picker.peer_has_all_of(has));
     Picking { picker, remotes, rng }
+}
+
+/// Four whole pieces.
+pub fn content() -> Storage<MemoryDisk> {
+    let (piece_length, pieces) = (BLOCKS * BLOCK_LENGTH, 4);
+    let length = u64::from(piece_length) * pieces;
+    let files = vec![("content".into(), length)];
+    let disk = MemoryDisk::new(length);
+    let storage = Storage::new(disk, files, Layout::new(piece_length, length));
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for piece in 0..pieces as u32 {
+        let mut bytes = vec![0; piece_length as usize];
+        rng.fill_bytes(&mut bytes);
+        storage.write_block(piece, 0, &bytes).expect("there is room");
+    }
+    storage
 }
 
 /// 64 times, asks a remote for a piece's worth of blocks, and takes what it brings.
