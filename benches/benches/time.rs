@@ -30,9 +30,9 @@ fn codec(criterion: &mut Criterion) {
 
 fn hashing(criterion: &mut Criterion) {
     let storage = content();
-    let mut group = criterion.benchmark_group("hashing");
+    let mut group = criterion.benchmark_group("hashing pieces");
     for pieces in [&[0][..], &[0, 1], &[0, 1, 2, 3]] {
-        let id = BenchmarkId::from_parameter(format!("{} pieces at a time", pieces.len()));
+        let id = BenchmarkId::from_parameter(format!("{} at a time", pieces.len()));
         let length = storage.layout().piece_length();
         group.throughput(Throughput::Bytes(u64::from(length) * pieces.len() as u64));
         group.bench_function(id, |bench| bench.iter(|| storage.hash_pieces(pieces)));
