@@ -139,14 +139,14 @@ impl Flows {
     }
 
     /// Looks at a flow that is needed soon.
-    pub(crate) fn fetch(&self, flow: u32) {
+    pub(crate) fn prefetch(&self, flow: u32) {
         black_box(self.flows[flow as usize].next);
     }
 
     /// The same for the flow of what a connection sent last.
-    pub(crate) fn fetch_of(&self, sender: Id) {
+    pub(crate) fn prefetch_of(&self, sender: Id) {
         if let Some(flow) = self.by_sender.get(sender.slot()) {
-            self.fetch(*flow);
+            self.prefetch(*flow);
         }
     }
 

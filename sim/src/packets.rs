@@ -124,7 +124,7 @@ impl Packets {
     }
 
     /// Looks at both cache lines of a packet that is needed soon.
-    pub(crate) fn fetch(&self, slot: u32) {
+    pub(crate) fn prefetch(&self, slot: u32) {
         let packet = self.slots[slot as usize].as_ref();
         black_box(packet.map(|it| (it.number, it.flow)));
     }

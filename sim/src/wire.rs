@@ -178,7 +178,7 @@ impl Wire {
     pub(crate) fn send_native(&mut self, now: Time, packets: &mut Vec<(Packet, Option<Id>)>) {
         self.flows.begin_batch();
         let senders = packets.iter().filter_map(|(_, sender)| *sender);
-        senders.for_each(|sender| self.flows.fetch_of(sender));
+        senders.for_each(|sender| self.flows.prefetch_of(sender));
         for (packet, sender) in packets.drain(..) {
             let addresses = &self.addresses;
             let host_at = |address| addresses.get(&address).copied();
@@ -242,7 +242,7 @@ impl Wire {
             while let Some((_, hop, _)) = self.arriving.pop_due(now) {
                 due.push(hop);
             }
-            self.fetch(&due);
+            self.prefetch(&due);
             for hop in due.drain(..) {
                 if self.packets.is_there(&hop) {
                     self.arrive(now, hop.slot);
@@ -254,17 +254,17 @@ impl Wire {
 
     /// Takes into the caches what packets will need that arrive now, all of it at once: most
     /// was put down long ago, and looking at one after the other would wait for each.
-    fn fetch(&self, due: &[Hop]) {
+    fn prefetch(&self, due: &[Hop]) {
         for hop in due {
-            self.packets.fetch(hop.slot);
+            self.packets.prefetch(hop.slot);
         }
         let flows = || due.iter().filter_map(|hop| self.packets.flow(hop.slot));
-        flows().for_each(|flow| self.flows.fetch(flow));
+        flows().for_each(|flow| self.flows.prefetch(flow));
         if let Some(stacks) = &self.native {
             let stacks = stacks.borrow();
             flows()
                 .filter_map(|flow| self.flows.receiver(flow))
-                .for_each(|receiver| stacks.fetch(receiver));
+                .for_each(|receiver| stacks.prefetch(receiver));
         }
     }
 

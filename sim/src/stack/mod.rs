@@ -152,7 +152,7 @@ impl Stacks {
     }
 
     /// Looks at a connection that is needed soon.
-    pub(crate) fn fetch(&self, id: Id) {
+    pub(crate) fn prefetch(&self, id: Id) {
         black_box(self.connections.get(id).map(Connection::glance));
     }
 
