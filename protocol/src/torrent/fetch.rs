@@ -362,8 +362,9 @@ impl Torrent {
             transporter.completed(piece, now);
         }
         self.event(Event::PieceVerified { piece });
-        self.spread_news(piece, now);
+        self.note_news(piece, now);
         for id in self.established_ids() {
+            self.tell_who_awaits(piece, id, now);
             self.update_interest(id, now);
         }
         if self.is_complete() {

@@ -515,8 +515,8 @@ impl Torrent {
 
     /// Sends `message` on a connection, if it is there still.
     fn send(&mut self, id: ConnectionId, message: &Message, now: Time) {
-        self.tell_news(id, now);
         if let Some(connection) = self.connections.get_mut(&id) {
+            self.news.tell(connection, now);
             connection.send(message, now);
             match message {
                 Message::Have { .. } => _ = self.unsent.insert(id),

@@ -23,33 +23,43 @@ pub(super) struct News {
     due: Option<Time>,
 }
 
-impl Torrent {
-    /// A piece has come: whom that lets do something is told at once. So is everybody in a
-    /// live stream, where nobody is to ask its source for what others have.
-    pub(super) fn spread_news(&mut self, piece: u32, now: Time) {
-        if self.is_super_seeding() {
-            return;
+impl News {
+    /// Tells the remote of a connection of the pieces that it was not told of; whether there
+    /// were any.
+    pub(super) fn tell(&self, connection: &mut Connection, now: Time) -> bool {
+        let told = std::mem::replace(&mut connection.news_told, self.pieces.len());
+        if told == self.pieces.len() || !connection.may_have_content() {
+            return false;
         }
-        self.news.pieces.push(Some(piece));
-        self.news.due.get_or_insert(now + NEWS_WAIT);
-        for id in self.established_ids() {
-            if self.live.is_some() || is_awaited(piece, &self.connections[&id]) {
-                self.tell_news(id, now);
-            }
+        for piece in self.pieces[told..].iter().flatten() {
+            connection.send(&Message::Have { piece: *piece }, now);
+        }
+        true
+    }
+}
+
+impl Torrent {
+    /// A piece has come.
+    pub(super) fn note_news(&mut self, piece: u32, now: Time) {
+        if !self.is_super_seeding() {
+            self.news.pieces.push(Some(piece));
+            self.news.due.get_or_insert(now + NEWS_WAIT);
         }
     }
 
-    /// Tells a remote of the pieces that it was not told of.
-    pub(super) fn tell_news(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let told = std::mem::replace(&mut connection.news_told, self.news.pieces.len());
-        if told == self.news.pieces.len() || !connection.may_have_content() {
-            return;
+    /// Tells a remote at once of a piece that has come, if that lets it do something. In a
+    /// live stream everybody is told, where nobody is to ask its source for what others have.
+    pub(super) fn tell_who_awaits(&mut self, piece: u32, id: ConnectionId, now: Time) {
+        if self.live.is_some() || is_awaited(piece, &self.connections[&id]) {
+            self.tell_news(id, now);
         }
-        for piece in self.news.pieces[told..].iter().flatten() {
-            connection.send(&Message::Have { piece: *piece }, now);
+    }
+
+    fn tell_news(&mut self, id: ConnectionId, now: Time) {
+        let connection = self.connections.get_mut(&id).expect("the caller has it");
+        if self.news.tell(connection, now) {
+            self.unsent.insert(id);
         }
-        self.unsent.insert(id);
     }
 
     /// A remote hears in another way of all that is here.
