@@ -6,12 +6,12 @@ use std::{
     io,
     net::SocketAddr,
     rc::{Rc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::BytesMut;
-use futures_util::{FutureExt, future::Either};
+use futures_util::{FutureExt, future::Either, task::AtomicWaker};
 use reseed_protocol::{
     ConnectionId, Time,
     torrent::Input,
@@ -84,11 +84,11 @@ impl Shared {
 struct Orders {
     unwritten: RefCell<Parts>,
     /// Who waits for something to write.
-    writer: Cell<Option<Waker>>,
+    writer: AtomicWaker,
     /// Whether the connection is to end.
     ended: Cell<bool>,
     /// Who waits for that.
-    server: Cell<Option<Waker>>,
+    server: AtomicWaker,
 }
 
 impl Orders {
@@ -97,7 +97,7 @@ impl Orders {
         poll_fn(|cx| {
             let unwritten = self.unwritten.take();
             if unwritten.is_empty() {
-                park(&self.writer, cx);
+                self.writer.register(cx.waker());
                 return Poll::Pending;
             }
             Poll::Ready(unwritten)
@@ -111,22 +111,10 @@ impl Orders {
             if self.ended.get() {
                 return Poll::Ready(());
             }
-            park(&self.server, cx);
+            self.server.register(cx.waker());
             Poll::Pending
         })
         .await
-    }
-}
-
-/// Has the task of `cx` woken next.
-fn park(waker: &Cell<Option<Waker>>, cx: &Context<'_>) {
-    let known = waker.take().filter(|known| known.will_wake(cx.waker()));
-    waker.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
-}
-
-fn wake(waker: &Cell<Option<Waker>>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
     }
 }
 
@@ -143,7 +131,7 @@ impl PeerHandle {
     pub(crate) fn send(&self, mut bytes: Parts) {
         if let Some(orders) = self.orders.upgrade() {
             orders.unwritten.borrow_mut().append(&mut bytes);
-            wake(&orders.writer);
+            orders.writer.wake();
         }
     }
 }
@@ -152,7 +140,7 @@ impl Drop for PeerHandle {
     fn drop(&mut self) {
         if let Some(orders) = self.orders.upgrade() {
             orders.ended.set(true);
-            wake(&orders.server);
+            orders.server.wake();
         }
     }
 }
