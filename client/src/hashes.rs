@@ -100,21 +100,18 @@ impl<'a> PieceSearch<'a> {
         pieces: &[u32],
         storage: &Storage<D>,
     ) -> Vec<io::Result<bool>> {
-        let mut held_against = |(&piece, found): (&u32, io::Result<Option<[u8; 20]>>)| {
+        let held_against = |(&piece, found): (&u32, io::Result<Option<[u8; 20]>>)| {
             let found = found?;
             let known = self.tree.as_ref().map(|tree| tree.piece_hash(piece));
-            let Some(expected) = known.unwrap_or(self.info.piece_hash(piece)) else {
-                self.found[piece as usize] = found;
-                return Ok(false);
-            };
-            let good = found == Some(expected);
-            if good {
-                storage.mark_unsynced(piece);
+            match known.unwrap_or(self.info.piece_hash(piece)) {
+                Some(expected) => Ok(storage.is_right(piece, found, &expected)),
+                None => {
+                    self.found[piece as usize] = found;
+                    Ok(false)
+                }
             }
-            Ok(good)
         };
-        let found = storage.hash_pieces(pieces);
-        pieces.iter().zip(found).map(&mut held_against).collect()
+        pieces.iter().zip(storage.hash_pieces(pieces)).map(held_against).collect()
     }
 
     /// What is known of the tree after every piece was looked at, and the pieces that

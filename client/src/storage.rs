@@ -234,11 +234,21 @@ impl<D: Disk> Storage<D> {
     /// If there is no such piece.
     pub fn check(&self, piece: u32, expected: &[u8; 20]) -> io::Result<bool> {
         let found = self.hash_pieces(&[piece]).pop().expect("one was asked for")?;
-        let good = found.as_ref() == Some(expected);
-        if good {
+        Ok(self.is_right(piece, found, expected))
+    }
+
+    /// Whether a piece that was `found` on the disk is the one that is `expected` there.
+    pub(crate) fn is_right(
+        &self,
+        piece: u32,
+        found: Option<[u8; 20]>,
+        expected: &[u8; 20],
+    ) -> bool {
+        let right = found.as_ref() == Some(expected);
+        if right {
             self.mark_unsynced(piece);
         }
-        Ok(good)
+        right
     }
 
     /// The piece was found there: who wrote it, and whether it is safe from a loss of
