@@ -3,7 +3,8 @@
 //!
 //! Every number may be fixed (`latency_ms = 20`) or drawn from the seed
 //! (`latency_ms = { from = 5, to = 60 }`); every peer of a group draws for
-//! itself. Only a name, a torrent and the peers have to be there:
+//! itself. With a `chance` too, it is drawn as often as that, and else zero, or left out
+//! where it may be. Only a name, a torrent and the peers have to be there:
 //!
 //! ```toml
 //! name = "two-peers"
@@ -140,9 +141,14 @@ pub struct Torrent {
     /// a certificate.
     #[serde(default = "no")]
     pub closed: Flag,
-    /// Bytes of a single file. Either this or `files`.
+    /// Bytes of it, all together. Either this or `files`. What is drawn for a live stream
+    /// is cut off to whole pieces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Draw<u64>>,
+    /// How many files in a folder `length` is cut into, at drawn places, so that some may
+    /// be empty (count). Without it a single file, and no folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_count: Option<Draw<u32>>,
     /// The files in the folder. Either this or `length`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<File>>,

@@ -24,7 +24,7 @@ pub enum Draw<T> {
         /// The largest; not less than `from`.
         to: T,
     },
-    /// Mostly zero.
+    /// Mostly zero; or left out, where it may be left out and not be zero.
     Sometimes {
         /// Probability of one of these, 0 to 1.
         chance: f64,
@@ -213,7 +213,7 @@ impl<T: JsonSchema> JsonSchema for Draw<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let number = generator.subschema_for::<T>();
         json_schema!({
-            "description": "A number, or a range that the seed draws one from; with `chance`, zero otherwise.",
+            "description": "A number, or a range that the seed draws one from; with `chance`, zero or left out otherwise.",
             "anyOf": [
                 number,
                 {

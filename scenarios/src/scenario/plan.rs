@@ -186,14 +186,23 @@ impl<'a> Dice<'a> {
         Ok(number)
     }
 
-    /// A number that is not zero, where there is one.
+    /// A number that is not zero, where there is one: by chance, if it has a chance.
     pub(super) fn some_if(
         self,
         draw: Option<Draw<u64>>,
         what: &'static str,
         place: Place,
     ) -> Result<Option<u64>, ScenarioError> {
-        draw.map(|draw| self.some(draw, what, place)).transpose()
+        match draw {
+            Some(Draw::Sometimes { chance, from, to }) => {
+                if from == 0 {
+                    return Err(place.problem(Problem::Zero { what }));
+                }
+                let number = self.number(Draw::Sometimes { chance, from, to }, &place);
+                Ok((number != 0).then_some(number))
+            }
+            draw => draw.map(|draw| self.some(draw, what, place)).transpose(),
+        }
     }
 
     /// A share, 0 to 1.
@@ -219,11 +228,13 @@ impl<'a> Dice<'a> {
         if link.queue.is_some() && link.bandwidth.is_none() {
             return Err(at("queue").problem(Problem::QueueWithoutBandwidth));
         }
+        let bandwidth = self.some_if(link.bandwidth, "bytes a second", at("bandwidth"))?;
+        let queue = self.some_if(link.queue, "bytes", at("queue"))?;
         Ok(LinkPlan {
             latency_us: self.micros(link.latency_ms, at("latency_ms"))?,
             jitter_us: self.micros(link.jitter_ms, at("jitter_ms"))?,
-            bandwidth: self.some_if(link.bandwidth, "bytes a second", at("bandwidth"))?,
-            queue: self.some_if(link.queue, "bytes", at("queue"))?,
+            bandwidth,
+            queue: bandwidth.and(queue),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What is shared, spelled out.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter};
 
 use reseed_protocol::{
     HashTree,
@@ -18,6 +18,8 @@ const LENGTH_MAX: u64 = 1 << 32;
 /// Pieces (count): every peer has a bit for each, and one for each of everybody
 /// that it knows.
 const PIECES_MAX: u64 = 1 << 20;
+/// Files that a content is cut into (count).
+const FILES_MAX: f64 = 1_000.0;
 /// Pieces that a live stream makes (count): each costs a signature, and memory.
 const LIVE_MAX: u64 = 1 << 16;
 const _: () = assert!(PIECES_MAX <= HashTree::PIECES_MAX as u64, "each may be a Merkle torrent");
@@ -35,6 +37,7 @@ impl From<TorrentPlan> for Torrent {
             live: torrent.live.map(Draw::Fixed),
             closed: Flag::Fixed(torrent.closed),
             length: None,
+            file_count: None,
             files: Some(torrent.files.into_iter().map(file).collect()),
         }
     }
@@ -48,12 +51,23 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
         return Err(at("name").problem(Problem::Path { path: torrent.name.clone() }));
     }
     let piece_length = dice.some(torrent.piece_length, "bytes a piece", at("piece_length"))?;
-    let files = match (torrent.length, &torrent.files) {
-        (Some(length), None) => {
-            let length = dice.some(length, "bytes", at("length"))?;
-            vec![FilePlan { path: torrent.name.clone(), length }]
+    let live = dice.some_if(torrent.live, "pieces that are made", at("live"))?;
+    let files = match (torrent.length, torrent.file_count, &torrent.files) {
+        (Some(length), None, None) => {
+            let drawn = dice.some(length, "bytes", at("length"))?;
+            let over = match (live, length) {
+                (None, _) | (_, Draw::Fixed(_)) => 0,
+                (Some(_), _) => drawn % u64::from(piece_length),
+            };
+            vec![FilePlan { path: torrent.name.clone(), length: drawn - over }]
         }
-        (None, Some(files)) => plan_files(files, at("files"), dice)?,
+        (Some(length), Some(count), None) => {
+            let length = dice.some(length, "bytes", at("length"))?;
+            let count = dice.some(count, "files", at("file_count"))?;
+            at_most(count.into(), FILES_MAX, "files", at("file_count"))?;
+            cut(length, count, at("file_count"), dice)
+        }
+        (None, None, Some(files)) => plan_files(files, at("files"), dice)?,
         _ => return Err(place.problem(Problem::LengthOrFiles)),
     };
     let whole = if torrent.files.is_some() { at("files") } else { at("length") };
@@ -68,7 +82,6 @@ pub(super) fn plan(torrent: &Torrent, dice: Dice<'_>) -> Result<TorrentPlan, Sce
     let private = dice.flag(torrent.private, &at("private"));
     let merkle = dice.flag(torrent.merkle, &at("merkle"));
     let bitrate = dice.some_if(torrent.bitrate, "bytes a second", at("bitrate"))?;
-    let live = dice.some_if(torrent.live, "pieces that are made", at("live"))?;
     let torrent = TorrentPlan {
         name: torrent.name.clone(),
         piece_length,
@@ -105,6 +118,20 @@ fn check_live(torrent: &TorrentPlan, place: Place) -> Result<(), ScenarioError> 
         return wrong(what, "at least 32 pieces of one length, of more than 72 bytes");
     }
     Ok(())
+}
+
+/// This many files of `length` bytes together, each of which ends at a drawn place.
+fn cut(length: u64, count: u32, place: Place, dice: Dice<'_>) -> Vec<FilePlan> {
+    let anywhere = Draw::Range { from: 0, to: length };
+    let mut ends: Vec<u64> = (1..count as usize)
+        .map(|index| dice.number(anywhere, &place.clone().index(index)))
+        .collect();
+    ends.sort_unstable();
+    ends.push(length);
+    let begins = iter::once(0).chain(ends.clone());
+    let file =
+        |(number, (begin, end))| FilePlan { path: format!("{number}.bin"), length: end - begin };
+    (1..).zip(begins.zip(ends)).map(file).collect()
 }
 
 fn plan_files(

@@ -258,6 +258,51 @@ fn one_of_several_beginnings_is_drawn_for_each_peer_and_each_comes() {
 }
 
 #[test]
+fn a_content_is_cut_into_files_that_together_are_as_long_as_it_is() {
+    let text = GROUP.replace("1_000_000", "1_000_000\nfile_count = { from = 1, to = 4 }");
+    let mut counts = BTreeSet::new();
+    let mut lengths = BTreeSet::new();
+    for seed in 0..40 {
+        let files = plan(&text, seed).torrent.files;
+        assert_eq!(files.iter().map(|file| file.length).sum::<u64>(), 1_000_000);
+        let paths: BTreeSet<_> = files.iter().map(|file| file.path.clone()).collect();
+        assert_eq!(paths.len(), files.len(), "each has a path of its own");
+        lengths.extend(files.iter().map(|file| file.length));
+        counts.insert(files.len());
+    }
+    assert_eq!(counts, BTreeSet::from([1, 2, 3, 4]));
+    assert!(lengths.len() > 60, "each run has files of other lengths");
+    let tiny = GROUP.replace("1_000_000", "1\nfile_count = 4");
+    assert_eq!(plan(&tiny, 1).torrent.files.iter().filter(|file| file.length == 0).count(), 3);
+}
+
+#[test]
+fn what_may_be_left_out_is_left_out_but_by_chance() {
+    let limits = "upload_limit = { chance = 0.25, from = 10, to = 20 }\n\
+                  link = { bandwidth = { chance = 0.5, from = 30, to = 40 }, queue = 7 }";
+    let text = GROUP.replace("count = 3", &format!("count = 100\n{limits}"));
+    let plan = plan(&text, 1);
+    let leechers = &plan.peers[1..];
+    let limits: Vec<_> = leechers.iter().filter_map(|peer| peer.upload_limit).collect();
+    assert!((15..35).contains(&limits.len()), "{limits:?}");
+    assert!(limits.iter().all(|limit| (10..=20).contains(limit)), "{limits:?}");
+    let narrow = leechers.iter().filter(|peer| peer.link.bandwidth.is_some()).count();
+    assert!((35..65).contains(&narrow), "{narrow}");
+    assert!(leechers.iter().all(|peer| { peer.link.queue == peer.link.bandwidth.map(|_| 7) }));
+}
+
+#[test]
+fn a_live_stream_goes_round_whole_pieces_however_long_a_round_is_drawn() {
+    let live = "{ from = 1_048_576, to = 2_000_000 }\nbitrate = 9_000\nlive = 50";
+    for seed in 0..10 {
+        let torrent = plan(&GROUP.replace("1_000_000", live), seed).torrent;
+        let [file] = &torrent.files[..] else { panic!("{:?}", torrent.files) };
+        assert_eq!(file.length % u64::from(torrent.piece_length), 0);
+        assert!((32..=61).contains(&(file.length / u64::from(torrent.piece_length))));
+    }
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let plan = plan(GROUP, 1);
     assert_eq!((plan.limits.done_ms, plan.limits.steps), (3_600_000, 100_000_000));
@@ -307,6 +352,9 @@ fn what_makes_no_sense_together_is_an_error() {
         (GROUP.replace("1_000_000", "1\nfiles = []"), "either `length` or `files`"),
         (GROUP.replace("length = 1_000_000", ""), "either `length` or `files`"),
         (GROUP.replace("length = 1_000_000", "files = []"), "zero bytes"),
+        (GROUP.replace("1_000_000", "1\nfile_count = 0"), "zero files"),
+        (GROUP.replace("1_000_000", "1\nfile_count = 1_001"), "at most 1000"),
+        (GROUP.replace("length = 1_000_000", "files = []\nfile_count = 1"), "either `length`"),
         (
             GROUP.replace("length = 1_000_000", "files = [{ path = \"a/../b\", length = 1 }]"),
             "\"a/../b\" is no path",
@@ -326,6 +374,10 @@ fn what_makes_no_sense_together_is_an_error() {
         (GROUP.replace("count = 3", "count = 4_000_000_000"), "at most 64770"),
         (GROUP.replace("count = 3", "announce = true"), "no tracker"),
         (GROUP.replace("count = 3", "upload_limit = 0"), "zero bytes a second"),
+        (
+            GROUP.replace("count = 3", "upload_limit = { chance = 0.5, from = 0, to = 1 }"),
+            "zero bytes a second",
+        ),
         (GROUP.replace("count = 3", "churn = { arrivals_per_min = 0 }"), "zero arrivals"),
         (
             GROUP.replace("count = 3", "behaviour = { half-open = { connections = 0 } }"),
