@@ -8,9 +8,10 @@
 //!   it never does. It needs links and clients without a limit in bytes a second, by
 //!   which an entry more in a handshake moves all that follows.
 //! - After that, what is left to chance may fall otherwise: who gets which block of
-//!   whom, and when. Then what may not depend on chance is compared: how each peer
-//!   opened to each other, which kinds of messages brought blocks and proofs, who
-//!   broke off with whom over what, and that the other run passes as well.
+//!   whom, and when, and so whether two meet before both have all. Then what may not
+//!   depend on chance is compared: how each peer opened to each other that it met in
+//!   both, which kinds of messages brought blocks and proofs, who broke off with whom
+//!   over what, and that the other run passes as well.
 //!
 //! A plan in which switching may rightly change more, as where somebody learns of a
 //! peer by peer exchange alone, cannot be compared, and is `unknown` if it asks.
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reseed_protocol::{
     ConnectionId, Time,
-    extension::Extension,
+    extension::{Extension, ExtensionHandshake},
     torrent::{CloseReason, Frame},
     wire::Message,
 };
@@ -91,7 +92,13 @@ impl Conversation {
     }
 
     /// How each peer opened to each other: its handshakes, without what is `feature`'s.
-    fn openings(&self, feature: Feature) -> BTreeMap<(usize, usize), BTreeSet<String>> {
+    /// Two on one host may meet at either of their addresses, and neither is told which.
+    fn openings(
+        &self,
+        plan: &Plan,
+        feature: Feature,
+    ) -> BTreeMap<(usize, usize), BTreeSet<String>> {
+        let address = |peer: usize| plan.peers[peer].address;
         let mut openings: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for said in &self.said {
             let opens = matches!(
@@ -100,8 +107,11 @@ impl Conversation {
             );
             if opens
                 && let Some(pair) = self.pair(said.peer, said.connection)
-                && let Some(frame) = feature.strip(&said.frame)
+                && let Some(mut frame) = feature.strip(&said.frame)
             {
+                if address(pair.0) == address(pair.1) {
+                    frame = without_yourip(frame);
+                }
                 openings.entry(pair).or_default().insert(transcript::frame(&frame));
             }
         }
@@ -130,6 +140,17 @@ impl Conversation {
             })
             .collect()
     }
+}
+
+/// A handshake that does not say at which address it finds the remote. BEP 10.
+fn without_yourip(frame: Frame) -> Frame {
+    if let Frame::Message(Message::Extended { id: 0, payload }) = &frame
+        && let Ok(mut handshake) = ExtensionHandshake::decode(payload)
+    {
+        handshake.yourip = None;
+        return Frame::Message(Message::Extended { id: 0, payload: handshake.encode() });
+    }
+    frame
 }
 
 fn kind(frame: &Frame) -> Option<&'static str> {
@@ -223,16 +244,13 @@ impl Comparison<'_> {
     }
 
     fn openings(&self, checks: &mut u64) -> Vec<String> {
-        let [here, there] = self.runs.map(|run| run.openings(self.feature));
-        let pairs: BTreeSet<_> = here.keys().chain(there.keys()).copied().collect();
-        *checks += pairs.len() as u64;
+        let [here, there] = self.runs.map(|run| run.openings(self.plan, self.feature));
         let mut differences = Vec::new();
-        for pair in pairs {
+        for (pair, here) in &here {
+            let Some(there) = there.get(pair) else { continue };
+            *checks += 1;
             let [from, to] = [pair.0, pair.1].map(|peer| self.name(peer));
-            let none = BTreeSet::new();
-            let said = [&here, &there].map(|openings| openings.get(&pair).unwrap_or(&none));
-            for (said, other, when) in [(said[0], said[1], AS_IT_IS), (said[1], said[0], SWITCHED)]
-            {
+            for (said, other, when) in [(here, there, AS_IT_IS), (there, here, SWITCHED)] {
                 let only = said.difference(other);
                 differences.extend(only.map(|words| format!("only {when} {from} → {to}  {words}")));
             }
@@ -329,7 +347,7 @@ const SWITCHED: &str = "switched";
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use reseed_protocol::{Block, extension::ExtensionHandshake};
+    use reseed_protocol::{Block, InfoHash, PeerId, wire::Handshake};
 
     use super::*;
     use crate::plan::{Has, Limits, PeerPlan, TorrentPlan};
@@ -392,7 +410,17 @@ mod tests {
     }
 
     fn differences(here: &[Frame], there: &[Frame], limit: Option<u64>) -> Vec<String> {
-        let (here, there, plan) = (says(here), says(there), plan(limit));
+        differences_in(|_| {}, here, there, limit)
+    }
+
+    fn differences_in(
+        change: impl Fn(&mut Plan),
+        here: &[Frame],
+        there: &[Frame],
+        limit: Option<u64>,
+    ) -> Vec<String> {
+        let (here, there, mut plan) = (says(here), says(there), plan(limit));
+        change(&mut plan);
         let runs = [&here, &there];
         let comparison = Comparison { plan: &plan, feature: Feature::Pex, runs };
         let mut checks = 0;
@@ -416,8 +444,28 @@ mod tests {
         let found = differences(&[hello(&[("ut_pex", 1), ("xy", 2)])], &[hello(&[])], Some(1));
         assert_eq!(found.len(), 2, "one has what the other lacks, and the other way round");
         assert!(found[0].starts_with("only as it is a → b  extended 0 handshake m={xy=2}"));
-        let found = differences(&[hello(&[])], &[], Some(1));
+    }
+
+    #[test]
+    fn whom_one_meets_is_left_to_chance_and_how_one_opens_is_not() {
+        assert_eq!(differences(&[hello(&[])], &[], Some(1)), Vec::<String>::new());
+        let handshake = Frame::Handshake(Handshake::new(InfoHash([1; 20]), PeerId([1; 20])));
+        let found = differences(&[handshake.clone(), hello(&[])], &[handshake], Some(1));
         assert_eq!(found, ["only as it is a → b  extended 0 handshake m={}"]);
+    }
+
+    #[test]
+    fn at_which_address_two_on_one_host_see_each_other_is_no_difference() {
+        let hello = |yourip: [u8; 4]| {
+            let yourip = Some(yourip.into());
+            let payload = ExtensionHandshake { yourip, ..ExtensionHandshake::default() }.encode();
+            [message(Message::Extended { id: 0, payload })]
+        };
+        let [here, there] = [hello([10, 0, 0, 1]), hello([10, 0, 0, 2])];
+        assert_eq!(differences(&here, &there, Some(1)), Vec::<String>::new());
+        let address = |host| [10, 0, 0, host].into();
+        let apart = |plan: &mut Plan| plan.peers[0].address = address(9);
+        assert_eq!(differences_in(apart, &here, &there, Some(1)).len(), 2);
     }
 
     #[test]

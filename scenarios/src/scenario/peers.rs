@@ -318,13 +318,15 @@ impl Drafting<'_> {
         }
         let takes_ms = dice.number(reports.takes_ms, &at("takes_ms"));
         let takes_ms = at_most(takes_ms, TAKES_MS_MAX, "milliseconds", at("takes_ms"))?;
-        Ok(Some(ReportsPlan {
+        let plan = ReportsPlan {
             interval_ms,
             server: dice.flag(reports.server, &at("server")),
             fails: dice.share(reports.fails, at("fails"))?,
             takes_ms: takes_ms.round() as u64,
             log: dice.flag(reports.log, &at("log")),
-        }))
+        };
+        // Neither is nobody.
+        Ok((plan.server || plan.log).then_some(plan))
     }
 
     fn has(&self, has: &Has, place: &Place) -> Result<plan::Has, ScenarioError> {

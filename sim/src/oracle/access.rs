@@ -1,5 +1,5 @@
 //! I-CS: in a closed swarm nothing of the content goes to whom has not proven access,
-//! and whoever has proven it hears at once what there is.
+//! and whoever has proven it hears at once what there is, but from who super-seeds.
 //!
 //! Who has proven what is judged from the words of both sides and from who was really
 //! given a certificate, never from what the peer believes.
@@ -160,6 +160,9 @@ impl Oracle for Access {
                     return Ok(());
                 };
                 dialogue.proven_until = Some(until);
+                if torrent.is_super_seeding() {
+                    return Ok(());
+                }
                 let due = scene.now + TELL_WITHIN;
                 dialogue.to_tell = Some((due, torrent.picker().have().clone(), name));
                 self.due = Some(self.due.map_or(due, |earliest| earliest.min(due)));

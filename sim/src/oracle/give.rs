@@ -20,7 +20,7 @@ use crate::Plan;
 /// - No more of a piece is reported to a remote than went to others.
 /// - Who streams offers give-to-get, and nobody else.
 ///
-/// Where somebody who streams has no upload slots, and so never gives, only choices
+/// Where somebody who streams is sure to have no upload slots, and so never gives, only choices
 /// between who passes on more and who passes on less count as checks.
 pub(super) struct Give {
     streams: Vec<bool>,
@@ -123,7 +123,9 @@ impl Remote {
 
 impl Give {
     pub(super) fn new(plan: &Plan, layout: Layout) -> Give {
-        let gives_nothing = |peer: &crate::plan::PeerPlan| peer.stream && peer.upload_slots == 0;
+        let gives_nothing = |peer: &crate::plan::PeerPlan| {
+            peer.stream && peer.upload_slots == 0 && !peer.if_possible
+        };
         Give {
             streams: plan.peers.iter().map(|peer| peer.stream).collect(),
             has_free_riders: plan.peers.iter().any(gives_nothing),

@@ -84,7 +84,9 @@ impl One {
         let together = |ends: &Ends, other| {
             connected(ends, other) || parted(ends, other) || ends.banned.contains(&other)
         };
-        let fetched = |ends: &Ends| ends.magnet && ends.since.is_none_or(|at| at > settling.since);
+        // What it closed then the other may read of later.
+        let fetched =
+            |ends: &Ends| ends.magnet && ends.since.is_none_or(|at| at + SETTLE >= settling.since);
         let unsettled = |ends: &Ends| ends.is_stopping || fetched(ends);
         let lost =
             ![at_a, at_b].into_iter().any(unsettled) && !together(at_a, b) && !together(at_b, a);
@@ -205,12 +207,16 @@ mod tests {
         }
 
         fn parts(&mut self, peer: usize, connection: u64, reason: CloseReason) {
+            self.parts_at(1, peer, connection, reason);
+        }
+
+        fn parts_at(&mut self, seconds: u64, peer: usize, connection: u64, reason: CloseReason) {
             let event = Event::Disconnected {
                 connection: ConnectionId(connection),
                 addr: ([10, 0, 0, 1], 6881).into(),
                 reason,
             };
-            self.happens(peer, 1, event).expect("nothing is settled yet");
+            self.happens(peer, seconds, event).expect("nothing is settled yet");
         }
 
         /// Both have connection 1; then `a` closes it as a duplicate, and `b` loses it.
@@ -296,5 +302,16 @@ mod tests {
         pair.parts(0, 1, CloseReason::Duplicate { kept: ConnectionId(2) });
         pair.happens(1, 2, Event::Announced).expect("it is a torrent now");
         assert_eq!(pair.one.ended(), Ok(()));
+    }
+
+    #[test]
+    fn what_was_closed_then_may_be_read_of_a_little_later() {
+        for (seconds, is_judged) in [(5, false), (9, true)] {
+            let mut pair = Pair::where_b_has_a_magnet_link(true);
+            pair.happens(1, 1, Event::Announced).expect("it is a torrent now");
+            pair.connects(0, 2, 1, 1).expect("it is the first");
+            pair.parts_at(seconds, 0, 1, CloseReason::Duplicate { kept: ConnectionId(2) });
+            assert_eq!(pair.one.ended().is_err(), is_judged, "after {seconds} s");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::Plan;
 /// - No block of it is free while somebody could be asked for it: who was not late of
 ///   late, or anybody if no such one has it.
 /// - None waits with a remote that has been silent since it was asked, longer than a
-///   check lets it.
+///   check lets it, while another could be asked that is not waited for as well.
 /// - None waits with a remote that will take very long, while one that is as good as
 ///   any has nothing to do.
 /// - After a seek, none is free while somebody who has it still brings what was asked
@@ -23,6 +23,9 @@ use crate::Plan;
 pub(super) struct Stream {
     /// When each peer's player went elsewhere, until the next check.
     sought: Vec<Option<Time>>,
+    /// The check of each peer that was looked at last: what comes after it at the same instant
+    /// is for the next one to see to.
+    looked_at: Vec<Option<Time>>,
     checks: u64,
     /// Nobody who streams is sure to stay.
     may_rest: bool,
@@ -36,7 +39,13 @@ const DELIVERY_MAX: Duration = Duration::from_secs(40);
 
 impl Stream {
     pub(super) fn new(plan: &Plan) -> Stream {
-        Stream { sought: vec![None; plan.peers.len()], checks: 0, may_rest: !plan.streams_on() }
+        let peers = plan.peers.len();
+        Stream {
+            sought: vec![None; peers],
+            looked_at: vec![None; peers],
+            checks: 0,
+            may_rest: !plan.streams_on(),
+        }
     }
 }
 
@@ -55,6 +64,7 @@ impl Oracle for Stream {
 
     fn started(&mut self, peer: usize) {
         self.sought[peer] = None;
+        self.looked_at[peer] = None;
     }
 
     fn happened(&mut self, scene: Scene<'_>, _: &Torrent, event: &Event) -> Finding {
@@ -70,8 +80,10 @@ impl Oracle for Stream {
         let waits = !streaming.is_at_end()
             && !torrent.picker().have().contains(streaming.position())
             && !torrent.picker().is_suspect(streaming.position());
+        let is_new = std::mem::replace(&mut self.looked_at[scene.peer], torrent.checked())
+            != torrent.checked();
         // A disk that fails is given time.
-        if torrent.checked() != Some(scene.now) || torrent.is_stopping() || torrent.rests() {
+        if !is_new || torrent.is_stopping() || torrent.rests() {
             return Ok(());
         }
         let sought = self.sought[scene.peer].take();
@@ -138,10 +150,19 @@ impl Playhead<'_> {
                     continue;
                 }
                 let who = format!("{} to {}", connection.id(), connection.addr());
-                if self.now - connection.last_received() > SILENCE_MAX {
+                let is_free = |other: &&Connection| {
+                    other.id() != connection.id()
+                        && !other.is_peer_choking()
+                        && other.requested().len() == 0
+                        && other.pipeline_room(self.now) > 0
+                };
+                if self.now - connection.last_received() > SILENCE_MAX
+                    && let Some(other) = self.able().find(is_free)
+                {
                     return Err(format!(
                         "{block:?} is played next and was asked of {who} {waits:?} ago, which \
-                         has said nothing since"
+                         has said nothing since, while {} has nothing to do",
+                        other.id()
                     ));
                 }
                 let will_take = Duration::from_secs(before / rate);

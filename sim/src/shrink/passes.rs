@@ -1,8 +1,12 @@
 //! What can be simpler about a plan.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use reseed_protocol::BLOCK_LENGTH;
+
 use crate::plan::{
-    Action, AppPlan, Behaviour, CertificatePlan, EventPlan, FaultPlan, Has, Lies, Locality,
-    PeerPlan, Plan, Remnant, When,
+    Action, AppPlan, Behaviour, CertificatePlan, EventPlan, FaultPlan, FilePlan, Has, Lies,
+    Locality, PeerPlan, Plan, Remnant, When,
 };
 
 /// Proposes plans that are simpler in one respect, those that save the most first.
@@ -158,8 +162,9 @@ fn within_content(mut plan: Plan) -> Plan {
 
 /// Options of the torrent and its tracker at rest.
 fn plainer(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut Plan); 7] = [
+    let all: [fn(&mut Plan); 11] = [
         |plan| plan.tracker = None,
+        of_ipv4,
         |plan| {
             (plan.torrent.bitrate, plan.torrent.live) = (None, None);
             for peer in &mut plan.peers {
@@ -179,13 +184,38 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
                 tracker.interval_s = tracker.interval_s.max(60);
             }
         },
+        |plan| {
+            if let Some(tracker) = &mut plan.tracker {
+                tracker.udp = false;
+            }
+        },
+        |plan| {
+            plan.torrent.piece_length = BLOCK_LENGTH;
+            *plan = within_content(plan.clone());
+        },
+        |plan| {
+            let length = plan.torrent.files.iter().map(|file| file.length).sum();
+            plan.torrent.files = vec![FilePlan { path: plan.torrent.name.clone(), length }];
+        },
     ];
     changed(plan, all.map(|change| with(plan, change)))
 }
 
+/// Gives everybody an IPv4 address with the subnet and the host of its IPv6 one.
+fn of_ipv4(plan: &mut Plan) {
+    let tracker = plan.tracker.iter_mut().map(|tracker| &mut tracker.address);
+    for address in plan.peers.iter_mut().map(|peer| &mut peer.address).chain(tracker) {
+        if let IpAddr::V6(before) = *address {
+            let [.., subnet, _, _, _, host] = before.segments();
+            let [part, host] = host.to_be_bytes();
+            *address = Ipv4Addr::new(10, subnet as u8, part, host).into();
+        }
+    }
+}
+
 /// Options of one peer as they are where nobody says anything.
 fn plainer_peers(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut PeerPlan); 21] = [
+    let all: [fn(&mut PeerPlan); 23] = [
         |peer| peer.remnant = Remnant::Nothing,
         |peer| peer.app = AppPlan::default(),
         |peer| peer.reports = None,
@@ -200,6 +230,8 @@ fn plainer_peers(plan: &Plan) -> Vec<Plan> {
         |peer| peer.upload_limit = None,
         |peer| peer.download_limit = None,
         |peer| peer.link = PeerPlan::new("").link,
+        |peer| peer.link.jitter_us = 0,
+        |peer| (peer.link.bandwidth, peer.link.queue) = (None, None),
         |peer| peer.choke_round_ms = PeerPlan::new("").choke_round_ms,
         |peer| peer.upload_slots = 1,
         |peer| (peer.pex, peer.fast) = (true, true),
