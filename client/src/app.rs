@@ -140,8 +140,9 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
         Ok(download)
     }
 
-    /// Gives it something that completes when all has been played. It runs as a
-    /// callback, from [`App::run`] on.
+    /// Gives it something that completes when all has been played. It runs from
+    /// [`App::run`] on, as a task of its own: a video takes longer than any callback may,
+    /// and a worker that plays one tells nobody anything.
     pub fn play(&mut self, player: impl Future<Output = ()> + 'static) {
         self.player = Some(Box::pin(player));
     }
@@ -204,13 +205,17 @@ impl<N: Network, E: Env, D: Disk> App<N, E, D> {
             tasks.spawn(&self.env, &format!("poll of {}", name(download.info_hash())), poll);
         }
         if let Some(player) = self.player.take() {
-            let played = async move {
+            let callbacks = self.callbacks();
+            let playback = async move {
                 player.await;
-                handler.uptime.borrow_mut().played();
-                handler.exit_if_over().await;
+                let played = async move {
+                    handler.uptime.borrow_mut().played();
+                    handler.exit_if_over().await;
+                };
+                // Refused only by a session that is shutting down already.
+                let _ = callbacks.submit("playback", played);
             };
-            // Refused only by a session that is shutting down, and so plays no more.
-            let _ = self.callbacks().submit("playback", played);
+            tasks.spawn(&self.env, "playback", playback);
         }
     }
 }

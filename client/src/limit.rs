@@ -75,6 +75,15 @@ impl RateLimiter {
         }
     }
 
+    /// Lets `bytes` pass before everybody who waits; these wait until that is paid as well.
+    pub fn overdraw(&self, env: &impl Env, bytes: u64) {
+        if let Some(rate) = self.rate() {
+            let mut account = self.shared.account.borrow_mut();
+            account.refill(env.now(), rate);
+            account.balance -= i128::from(bytes) * NANOS;
+        }
+    }
+
     async fn wait(&self, env: &impl Env, bytes: u64) {
         let _turn = self.shared.turn.lock().await;
         while let Err(solvent) = self.try_acquire(env.now(), bytes) {
@@ -259,6 +268,18 @@ mod tests {
         limiter.set_rate(&env, None);
         env.run();
         assert_eq!(millis(&log)[2], (9000, "b"));
+    }
+
+    #[test]
+    fn what_passes_first_is_paid_for_by_those_who_wait() {
+        let env = ManualEnv::default();
+        let log = Log::default();
+        let limiter = limiter(1000);
+        start(&env, &limiter, &log, "a", 1000, 2);
+        env.run_until(Time::from_epoch(Duration::from_millis(500)));
+        limiter.overdraw(&env, 300);
+        env.run_until(Time::from_secs(5));
+        assert_eq!(millis(&log), [(0, "a"), (1300, "a")]);
     }
 
     #[test]

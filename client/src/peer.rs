@@ -241,6 +241,34 @@ fn tell(inputs: &mpsc::Sender<Input>, input: Input) -> impl Future<Output = bool
     }
 }
 
+/// What a connection begins with: it passes a limit before what others wait for. Behind
+/// their blocks a handshake may take longer than it is waited for.
+#[derive(Default)]
+struct Opening {
+    passed: usize,
+}
+
+impl Opening {
+    /// So much of it there is at most (bytes): handshakes, and what is said with them of
+    /// extensions and pieces.
+    const MAX: usize = 1024;
+
+    async fn pass(&mut self, limiter: &RateLimiter, env: &impl Env, bytes: usize) {
+        self.passed = self.passed.saturating_add(bytes);
+        match self.passed {
+            ..=Opening::MAX => limiter.overdraw(env, bytes as u64),
+            _ => limiter.acquire(env, bytes as u64).await,
+        }
+    }
+}
+
+/// Up to `most` bytes, and no more than a limit lets pass at once: each connection that has
+/// something makes all others wait as long as that takes.
+fn at_a_time(limiter: &RateLimiter, most: usize) -> usize {
+    let burst = limiter.burst().and_then(|burst| usize::try_from(burst).ok());
+    burst.map_or(most, |burst| burst.min(most))
+}
+
 /// Hands messages to the torrent, each of them whole unless it is long or slow.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice")]
 fn read(
@@ -255,8 +283,12 @@ fn read(
         // Read, and not handed over; since when there is something in it.
         let mut inbox = BytesMut::new();
         let mut since: Option<Time> = None;
+        let mut opening = Opening::default();
         loop {
-            let most = if env.buggify(Buggify::ShortRead) { Buggify::FEW_BYTES } else { READ_MAX };
+            let most = match env.buggify(Buggify::ShortRead) {
+                true => Buggify::FEW_BYTES,
+                false => at_a_time(&shared.download, READ_MAX),
+            };
             if !inbox.is_empty() {
                 stream.borrow_mut().expect(framing.missing());
             }
@@ -283,7 +315,7 @@ fn read(
             let ready = match read {
                 Ok(None) => inbox.len(),
                 Ok(Some(read)) if read > 0 => {
-                    shared.download.acquire(env, read as u64).await;
+                    opening.pass(&shared.download, env, read).await;
                     match framing.follow(&inbox[held..]) {
                         _ if is_late || held + framing.missing() > READ_MAX => inbox.len(),
                         0 => 0,
@@ -332,12 +364,14 @@ fn write(
 ) -> impl Future<Output = ()> {
     async move {
         let mut flushed = 0;
+        let mut opening = Opening::default();
         loop {
             let mut waiting = orders.take().await;
             while !waiting.is_empty() {
-                let mut bytes = waiting.split_to(waiting.len().min(WRITE_MAX));
+                let most = at_a_time(&shared.upload, WRITE_MAX);
+                let mut bytes = waiting.split_to(waiting.len().min(most));
                 flushed += bytes.len();
-                shared.upload.acquire(env, bytes.len() as u64).await;
+                opening.pass(&shared.upload, env, bytes.len()).await;
                 while !bytes.is_empty() {
                     let deadline = env.now() + WRITE_TIMEOUT;
                     let few = bytes.len().min(Buggify::FEW_BYTES);

@@ -229,6 +229,11 @@ impl Flows {
         in_turn
     }
 
+    /// The place whose turn it is at the receiver.
+    pub(crate) fn turn(&self, flow: u32) -> u64 {
+        self.flows[flow as usize].next
+    }
+
     /// Whether place `order` was filled before its turn.
     pub(crate) fn is_early(&self, flow: u32, order: u64) -> bool {
         self.early.contains_key(&(flow, order))

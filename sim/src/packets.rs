@@ -19,8 +19,10 @@ pub(crate) struct InFlight {
     pub(crate) flow: u32,
     /// Its place in the flow.
     pub(crate) order: u64,
-    /// Times that it was lost.
-    pub(crate) attempts: u32,
+    /// Times that it was lost, since something of its flow came through last.
+    pub(crate) attempts: u16,
+    /// Whose turn it was in the flow when it was lost last, as far as it fits.
+    turn: u16,
     pub(crate) first_sent: Time,
 }
 
@@ -35,7 +37,15 @@ impl InFlight {
         order: u64,
         first_sent: Time,
     ) -> InFlight {
-        InFlight { number, packet, flow, order, attempts: 0, first_sent }
+        InFlight { number, packet, flow, order, attempts: 0, turn: 0, first_sent }
+    }
+
+    /// It is lost, while it is the turn of place `turn` in its flow. Returns how often it was
+    /// before (count) without anything of the flow coming through.
+    pub(crate) fn lose(&mut self, turn: u64) -> u32 {
+        let before = if self.turn == turn as u16 { self.attempts } else { 0 };
+        (self.attempts, self.turn) = (before.saturating_add(1), turn as u16);
+        before.into()
     }
 }
 

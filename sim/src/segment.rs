@@ -84,9 +84,9 @@ pub(crate) fn is_pure_acknowledgement(packet: &Packet) -> bool {
     ack && !syn && !fin && !rst && segment.payload.is_empty()
 }
 
-/// RFC 6298 §5: doubled each time, at most a minute. Linux waits 200 ms at least
-/// on a connection that it has `heard` on, and 1 s where it has no round trip to
-/// go by.
+/// After how many `attempts` that came to nothing. RFC 6298 §5: doubled each time, at most
+/// a minute. Linux waits 200 ms at least on a connection that it has `heard` on, and 1 s
+/// where it has no round trip to go by.
 pub(crate) fn retransmission_timeout(heard: bool, attempts: u32) -> Duration {
     const LONGEST: Duration = Duration::from_secs(60);
     let shortest = Duration::from_millis(if heard { 200 } else { 1000 });

@@ -172,7 +172,7 @@ pub(crate) async fn run<N: Network, E: Env, D: Disk>(
         match exits_when_played {
             true => {
                 let playing = player.play(env.clone(), open);
-                app.play(to_the_end(env.clone(), app.callbacks(), playing));
+                app.play(to_the_end(env.clone(), playing));
             }
             false if is_live => players.spawn(&env, "player", player.watch(env.clone(), open)),
             false => players.spawn(&env, "player", player.play(env.clone(), open)),
@@ -206,9 +206,8 @@ fn link(torrent: &Metainfo) -> Magnet {
 }
 
 /// A player that is read for in a callback, and keeps a worker as long as it plays.
-async fn to_the_end(env: impl Env, callbacks: Callbacks, playing: impl Future<Output = ()>) {
-    let who = callbacks.running_here().expect("it is a callback");
-    let _waiting = env.waiting(Wait { who, on: "player", to: "see the end" });
+async fn to_the_end(env: impl Env, playing: impl Future<Output = ()>) {
+    let _waiting = env.waiting(Wait { who: "playback", on: "player", to: "see the end" });
     playing.await;
 }
 

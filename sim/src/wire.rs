@@ -514,9 +514,8 @@ impl Wire {
             return self.give_up(now, slot);
         }
         let heard = !segment.flags.syn && cause != Loss::Unreachable;
-        let until = now + retransmission_timeout(heard, packet.attempts);
-        packet.attempts += 1;
         let flow = packet.flow;
+        let until = now + retransmission_timeout(heard, packet.lose(self.flows.turn(flow)));
         let summary = PacketSummary::new(packet.number, &packet.packet);
         self.stats.lost += 1;
         self.schedule(until, self.packets.hop(slot), Leg::Origin, flow);

@@ -45,7 +45,7 @@ impl Torrent {
             return;
         }
         if let Some(announcer) = self.announcer.as_mut().filter(|_| was_complete) {
-            announcer.completed_before();
+            announcer.lost();
         }
         if self.config.read_only {
             let _nothing = self.picker.set_wanted(piece, false);

@@ -197,8 +197,10 @@ impl Torrent {
         Ok(())
     }
 
-    /// Takes back requests for what is played next: from a remote that has fallen
-    /// silent in any case, and from one that is too slow if another can be asked.
+    /// Takes back requests for what is played next, where another can be asked: from a
+    /// remote that has fallen silent in any case, and from one that is too slow if the
+    /// other would bring it sooner. Of who alone could bring it nothing is taken back: what
+    /// it sent is on its way, and would be sent once more.
     fn give_up_what_is_late(&mut self, now: Time) {
         let (Some(transporter), Some(streaming)) = (&self.transporter, self.picker.streaming())
         else {
@@ -218,10 +220,15 @@ impl Torrent {
                 }
                 let due = transporter.due(streaming, request.block.piece);
                 let will_come = expected(before, rate);
-                let is_late = delays.misses(will_come, due)
-                    && self.could_come_sooner(connection.id, request.block, will_come, now);
-                if silent || is_late {
-                    late.push((connection.id, request.block));
+                let block = request.block;
+                let is_late = delays.misses(will_come, due) && !self.picker.is_suspect(block.piece);
+                let mut others = self.others_with(connection.id, block.piece, now);
+                let another_can = match silent {
+                    true => others.any(|it| !it.is_waited_for_in_vain(delays, now)),
+                    false => is_late && others.any(|it| it.brings_sooner(block, will_come, now)),
+                };
+                if another_can {
+                    late.push((connection.id, block));
                 }
             }
         }
@@ -231,26 +238,19 @@ impl Torrent {
         }
     }
 
-    /// Whether somebody else has room for `block`, and would bring it before
-    /// `will_come` is over.
-    fn could_come_sooner(
+    /// Who else has `piece`, and could be asked for some of it now.
+    fn others_with(
         &self,
         than: ConnectionId,
-        block: Block,
-        will_come: Duration,
+        piece: u32,
         now: Time,
-    ) -> bool {
-        let sooner = |other: &&Connection| {
-            let waiting: u64 = other.requested().map(|block| u64::from(block.length)).sum();
-            let rate = other.download.rate(now);
+    ) -> impl Iterator<Item = &Connection> {
+        self.connections().filter(move |other| {
             other.id != than
-                && other.serves_well()
-                && other.remote_pieces.contains(block.piece)
+                && other.serves()
+                && other.remote_pieces.contains(piece)
                 && other.pipeline_room(now) > 0
-                && (other.requested.is_empty()
-                    || expected(waiting + u64::from(block.length), rate) < will_come)
-        };
-        !self.picker.is_suspect(block.piece) && self.connections().any(|it| sooner(&it))
+        })
     }
 
     /// Whether a block of the piece at the playhead is asked of nobody, though somebody
@@ -324,14 +324,34 @@ impl Connection {
         target.saturating_sub(self.requested.len())
     }
 
+    /// Whether the remote, if it is asked for `block` now, is likely to bring it before
+    /// `will_come` is over.
+    fn brings_sooner(&self, block: Block, will_come: Duration, now: Time) -> bool {
+        let waiting: u64 = self.requested().map(|block| u64::from(block.length)).sum();
+        let rate = self.download.rate(now);
+        !self.is_late()
+            && (self.requested.is_empty()
+                || expected(waiting + u64::from(block.length), rate) < will_come)
+    }
+
+    /// Whether the remote lets us request.
+    fn serves(&self) -> bool {
+        self.is_established() && !self.peer_choking && !self.refuses()
+    }
+
     /// Whether the remote lets us request, and was not late of late.
     pub fn serves_well(&self) -> bool {
-        self.is_established() && !self.peer_choking && !self.is_late() && !self.refuses()
+        self.serves() && !self.is_late()
     }
 
     /// Whether the remote was late of late, or has long brought nothing that it was asked for.
     fn is_late(&self) -> bool {
         self.lapses > 0 || self.snubbed
+    }
+
+    /// Whether something was asked of the remote, and nothing comes.
+    fn is_waited_for_in_vain(&self, delays: Delays, now: Time) -> bool {
+        !self.requested.is_empty() && self.is_silent(delays, now)
     }
 
     /// Whether nothing at all came from the remote for so long that a request of

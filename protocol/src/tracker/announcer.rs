@@ -19,6 +19,8 @@ pub struct Announcer {
     life: Life,
     started: Progress,
     completed: Progress,
+    /// Something that was here is lost, and has not come again yet.
+    lacks: bool,
     in_flight: Option<Announce>,
     /// When the next announce goes out, unless one is in flight.
     due: Time,
@@ -95,6 +97,7 @@ impl Announcer {
             life: Life::Running,
             started: Progress::Due,
             completed: Progress::No,
+            lacks: false,
             in_flight: None,
             due: now,
             earliest: now,
@@ -132,7 +135,7 @@ impl Announcer {
         }
         self.failures = 0;
         self.earliest = now + response.min_interval.unwrap_or(Self::MIN_INTERVAL);
-        self.due = if self.completed == Progress::Due {
+        self.due = if self.completed == Progress::Due && !self.lacks {
             now
         } else {
             let min_interval = response.min_interval.unwrap_or_default();
@@ -156,17 +159,26 @@ impl Announcer {
     /// The last wanted piece was verified. Nothing is announced if that was before
     /// `started` went out: such a torrent is complete from its start.
     pub fn download_completed(&mut self, now: Time) {
-        if self.completed != Progress::No || self.started < Progress::Sent {
+        let found_again = std::mem::take(&mut self.lacks);
+        let is_due = match self.completed {
+            Progress::No => self.started >= Progress::Sent,
+            Progress::Due | Progress::Sent => found_again,
+            Progress::Acknowledged => false,
+        };
+        if !is_due {
             return;
         }
-        self.completed = Progress::Due;
+        self.completed = self.completed.max(Progress::Due);
         if self.failures == 0 && self.started == Progress::Acknowledged {
             self.due = now;
         }
     }
 
-    /// All of it has been here once: that it is so again is not announced.
-    pub fn completed_before(&mut self) {
+    /// Not all of it is here any more, as it was. A `completed` that the tracker has not
+    /// answered waits until it is, since with it goes how much is left; one that it has, or
+    /// that there was none of, is not announced again.
+    pub fn lost(&mut self) {
+        self.lacks = true;
         if self.completed == Progress::No {
             self.completed = Progress::Acknowledged;
         }
@@ -217,7 +229,7 @@ impl Announcer {
         if self.started < Progress::Acknowledged {
             self.started = Progress::Sent;
             Announce::Event(Event::Started)
-        } else if matches!(self.completed, Progress::Due | Progress::Sent) {
+        } else if matches!(self.completed, Progress::Due | Progress::Sent) && !self.lacks {
             self.completed = Progress::Sent;
             Announce::Event(Event::Completed)
         } else {

@@ -8,6 +8,7 @@ mod hostile;
 mod merkle;
 mod metadata;
 mod news;
+mod play;
 mod swarm;
 mod talk;
 mod upload_only;

@@ -4,9 +4,9 @@
 use std::{fs, path::Path};
 
 use reseed::Source;
-use reseed_sim::Verdict;
+use reseed_sim::{Engine, Verdict};
 
-use crate::run;
+use crate::run_on;
 
 #[test]
 fn what_was_mended_stays_so() {
@@ -18,8 +18,10 @@ fn what_was_mended_stays_so() {
         let (name, text) = (file.display().to_string(), fs::read_to_string(&file).unwrap());
         assert!(text.starts_with("# "), "{name} does not say what was wrong");
         let plan = Source { name: name.clone(), text }.read_plan().unwrap();
-        let report = run(&plan);
-        let (verdict, doubts) = (report.verdict, &report.doubts);
-        assert_eq!(verdict, Verdict::Pass, "{name}: {:?} {doubts:?}", report.failure);
+        for engine in [Engine::TurmoilNet, Engine::Native] {
+            let report = run_on(&plan, engine, &mut ());
+            let (verdict, doubts) = (report.verdict, &report.doubts);
+            assert_eq!(verdict, Verdict::Pass, "{name}, {engine}: {:?} {doubts:?}", report.failure);
+        }
     }
 }

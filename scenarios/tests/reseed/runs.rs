@@ -289,10 +289,12 @@ fn a_seed_gives_one_digest_two_hundred_times_in_one_process() {
 fn the_recorded_digests_are_those_that_runs_give_and_these_pass() {
     let recorded = RecordedDigests::built_in();
     for entry in catalogue() {
+        // Of the first of `wild` a link has a bandwidth, and turmoil has none.
+        let seed = if entry.name == "wild" { 2 } else { 1 };
         for engine in ENGINES {
-            let expected = recorded.get(entry.name, 1, engine);
+            let expected = recorded.get(entry.name, seed, engine);
             let expected = expected.unwrap_or_else(|| panic!("{} on {engine}", entry.name));
-            let report = run_at(entry.name, 1, engine, &mut ());
+            let report = run_at(entry.name, seed, engine, &mut ());
             assert_eq!(report.verdict, Verdict::Pass, "{} on {engine}", entry.name);
             assert_eq!(report.digest.to_string(), expected, "{} on {engine}", entry.name);
         }

@@ -65,7 +65,8 @@ fn every_entry_of_the_catalogue_goes_by_its_own_name_and_makes_a_plan_under_ever
         assert!(!scenario.about.is_empty());
         for seed in (0..64).chain([u64::MAX]) {
             let plan = scenario.plan(seed).unwrap();
-            assert!(!plan.shapes_links(), "{name}: the second engine cannot do this");
+            // In `wild` some links have a bandwidth, and turmoil has none.
+            assert!(*name == "wild" || !plan.shapes_links(), "{name}: not on turmoil");
         }
     }
 }

@@ -106,7 +106,7 @@ fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
             ],
         ),
         Defect::PieceZeroIsFalse => (
-            power_cut(),
+            late_and_gone(),
             ["leecher: ", " blocks of piece 0, which is played next, are asked of nobody"],
         ),
         Defect::PlaybackClamped => {
@@ -353,19 +353,24 @@ fn live(plan: Plan, pieces: u64) -> Plan {
     plan
 }
 
-/// The only one who has piece 0 loses power for a while as it sends it.
-fn power_cut() -> Plan {
-    let seed = PeerPlan { upload_limit: Some(10_000), ..seed("seed") };
+/// Who has piece 0 is late with it, and who is asked for it instead leaves.
+fn late_and_gone() -> Plan {
+    let slow = |name, limit| PeerPlan { upload_limit: Some(limit), ..seed(name) };
+    let quicker = slow("quicker", 4_000);
+    let quicker = PeerPlan { join_ms: 5_000, knows: vec!["leecher".to_owned()], ..quicker };
     let leecher = PeerPlan { has: Has::Pieces((1..20).collect()), ..leecher("leecher", &["seed"]) };
-    let cut = ("seed", Action::Crash, When::At(500));
-    let plan = video(plan(20, [seed, leecher]));
-    with_events(plan, [cut, ("seed", Action::Start, When::At(20_000))])
+    let mut plan = video(plan(20, [slow("seed", 1_000), quicker, leecher]));
+    plan.torrent.piece_length = 4 * 32 * 1024;
+    plan.torrent.files[0].length *= 4;
+    with_events(plan, [("quicker", Action::Leave, When::At(9_500))])
 }
 
-/// One of two seeds exits, and its host says so to whoever dials it.
+/// One of two seeds, who do not hear of each other, exits, and its host says so to whoever
+/// dials it.
 fn gone_for_good() -> Plan {
     let slow = PeerPlan { upload_limit: Some(20_000), ..seed("seed") };
-    let peers = [slow, seed("other"), leecher("leecher", &["seed", "other"])];
+    let other = PeerPlan { pex: false, ..seed("other") };
+    let peers = [PeerPlan { pex: false, ..slow }, other, leecher("leecher", &["seed", "other"])];
     with_events(plan(60, peers), [("other", Action::Leave, When::At(300))])
 }
 

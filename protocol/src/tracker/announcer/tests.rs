@@ -55,6 +55,38 @@ fn completed_follows_at_once_when_the_download_finishes() {
 }
 
 #[test]
+fn completed_waits_for_what_was_lost_before_the_tracker_heard() {
+    let mut announcer = started();
+    announcer.want_peers(at(7));
+    announcer.download_completed(at(7));
+    announcer.lost();
+    let now = announcer.poll_timeout().unwrap();
+    assert_eq!(announcer.poll(now), REGULAR);
+    announcer.download_completed(at(70));
+    announcer.answered(at(71), &response(1800, None));
+    assert_eq!(announcer.poll(at(71)), COMPLETED);
+    announcer.lost();
+    announcer.failed(at(72), &mut rng());
+    let now = announcer.poll_timeout().unwrap();
+    assert_eq!(announcer.poll(now), REGULAR, "it would say that something is left");
+    announcer.answered(now, &response(1800, None));
+    announcer.download_completed(at(200));
+    assert_eq!(announcer.poll(at(200)), COMPLETED);
+    announcer.answered(at(200), &response(1800, None));
+    announcer.lost();
+    announcer.download_completed(at(300));
+    assert_eq!(announcer.poll(at(300)), None, "it is told once");
+}
+
+#[test]
+fn who_was_complete_at_its_start_does_not_complete_by_what_it_lost_since() {
+    let mut announcer = started();
+    announcer.lost();
+    announcer.download_completed(at(7));
+    assert_eq!(announcer.poll(at(7)), None);
+}
+
+#[test]
 fn a_torrent_that_is_complete_at_its_start_never_completes() {
     let mut announcer = Announcer::new(at(0));
     announcer.download_completed(at(0));
@@ -226,6 +258,7 @@ enum Step {
     Answer(u64, Option<u64>),
     Fail,
     Complete,
+    Lose,
     WantPeers,
     Stop,
 }
@@ -237,6 +270,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (1u64..200, prop::option::of(1u64..200)).prop_map(|(i, m)| Step::Answer(i, m)),
         2 => Just(Step::Fail),
         1 => Just(Step::Complete),
+        1 => Just(Step::Lose),
         1 => Just(Step::WantPeers),
         1 => Just(Step::Stop),
     ]
@@ -253,6 +287,7 @@ proptest! {
         let mut in_flight = None;
         let (mut start_sent, mut start_known) = (false, false);
         let (mut finished_later, mut completed_known) = (false, false);
+        let (mut complete, mut complete_at_start) = (false, false);
         let (mut stop_asked, mut stopped) = (false, false);
         for step in steps {
             match step {
@@ -267,13 +302,15 @@ proptest! {
                         }
                         Some(Event::Completed) => {
                             prop_assert!(start_known && finished_later && !completed_known);
+                            prop_assert!(complete);
                         }
                         Some(Event::Stopped) => {
                             prop_assert!(start_sent && stop_asked);
                             stopped = true;
                         }
                         None => {
-                            prop_assert!(start_known && (!finished_later || completed_known));
+                            let told = !finished_later || completed_known || !complete;
+                            prop_assert!(start_known && told);
                         }
                     }
                     prop_assert!(in_flight.is_none() || stopped, "two in flight");
@@ -294,7 +331,14 @@ proptest! {
                 }
                 Step::Complete => {
                     announcer.download_completed(now);
-                    finished_later |= start_sent;
+                    complete = true;
+                    finished_later |= start_sent && !complete_at_start;
+                }
+                Step::Lose if !complete => {}
+                Step::Lose => {
+                    announcer.lost();
+                    complete = false;
+                    complete_at_start |= !finished_later;
                 }
                 Step::WantPeers => announcer.want_peers(now),
                 Step::Stop => {
