@@ -162,8 +162,9 @@ fn within_content(mut plan: Plan) -> Plan {
 
 /// Options of the torrent and its tracker at rest.
 fn plainer(plan: &Plan) -> Vec<Plan> {
-    let all: [fn(&mut Plan); 11] = [
+    let all: [fn(&mut Plan); 12] = [
         |plan| plan.tracker = None,
+        acquainted,
         of_ipv4,
         |plan| {
             (plan.torrent.bitrate, plan.torrent.live) = (None, None);
@@ -199,6 +200,17 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
         },
     ];
     changed(plan, all.map(|change| with(plan, change)))
+}
+
+/// Nobody is told of anybody by a tracker: all know all others from the start.
+fn acquainted(plan: &mut Plan) {
+    if plan.tracker.take().is_none() {
+        return;
+    }
+    let names: Vec<String> = plan.peers.iter().map(|peer| peer.name.clone()).collect();
+    for peer in &mut plan.peers {
+        peer.knows = names.iter().filter(|name| **name != peer.name).cloned().collect();
+    }
 }
 
 /// Gives everybody an IPv4 address with the subnet and the host of its IPv6 one.
@@ -337,12 +349,23 @@ fn in_order(plan: &Plan) -> Vec<Plan> {
 /// Seeds (count) that a plan with a peer less is tried with.
 const CHANCES: u64 = 8;
 
+/// Bytes a second at which a piece takes long enough for much to happen meanwhile.
+const SLOWLY: u64 = 10_000;
+
 /// A peer less, and another seed: what fails with the seed that it was found with is
-/// little of all that might, and who is left may do by chance what took more of them.
+/// little of all that might, and who is left may do by chance what took more of them; or
+/// do it if he takes his time.
 fn fewer_peers_by_chance(plan: &Plan) -> Vec<Plan> {
-    let seeded = |(peer, seed)| with(&without_peer(plan, peer), |plan| plan.seed = seed);
-    let peers = (0..plan.peers.len()).rev();
-    peers.flat_map(|peer| (0..CHANCES).map(move |seed| (peer, seed))).map(seeded).collect()
+    let mut simpler = Vec::new();
+    for peer in (0..plan.peers.len()).rev() {
+        let fewer = without_peer(plan, peer);
+        simpler.extend((0..CHANCES).map(|seed| with(&fewer, |plan| plan.seed = seed)));
+        let slowly = |plan: &mut Plan| {
+            plan.peers.iter_mut().for_each(|peer| peer.upload_limit = Some(SLOWLY));
+        };
+        simpler.push(with(&fewer, slowly));
+    }
+    simpler
 }
 
 /// Those that differ from `plan`.
