@@ -327,12 +327,9 @@ impl Content {
     /// Whether bits of `piece` have flipped on `disk` since they were written, so that
     /// whoever claims or serves it knows no better.
     pub(crate) fn has_flipped(&self, disk: &SimDisk, piece: u32) -> bool {
-        let mut flipped = false;
-        let looked = self.each_slice(piece, |path, offset, truth| {
-            flipped |= disk.has_flipped(path, offset, truth.len() as u64);
-            Ok(())
-        });
-        looked.is_ok() && flipped
+        let length = self.layout().length_of(piece);
+        let mut spans = self.metainfo.info.spans(piece, 0, length).into_iter();
+        spans.any(|span| disk.has_flipped(&self.paths[span.file], span.offset, span.length.into()))
     }
 
     /// Of a Merkle torrent's pieces none is right if one is wrong.

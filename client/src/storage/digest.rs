@@ -1,8 +1,9 @@
 //! SHA-1 of several contents at once.
 //!
 //! Each step of SHA-1 waits for the one before, so that a processor that hashes one
-//! content is idle for much of the time. The steps of others fit in between: four contents
-//! take little more than two would one after the other.
+//! content may be idle for much of the time. Then the steps of others fit in between: four
+//! contents take little more than two would one after the other. Where its unit for SHA-1 is
+//! busy with one they take no less than that, and no more.
 
 use std::{io, iter::Fuse};
 

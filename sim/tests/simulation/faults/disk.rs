@@ -2,11 +2,11 @@
 
 use reseed_sim::{
     Engine, Plan, Report, Verdict,
-    plan::{Action, EventPlan, Fault, When},
+    plan::{Action, EventPlan, Fault, PlayerPlan, When},
 };
 
 use super::{completed, delay, download, report};
-use crate::plans::{leecher, told, with_events, with_fault};
+use crate::plans::{leecher, plan, seed, told, with_events, with_fault};
 
 /// What can go wrong when something is written.
 const WRITES: [Fault; 3] = [
@@ -81,7 +81,7 @@ fn a_slow_disk_makes_its_host_slow() {
 /// The seed's bits flip at 6 s. Another seed is there as well.
 fn flipped(bits: u32) -> Plan {
     let mut plan = download();
-    plan.peers.push(crate::plans::seed("other"));
+    plan.peers.push(seed("other"));
     plan.peers[2].address = [10, 0, 0, 9].into();
     plan.peers[2].upload_limit = Some(64 * 1024);
     plan.peers[1].knows.push("other".to_owned());
@@ -128,4 +128,17 @@ fn what_has_flipped_before_it_was_saved_is_found_at_the_next_start() {
     let report = report(&plan);
     assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
     assert!(completed(&report, "leecher").since_epoch().as_secs() > 16);
+}
+
+/// What is to be on a disk is not known beforehand there, and a flip is seen all the same.
+#[test]
+fn bits_flip_on_the_disk_of_who_views_a_live_stream() {
+    let mut plan = plan(32, [seed("source"), leecher("viewer", &["source"])]);
+    (plan.torrent.bitrate, plan.torrent.live) = (Some(230_000), Some(60));
+    let player = PlayerPlan { start_ms: 0, from: 0, acts: Vec::new() };
+    (plan.peers[1].stream, plan.peers[1].player) = (true, Some(player));
+    let plan = with_fault(plan, Fault::BitFlip { bits: 40 }, &["viewer"], 3_000, 3_000);
+    let report = report(&plan);
+    assert_eq!(report.fired("bit-flip"), 40, "{:?} {:?}", report.failure, report.doubts);
+    assert!(report.failure.is_none(), "{:?}", report.failure);
 }
