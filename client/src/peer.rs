@@ -401,6 +401,8 @@ fn write(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -456,6 +458,50 @@ mod tests {
         assert_eq!(told_after(TOLD_MIN - 18), None);
         assert_eq!(told_after(1), Some(TOLD_MIN));
         assert_eq!(told_after(20_000), Some(20_000));
+    }
+
+    /// What has come to `remote` so far (count).
+    fn arrived(remote: &mut DuplexStream) -> usize {
+        use futures_util::FutureExt;
+        let mut bytes = vec![0; 100_000];
+        remote.read(&mut bytes).now_or_never().map_or(0, |read| read.unwrap())
+    }
+
+    #[test]
+    fn what_a_connection_begins_with_does_not_wait_behind_the_blocks_of_others() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (stream, mut remote) = duplex(100_000);
+        let (inputs, _received) = mpsc::channel(8);
+        let upload = RateLimiter::new(NonZeroU64::new(1_000));
+        upload.overdraw(&env, 10_000);
+        let shared = Shared::new(upload, RateLimiter::new(None));
+        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
+        tasks.spawn(&env, "peer", peer.serve(stream, Framing::new()));
+        handle.send(Bytes::from(vec![7; 500]).into());
+        env.run_until(Time::ZERO);
+        assert_eq!(arrived(&mut remote), 500);
+        handle.send(Bytes::from(vec![7; 600]).into());
+        env.run_until(Time::from_epoch(Duration::from_millis(10_499)));
+        assert_eq!(arrived(&mut remote), 0, "the opening is paid for");
+        env.run_until(Time::from_epoch(Duration::from_millis(10_501)));
+        assert_eq!(arrived(&mut remote), 600);
+    }
+
+    #[test]
+    fn no_more_is_sent_at_a_time_than_the_limit_lets_pass_at_once() {
+        let (env, tasks) = (ManualEnv::default(), Tasks::new());
+        let (stream, mut remote) = duplex(100_000);
+        let (inputs, _received) = mpsc::channel(8);
+        let upload = RateLimiter::new(NonZeroU64::new(1_000));
+        let burst = upload.burst().unwrap() as usize;
+        let shared = Shared::new(upload, RateLimiter::new(None));
+        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
+        tasks.spawn(&env, "peer", peer.serve(stream, Framing::new()));
+        handle.send(Bytes::from(vec![7; 2 * burst]).into());
+        env.run_until(Time::ZERO);
+        assert_eq!(arrived(&mut remote), burst);
+        env.run_until(Time::from_secs(17));
+        assert_eq!(arrived(&mut remote), burst);
     }
 
     /// Serves a connection past its handshake; returns the remote's end and what is heard.
