@@ -328,7 +328,7 @@ impl Content {
     /// whoever claims or serves it knows no better.
     pub(crate) fn has_flipped(&self, disk: &SimDisk, piece: u32) -> bool {
         let length = self.layout().length_of(piece);
-        let mut spans = self.metainfo.info.spans(piece, 0, length).into_iter();
+        let mut spans = self.metainfo.info.spans(piece, 0, length);
         spans.any(|span| disk.has_flipped(&self.paths[span.file], span.offset, span.length.into()))
     }
 
