@@ -108,17 +108,21 @@ impl Feature {
 
 /// Without `extension`, in `m` and as a message. BEP 10.
 fn strip_extension(frame: &Frame, extension: Extension) -> Option<Frame> {
-    let Frame::Message(Message::Extended { id, payload }) = frame else {
-        return Some(frame.clone());
-    };
-    if *id == extension.local_id() {
+    if matches!(frame, Frame::Message(Message::Extended { id, .. }) if *id == extension.local_id())
+    {
         return None;
     }
-    let (0, Ok(mut handshake)) = (*id, ExtensionHandshake::decode(payload)) else {
-        return Some(frame.clone());
+    Some(with_handshake(frame, |handshake| _ = handshake.m.remove(extension.name())))
+}
+
+/// The same, with `change` made if it is a handshake of the extension protocol. BEP 10.
+pub(crate) fn with_handshake(frame: &Frame, change: impl FnOnce(&mut ExtensionHandshake)) -> Frame {
+    let Frame::Message(Message::Extended { id: 0, payload }) = frame else {
+        return frame.clone();
     };
-    handshake.m.remove(extension.name());
-    Some(Frame::Message(Message::Extended { id: 0, payload: handshake.encode() }))
+    let Ok(mut handshake) = ExtensionHandshake::decode(payload) else { return frame.clone() };
+    change(&mut handshake);
+    Frame::Message(Message::Extended { id: 0, payload: handshake.encode() })
 }
 
 /// Without the bit in the handshake, and the messages that there are only with it;

@@ -205,7 +205,7 @@ fn link(torrent: &Metainfo) -> Magnet {
     }
 }
 
-/// A player that is read for in a callback, and keeps a worker as long as it plays.
+/// Plays, and says for what that waits.
 async fn to_the_end(env: impl Env, playing: impl Future<Output = ()>) {
     let _waiting = env.waiting(Wait { who: "playback", on: "player", to: "see the end" });
     playing.await;

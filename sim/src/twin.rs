@@ -20,14 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reseed_protocol::{
     ConnectionId, Time,
-    extension::{Extension, ExtensionHandshake},
+    extension::Extension,
     torrent::{CloseReason, Frame},
     wire::Message,
 };
 
 use crate::{
     Failure, Report, Verdict,
-    feature::Feature,
+    feature::{Feature, with_handshake},
     oracle::{Code, brought},
     plan::{FlipPlan, Plan},
     transcript,
@@ -110,7 +110,7 @@ impl Conversation {
                 && let Some(mut frame) = feature.strip(&said.frame)
             {
                 if address(pair.0) == address(pair.1) {
-                    frame = without_yourip(frame);
+                    frame = with_handshake(&frame, |handshake| handshake.yourip = None);
                 }
                 openings.entry(pair).or_default().insert(transcript::frame(&frame));
             }
@@ -140,17 +140,6 @@ impl Conversation {
             })
             .collect()
     }
-}
-
-/// A handshake that does not say at which address it finds the remote. BEP 10.
-fn without_yourip(frame: Frame) -> Frame {
-    if let Frame::Message(Message::Extended { id: 0, payload }) = &frame
-        && let Ok(mut handshake) = ExtensionHandshake::decode(payload)
-    {
-        handshake.yourip = None;
-        return Frame::Message(Message::Extended { id: 0, payload: handshake.encode() });
-    }
-    frame
 }
 
 fn kind(frame: &Frame) -> Option<&'static str> {
@@ -347,7 +336,9 @@ const SWITCHED: &str = "switched";
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use reseed_protocol::{Block, InfoHash, PeerId, wire::Handshake};
+    use reseed_protocol::{
+        Block, InfoHash, PeerId, extension::ExtensionHandshake, wire::Handshake,
+    };
 
     use super::*;
     use crate::plan::{Has, Limits, PeerPlan, TorrentPlan};

@@ -132,11 +132,12 @@ fn less_content(plan: &Plan) -> Vec<Plan> {
             }
         }
     }
-    simpler.into_iter().map(within_content).collect()
+    simpler.iter_mut().for_each(stay_within_content);
+    simpler
 }
 
-/// Speaks only of what is in its content.
-fn within_content(mut plan: Plan) -> Plan {
+/// Has the plan speak only of what is in its content.
+fn stay_within_content(plan: &mut Plan) {
     let pieces = plan.pieces();
     let length = plan.torrent.video().map_or(0, |video| video.length);
     for peer in &mut plan.peers {
@@ -157,7 +158,6 @@ fn within_content(mut plan: Plan) -> Plan {
             *verified = (*verified).min(u32::try_from(pieces).unwrap_or(u32::MAX));
         }
     }
-    plan
 }
 
 /// Options of the torrent and its tracker at rest.
@@ -192,7 +192,7 @@ fn plainer(plan: &Plan) -> Vec<Plan> {
         },
         |plan| {
             plan.torrent.piece_length = BLOCK_LENGTH;
-            *plan = within_content(plan.clone());
+            stay_within_content(plan);
         },
         |plan| {
             let length = plan.torrent.files.iter().map(|file| file.length).sum();
