@@ -19,7 +19,8 @@ use crate::{Env, race};
 /// not in debt, however many they are, and the next ones wait until the debt is
 /// paid. So one read is one [`acquire`](RateLimiter::acquire), whatever its size,
 /// and in any span of time no more passes than the rate allows plus
-/// [`burst`](RateLimiter::burst) plus one acquire.
+/// [`burst`](RateLimiter::burst) plus one acquire, but for what
+/// [overdraws](RateLimiter::overdraw) it.
 ///
 /// The account is kept in bytes × nanoseconds, in integers, so it is exact: no
 /// rounding adds up over a long run.
@@ -80,7 +81,7 @@ impl RateLimiter {
         if let Some(rate) = self.rate() {
             let mut account = self.shared.account.borrow_mut();
             account.refill(env.now(), rate);
-            account.balance -= i128::from(bytes) * NANOS;
+            account.charge(bytes);
         }
     }
 
@@ -104,7 +105,7 @@ impl RateLimiter {
         if account.balance < 0 {
             return Err(account.solvent(rate));
         }
-        account.balance -= i128::from(bytes) * NANOS;
+        account.charge(bytes);
         Ok(())
     }
 }
@@ -138,6 +139,10 @@ impl Account {
         let most = i128::from(burst(rate)) * NANOS;
         self.balance = self.balance.saturating_add(earned).min(most);
         self.at = self.at.max(now);
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        self.balance -= i128::from(bytes) * NANOS;
     }
 
     /// The first nanosecond at which there is no debt, if the rate stays.

@@ -437,14 +437,24 @@ mod tests {
         assert!(matches!(received.try_recv(), Ok(Input::Lost { connection: CONNECTION })));
     }
 
+    /// Serves a connection that writes within `upload`; returns both its ends, and what is heard.
+    fn writing(
+        env: &ManualEnv,
+        tasks: &Tasks,
+        upload: RateLimiter,
+    ) -> (PeerHandle, DuplexStream, mpsc::Receiver<Input>) {
+        let (stream, remote) = duplex(100_000);
+        let (inputs, received) = mpsc::channel(8);
+        let shared = Shared::new(upload, RateLimiter::new(None));
+        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
+        tasks.spawn(env, "peer", peer.serve(stream, Framing::new()));
+        (handle, remote, received)
+    }
+
     #[test]
     fn what_has_left_is_told_of_when_there_is_enough_of_it() {
         let (env, tasks) = (ManualEnv::default(), Tasks::new());
-        let (stream, _remote) = duplex(100_000);
-        let (inputs, mut received) = mpsc::channel(8);
-        let shared = Shared::new(RateLimiter::new(None), RateLimiter::new(None));
-        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
-        tasks.spawn(&env, "peer", peer.serve(stream, Framing::new()));
+        let (handle, _remote, mut received) = writing(&env, &tasks, RateLimiter::new(None));
         let mut told_after = |bytes: usize| {
             handle.send(Bytes::from(vec![7; bytes]).into());
             env.run_until(Time::ZERO);
@@ -470,13 +480,9 @@ mod tests {
     #[test]
     fn what_a_connection_begins_with_does_not_wait_behind_the_blocks_of_others() {
         let (env, tasks) = (ManualEnv::default(), Tasks::new());
-        let (stream, mut remote) = duplex(100_000);
-        let (inputs, _received) = mpsc::channel(8);
         let upload = RateLimiter::new(NonZeroU64::new(1_000));
         upload.overdraw(&env, 10_000);
-        let shared = Shared::new(upload, RateLimiter::new(None));
-        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
-        tasks.spawn(&env, "peer", peer.serve(stream, Framing::new()));
+        let (handle, mut remote, _received) = writing(&env, &tasks, upload);
         handle.send(Bytes::from(vec![7; 500]).into());
         env.run_until(Time::ZERO);
         assert_eq!(arrived(&mut remote), 500);
@@ -490,13 +496,9 @@ mod tests {
     #[test]
     fn no_more_is_sent_at_a_time_than_the_limit_lets_pass_at_once() {
         let (env, tasks) = (ManualEnv::default(), Tasks::new());
-        let (stream, mut remote) = duplex(100_000);
-        let (inputs, _received) = mpsc::channel(8);
         let upload = RateLimiter::new(NonZeroU64::new(1_000));
         let burst = upload.burst().unwrap() as usize;
-        let shared = Shared::new(upload, RateLimiter::new(None));
-        let (handle, peer) = pair(env.clone(), CONNECTION, inputs, shared);
-        tasks.spawn(&env, "peer", peer.serve(stream, Framing::new()));
+        let (handle, mut remote, _received) = writing(&env, &tasks, upload);
         handle.send(Bytes::from(vec![7; 2 * burst]).into());
         env.run_until(Time::ZERO);
         assert_eq!(arrived(&mut remote), burst);
