@@ -194,14 +194,12 @@ impl<'a> Dice<'a> {
         place: Place,
     ) -> Result<Option<u64>, ScenarioError> {
         match draw {
-            Some(Draw::Sometimes { chance, from, to }) => {
-                if from == 0 {
-                    return Err(place.problem(Problem::Zero { what }));
-                }
-                let number = self.number(Draw::Sometimes { chance, from, to }, &place);
-                Ok((number != 0).then_some(number))
+            None => Ok(None),
+            Some(Draw::Sometimes { from: 0, .. }) => Err(place.problem(Problem::Zero { what })),
+            Some(draw @ Draw::Sometimes { .. }) => {
+                Ok(Some(self.number(draw, &place)).filter(|number| *number != 0))
             }
-            draw => draw.map(|draw| self.some(draw, what, place)).transpose(),
+            Some(draw) => self.some(draw, what, place).map(Some),
         }
     }
 
