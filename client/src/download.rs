@@ -18,7 +18,7 @@ use std::{
 use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use reseed_protocol::{
-    Defect, Defects, HashTree, InfoHash, Locality, Magnet, PeerId, State, Status, Video,
+    Defect, Defects, HashTree, InfoHash, Locality, Magnet, PeerId, State, Status, Time, Video,
     extension::closed_swarm::Membership,
     metainfo::Metainfo,
     torrent::{Config, Input, Start, Torrent},
@@ -276,12 +276,15 @@ impl Subject {
         }
     }
 
-    /// Whether it is a live stream, as far as one knows.
-    fn is_live(&self) -> bool {
-        match self {
+    /// A download of it, with these options, that has not done anything yet.
+    fn waiting(&self, options: &DownloadOptions, peer_id: PeerId, at: Time) -> Status {
+        let waiting = Status::waiting(self.info_hash(), peer_id, self.pieces(), at);
+        let is_live = match self {
             Subject::Torrent(metainfo) => metainfo.info.live_key().is_some(),
-            Subject::Magnet(_) => false,
-        }
+            // Nobody else knows yet.
+            Subject::Magnet(_) => options.live.is_some(),
+        };
+        if is_live { waiting.of_live() } else { waiting }
     }
 }
 
@@ -295,13 +298,11 @@ pub(crate) fn new<N: Network, E: Env, D: Disk>(
     subject: Subject,
     options: DownloadOptions,
 ) -> (Download<N::Stream>, Driver<N, E, D>) {
-    let (info_hash, pieces) = (subject.info_hash(), subject.pieces());
+    let info_hash = subject.info_hash();
     let (commands, received) = mpsc::unbounded_channel();
     let mut rng = env.rng(&format!("torrent {info_hash}"));
     let peer_id = PeerId::generate(&mut rng);
-    let waiting = Status::waiting(info_hash, peer_id, pieces, env.now());
-    let status = if subject.is_live() { waiting.of_live() } else { waiting };
-    let (told, status) = watch::channel(status);
+    let (told, status) = watch::channel(subject.waiting(&options, peer_id, env.now()));
     let buffer = Rc::new(Buffer::default());
     let download = Download { info_hash, commands, status, buffer: buffer.clone() };
     let errands = shared.timetable.begin(options.defects);

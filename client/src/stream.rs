@@ -26,7 +26,8 @@ pub enum StreamError {
     /// Another reader of the download has taken over.
     #[error("another reader of the download has taken over")]
     TakenOver,
-    /// The disk failed us.
+    /// The disk failed us. Of a live stream that is told once, and the next bytes are some
+    /// that come later.
     #[error("cannot read what is to be played: {0}")]
     Disk(String),
 }
@@ -116,8 +117,9 @@ struct State {
     /// Grows with every seek and every new reader, so that what was read from the
     /// disk for an earlier one is known for it.
     number: u64,
-    /// Each with where it begins.
-    chunks: VecDeque<(u64, Bytes)>,
+    /// Each with where it begins; of a live stream, which does not wait, also what of it
+    /// could not be read.
+    chunks: VecDeque<Result<(u64, Bytes), StreamError>>,
     /// Why nothing comes after the chunks, if nothing does; `Ok` at the end.
     over: Option<Result<(), StreamError>>,
     stopped: bool,
@@ -140,7 +142,7 @@ impl Buffer {
         if state.number != number {
             return Some(Err(StreamError::TakenOver));
         }
-        if let Some((at, chunk)) = state.chunks.front_mut() {
+        if let Some(Ok((at, chunk))) = state.chunks.front_mut() {
             let taken = (*at, chunk.split_to(bytes_max.min(chunk.len())));
             *at += taken.1.len() as u64;
             if chunk.is_empty() {
@@ -148,26 +150,36 @@ impl Buffer {
             }
             return Some(Ok(Some(taken)));
         }
+        if let Some(Err(error)) = state.chunks.pop_front() {
+            return Some(Err(error));
+        }
         if let Some(over) = &state.over {
             return Some(over.clone().map(|()| None));
         }
         state.stopped.then_some(Err(StreamError::Stopped))
     }
 
-    /// Puts a live stream's next `bytes` behind what is there, for whoever reads now. Of
-    /// more than `bytes_max` bytes the oldest go: the stream does not wait.
+    /// Puts a live stream's next `bytes` behind what is there, for whoever reads now, or
+    /// that they cannot be read: he is told so once, and the stream goes on. Of more than
+    /// `bytes_max` bytes the oldest go: the stream does not wait.
     pub(crate) fn push_live(&self, at: u64, bytes: io::Result<Bytes>, bytes_max: usize) {
-        let number = self.state.borrow().number;
-        if number == 0 {
+        let mut state = self.state.borrow_mut();
+        if state.number == 0 {
             return;
         }
-        self.push(number, at, bytes);
-        let mut state = self.state.borrow_mut();
-        let mut kept: usize = state.chunks.iter().map(|(_, chunk)| chunk.len()).sum();
+        let length = |chunk: &Result<(u64, Bytes), _>| match chunk {
+            Ok((_, bytes)) => bytes.len(),
+            // So that there are not more and more of them.
+            Err(_) => 1,
+        };
+        let next = bytes.map(|bytes| (at, bytes));
+        state.chunks.push_back(next.map_err(|error| StreamError::Disk(error.to_string())));
+        let mut kept: usize = state.chunks.iter().map(length).sum();
         while kept > bytes_max {
-            let (_, oldest) = state.chunks.pop_front().expect("there are bytes");
-            kept -= oldest.len();
+            kept -= state.chunks.pop_front().as_ref().map_or(0, length);
         }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Puts `bytes`, which begin at byte `at` of the video, behind what is there, or says
@@ -178,7 +190,7 @@ impl Buffer {
             return;
         }
         match bytes {
-            Ok(bytes) => state.chunks.push_back((at, bytes)),
+            Ok(bytes) => state.chunks.push_back(Ok((at, bytes))),
             Err(error) => state.over = Some(Err(StreamError::Disk(error.to_string()))),
         }
         drop(state);
@@ -249,6 +261,19 @@ mod tests {
         assert_eq!(read(), Some(Ok(Some((20, Bytes::from_static(b"012345"))))));
         assert_eq!(read(), Some(Ok(Some((26, Bytes::from_static(b"6789"))))));
         assert_eq!(read(), Some(Ok(Some((30, Bytes::from_static(b"012345"))))));
+    }
+
+    #[test]
+    fn what_of_a_live_stream_cannot_be_read_is_told_once_and_it_goes_on() {
+        let (stream, buffer, _received) = open();
+        buffer.push_live(0, Ok(Bytes::from_static(b"a")), 25);
+        buffer.push_live(1, Err(io::Error::other("a bad sector")), 25);
+        buffer.push_live(2, Ok(Bytes::from_static(b"c")), 25);
+        let read = || stream.read_next(6).now_or_never();
+        assert_eq!(read(), Some(Ok(Some((0, Bytes::from_static(b"a"))))));
+        assert_eq!(read(), Some(Err(StreamError::Disk("a bad sector".to_owned()))));
+        assert_eq!(read(), Some(Ok(Some((2, Bytes::from_static(b"c"))))));
+        assert_eq!(read(), None, "no more is there yet");
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub fn catalogue() -> &'static [Entry] {
         "task-order",
         "stopped-task",
         "wild",
+        "wild-live",
     ]
 }
 

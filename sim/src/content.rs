@@ -205,10 +205,15 @@ impl Content {
         &self.truth
     }
 
-    /// The bytes of a block.
-    pub(crate) fn block(&self, block: Block) -> Bytes {
-        let bytes = self.truth.bytes(self.offset_of(block), block.length as usize);
-        bytes.expect("it is a block of this torrent")
+    /// The bytes of a block of this torrent: in a live stream those of the first piece that
+    /// lies there, if one does.
+    pub(crate) fn block(&self, block: Block) -> Option<Bytes> {
+        let Some(broadcast) = &self.broadcast else {
+            let bytes = self.truth.bytes(self.offset_of(block), block.length as usize);
+            return Some(bytes.expect("it is a block of this torrent"));
+        };
+        let (begin, end) = (block.begin as usize, (block.begin + block.length) as usize);
+        broadcast.at(block.piece).next().map(|(_, piece)| piece.slice(begin..end))
     }
 
     fn offset_of(&self, block: Block) -> u64 {
@@ -312,7 +317,7 @@ impl Content {
         let offset = self.layout().offset_of(place);
         disk.read_at(&self.paths[0], offset, &mut found).ok()?;
         let mut made = self.broadcast.as_ref()?.at(place);
-        made.find(|(_, piece)| **piece == found).map(|(sequence, _)| sequence)
+        made.find(|(_, piece)| *piece == found).map(|(sequence, _)| sequence)
     }
 
     /// Whether `disk` holds the true bytes of `piece`.

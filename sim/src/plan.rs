@@ -363,6 +363,19 @@ impl PeerPlan {
         self.behaviour.is_honest()
     }
 
+    /// Why it can have no part in a live stream: which field of it speaks of content that is
+    /// there beforehand, or comes to an end, and what is wrong with that.
+    pub fn live_complaint(&self) -> Option<(&'static str, &'static str)> {
+        if matches!(self.has, Has::Pieces(_)) {
+            return Some(("has", "nobody has pieces of a live stream before it is made"));
+        }
+        if self.remnant != Remnant::Nothing {
+            return Some(("remnant", "a live stream leaves nothing on disks before it is made"));
+        }
+        let is_endless = self.app.exit_when == Exit::Never;
+        (!is_endless).then_some(("app", "it exits when a live stream is over, which never is"))
+    }
+
     /// The same peer, without what is said of its client alone.
     pub fn without_client(&self) -> PeerPlan {
         PeerPlan {

@@ -27,13 +27,21 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Watches a live stream until its last byte, from wherever that is to be had when it
+    /// Watches a live stream until its download ends, from wherever that is to be had when it
     /// begins.
     pub(crate) async fn watch<S>(self, env: impl Env, open: impl FnOnce(u64) -> Stream<S>) {
         env.sleep_until(env.now() + Duration::from_millis(self.plan.start_ms)).await;
         let stream = open(0);
         let mut due = env.now();
-        while let Ok(Some((at, bytes))) = stream.read_next(self.chunk()).await {
+        loop {
+            let (at, bytes) = match stream.read_next(self.chunk()).await {
+                Ok(Some(next)) => next,
+                Err(StreamError::Disk(error)) => {
+                    self.note(env.now(), &format!("cannot read a piece: {error}"));
+                    continue;
+                }
+                Ok(None) | Err(_) => return,
+            };
             self.lab.watched(self.peer, at, &bytes, env.now());
             due = due.max(env.now()) + self.video.time_of(bytes.len() as u64);
             env.sleep_until(due).await;

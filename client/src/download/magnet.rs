@@ -71,8 +71,7 @@ impl<N: Network, E: Env, D: Disk> Driver<N, E, D> {
         let metainfo = Metainfo::from_metadata(magnet, metadata)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.subject = Subject::Torrent(Rc::new(metainfo));
-        let waiting =
-            Status::waiting(magnet.info_hash, self.peer_id, self.subject.pieces(), self.env.now());
+        let waiting = self.subject.waiting(&self.options, self.peer_id, self.env.now());
         self.status.send_replace(waiting);
         Ok(())
     }

@@ -125,8 +125,6 @@ fn a_viewer_wants_what_is_ahead_as_far_as_it_is_valid() {
     let viewer = hooked_in();
     assert_eq!(viewer.position(), Some(42), "place 10 of a round that is made up");
     assert_eq!((viewer.wanted(), viewer.valid()), (42..46, 38..46));
-    let believed: Vec<u32> = (0..32).filter(|place| viewer.believes(*place)).collect();
-    assert_eq!(believed, (6..30).collect::<Vec<_>>(), "three quarters, from the window on");
 }
 
 #[test]
@@ -184,9 +182,17 @@ fn who_has_too_little_ahead_waits_for_it_and_drops_nothing() {
     assert_eq!(played, Some(Notice::Played { sequence: 44 }), "later by what it waited");
 }
 
+/// The same, when it has heard from the source that place 10 is that of piece 42.
+fn numbered() -> Viewer {
+    let mut viewer = hooked_in();
+    assert_eq!(viewer.came(10, 42), Arrival::Wanted);
+    viewer
+}
+
+/// Two pieces that are here are played, and no more comes.
 #[test]
 fn where_nothing_goes_on_a_viewer_stalls_and_drops_nothing() {
-    let mut viewer = hooked_in();
+    let mut viewer = numbered();
     let (have, neighbour) = (places(32, 10..12), places(32, 10..12));
     let mut notices = Vec::new();
     for tick in 0..40 {
@@ -206,13 +212,17 @@ fn where_nothing_goes_on_a_viewer_stalls_and_drops_nothing() {
 
 #[test]
 fn who_fell_behind_by_a_window_hooks_in_anew() {
-    let mut viewer = hooked_in();
+    let mut viewer = numbered();
+    let played = viewer.step(&places(32, 10..12), &[], at(100));
+    assert_eq!(played, Some(Notice::Started));
+    assert!(viewer.step(&places(32, [10]), &[], at(100)).is_some());
+    assert_eq!(viewer.step(&places(32, []), &[], at(350)), Some(Notice::Stalled));
     let nothing = places(32, []);
-    let on = places(32, 15..17);
+    let on = places(32, 16..18);
     assert_eq!(viewer.step(&nothing, &[&on], at(1_000)), Some(Notice::HookedIn));
-    assert_eq!(viewer.position(), Some(32 + 15));
+    assert_eq!(viewer.position(), Some(32 + 16));
     let back = places(32, 8..10);
-    assert_eq!(viewer.step(&nothing, &[&back], at(2_000)), None, "never back");
+    assert_eq!(viewer.step(&nothing, &[&back], at(9_000)), None, "never back");
 }
 
 #[test]
@@ -221,13 +231,65 @@ fn who_waits_for_what_nobody_has_any_more_goes_to_whoever_is_ahead() {
     let nothing = places(32, []);
     let (behind, ahead) = (places(32, 8..10), places(32, 13..16));
     let neighbours = [&behind, &behind, &ahead];
-    // Two pieces of a quarter of a second, twice.
-    for now in [100, 500, 999] {
+    for now in [100, 1_000, 4_000] {
         assert_eq!(viewer.step(&nothing, &neighbours, at(now)), None);
     }
-    assert_eq!(viewer.step(&nothing, &neighbours, at(1_000)), Some(Notice::HookedIn));
+    assert_eq!(viewer.step(&nothing, &neighbours, at(5_000)), Some(Notice::HookedIn));
     assert_eq!(viewer.position(), Some(32 + 14), "as much before the newest as is gathered");
-    assert_eq!(viewer.step(&nothing, &neighbours, at(5_000)), None, "that one may still come");
+}
+
+/// It was led to where somebody only says that he has something.
+#[test]
+fn who_has_got_nothing_for_long_goes_to_whom_else_there_is() {
+    let mut viewer = hooked_in();
+    let nothing = places(32, []);
+    let (liar, source) = (places(32, 10..12), places(32, 1..4));
+    assert_eq!(viewer.step(&nothing, &[&liar, &source], at(4_000)), None);
+    let notice = viewer.step(&nothing, &[&liar, &source], at(5_000));
+    assert_eq!(notice, Some(Notice::HookedIn));
+    assert_eq!(viewer.position(), Some(32 + 2), "at the source's newest");
+}
+
+/// Of what is gathered the first is to be had of nobody, and there is too little to play on
+/// after what was passed over.
+#[test]
+fn who_begins_without_what_is_missing_begins_with_what_is_here() {
+    let ring = Ring::new(64);
+    let mut viewer = Viewer::new(ring, PIECE_TIME, at(0));
+    let neighbour = places(64, 10..14);
+    let nothing = places(64, []);
+    assert_eq!(viewer.step(&nothing, &[&neighbour], at(0)), Some(Notice::HookedIn));
+    let have = places(64, [13]);
+    let nobody = places(64, []);
+    assert_eq!(viewer.step(&have, &[&nobody], at(1_999)), None);
+    assert_eq!(viewer.step(&have, &[&nobody], at(2_000)), Some(Notice::Started));
+    let sequence = 64 + 13;
+    assert_eq!(viewer.step(&have, &[&nobody], at(2_000)), Some(Notice::Played { sequence }));
+    assert_eq!(viewer.dropped(), 3);
+}
+
+#[test]
+fn what_was_played_is_never_played_again() {
+    let mut viewer = numbered();
+    let have = places(32, 10..14);
+    let mut played = Vec::new();
+    for now in (0..750).step_by(250) {
+        while let Some(notice) = viewer.step(&have, &[&have], at(now)) {
+            played.extend(match notice {
+                Notice::Played { sequence } => Some(sequence),
+                _ => None,
+            });
+        }
+    }
+    assert_eq!(played, [42, 43, 44]);
+    // What told the numbers is taken to be old, and who is found next is behind.
+    assert_eq!(viewer.came(13, 32 + 45), Arrival::Ahead);
+    let behind = places(32, 9..11);
+    let nothing = places(32, []);
+    assert_eq!(viewer.step(&nothing, &[&behind], at(2_000)), Some(Notice::HookedIn));
+    assert_eq!(viewer.came(9, 41), Arrival::Wanted);
+    assert_eq!(viewer.step(&nothing, &[&behind], at(2_000)), Some(Notice::HookedIn));
+    assert_eq!(viewer.position(), Some(45));
 }
 
 /// One viewer of a source that makes `total` pieces; of each it is drawn how long it
@@ -269,18 +331,11 @@ impl Show {
                 break;
             }
             self.broadcast.made();
-            let place = self.ring.place(sequence);
-            if self.viewer.believes(place) {
-                self.claims.insert(place);
-            }
+            let valid = self.broadcast.valid().map(|sequence| self.ring.place(sequence));
+            self.claims = places(self.ring.pieces(), valid);
         }
         if now < joins {
             return Ok(());
-        }
-        if self.viewer.position().is_none() {
-            // What a source says it has when one connects.
-            let valid = self.broadcast.valid().map(|sequence| self.ring.place(sequence));
-            self.claims = places(self.ring.pieces(), valid);
         }
         for sequence in self.broadcast.valid() {
             let place = self.ring.place(sequence);
@@ -308,16 +363,8 @@ impl Show {
             };
             self.notices.push(notice);
             let valid = self.viewer.valid();
-            if notice == Notice::HookedIn {
-                for place in 0..self.ring.pieces() {
-                    if !self.viewer.believes(place) {
-                        self.claims.remove(place);
-                    }
-                }
-            }
             for gone in before.filter(|sequence| !valid.contains(sequence)) {
                 self.have.remove(self.ring.place(gone));
-                self.claims.remove(self.ring.place(gone));
             }
             if let Notice::Played { sequence } = notice {
                 let place = self.ring.place(sequence) as usize;

@@ -15,6 +15,10 @@ const HOOK_IN_INTERVAL: Duration = Duration::from_secs(1);
 /// most of it is here.
 const PATIENCE: u32 = 2;
 
+/// How long is at least waited where something is said to be, before one goes elsewhere:
+/// to be unchoked and answered takes that long.
+const STAY_MIN: Duration = Duration::from_secs(5);
+
 /// How a viewer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ViewState {
@@ -80,6 +84,8 @@ pub struct Viewer {
     /// Whether numbers are the source's.
     numbered: bool,
     next_look: Time,
+    /// The first piece that was not played yet, nor any after it, by the source's numbers.
+    unplayed: u64,
     /// Pieces that were played and dropped (count).
     played: u32,
     dropped: u32,
@@ -99,6 +105,7 @@ impl Viewer {
             position: 0,
             numbered: false,
             next_look: now,
+            unplayed: 0,
             played: 0,
             dropped: 0,
         }
@@ -155,15 +162,6 @@ impl Viewer {
         self.piece_time * ahead.saturating_sub(self.prebuffer.div_ceil(2))
     }
 
-    /// Whether a neighbour's claim to have the piece at `place` is about one that is
-    /// still to come; otherwise it is about one that is gone, and to be passed over.
-    pub fn believes(&self, place: u32) -> bool {
-        let Some(position) = self.position() else { return true };
-        let from = self.ring.valid(position).start;
-        let behind = (position - from) as u32;
-        self.ring.distance(self.ring.place(from), place) < behind + self.ring.horizon()
-    }
-
     /// The source signed the piece that came for `place` as number `sequence`: what is
     /// that to us? The first one tells the numbers.
     pub fn came(&mut self, place: u32, sequence: u64) -> Arrival {
@@ -200,10 +198,16 @@ impl Viewer {
     /// and `neighbours` those that others say they have. To be called until it does
     /// nothing; what is valid and wanted may be different after each call.
     pub fn step(&mut self, have: &Bitfield, neighbours: &[&Bitfield], now: Time) -> Option<Notice> {
+        if self.numbered && self.position < self.unplayed {
+            // Where it hooked in they are behind.
+            self.position = self.unplayed;
+            self.state = ViewState::Buffering { since: now };
+            return Some(Notice::HookedIn);
+        }
         match self.state {
             ViewState::Waiting | ViewState::Buffering { .. } if self.next_look <= now => {
                 self.next_look = now + HOOK_IN_INTERVAL;
-                self.hook_in(neighbours, now).or_else(|| self.start(have, neighbours, now))
+                self.hook_in(have, neighbours, now).or_else(|| self.start(have, neighbours, now))
             }
             ViewState::Waiting => None,
             ViewState::Buffering { .. } => self.start(have, neighbours, now),
@@ -212,14 +216,20 @@ impl Viewer {
         }
     }
 
-    /// Begins to play, if there is enough; unless it would be too far behind by now.
+    /// Begins to play, if there is enough, with the first piece that is here; unless it
+    /// would be too far behind by now.
     fn start(&mut self, have: &Bitfield, neighbours: &[&Bitfield], now: Time) -> Option<Notice> {
         let ViewState::Buffering { since } = self.state else { return None };
         if !self.may_start(have, neighbours, since, now) {
             return None;
         }
-        let caught_up = self.hook_in(neighbours, now);
+        let caught_up = self.hook_in(have, neighbours, now);
         if caught_up.is_none() {
+            // What does not come for that long would only be waited for again.
+            while !have.contains(self.ring.place(self.position)) {
+                self.position += 1;
+                self.dropped = self.dropped.saturating_add(1);
+            }
             self.state = ViewState::Playing { due: now };
             return Some(Notice::Started);
         }
@@ -228,35 +238,54 @@ impl Viewer {
 
     /// Looks where the stream is: to begin there, or to catch up with it if so much
     /// time was lost that the window has gone by.
-    fn hook_in(&mut self, neighbours: &[&Bitfield], now: Time) -> Option<Notice> {
+    fn hook_in(&mut self, have: &Bitfield, neighbours: &[&Bitfield], now: Time) -> Option<Notice> {
         let most = self.ring.newest(neighbours.iter().copied(), self.prebuffer);
-        match self.position() {
-            None => self.position = u64::from(self.ring.pieces()) + u64::from(most?.0),
-            Some(position) => {
-                let ahead = |newest| self.ring.distance(self.ring.place(position), newest);
-                let far = self.ring.delta()..self.ring.horizon();
-                let far = most.filter(|(_, newest)| far.contains(&ahead(*newest)));
-                let (first, newest) = far.or_else(|| self.edge_if_stranded(neighbours, now))?;
-                let first = ahead(newest) - self.ring.distance(first, newest).min(ahead(newest));
-                self.position = position + u64::from(first);
+        let ahead = |newest| self.ring.distance(self.ring.place(self.position), newest);
+        let is_far = |newest| (self.ring.delta()..self.ring.horizon()).contains(&ahead(newest));
+        let (first, newest) = match self.position() {
+            None => most?,
+            Some(_) => most
+                .filter(|(_, newest)| is_far(*newest))
+                .or_else(|| self.edge_if_stranded(have, neighbours, now))?,
+        };
+        match self.position().map(|_| ahead(newest)) {
+            Some(ahead) if (1..self.ring.horizon()).contains(&ahead) => {
+                let first = ahead - self.ring.distance(first, newest).min(ahead);
+                self.position += u64::from(first);
+            }
+            _ => {
+                self.position = u64::from(self.ring.pieces()) + u64::from(first);
+                self.numbered = false;
             }
         }
         self.state = ViewState::Buffering { since: now };
         Some(Notice::HookedIn)
     }
 
-    /// Where anybody is ahead of us, if nobody has had what we gather for long. A swarm
-    /// that has fallen behind as one would else wait for what only the source had, and
-    /// has no more.
-    fn edge_if_stranded(&self, neighbours: &[&Bitfield], now: Time) -> Option<(u32, u32)> {
+    /// Where any of those are who have nothing of what we gather, if for long nothing of
+    /// it has come. A swarm that has fallen behind as one would else wait for what only
+    /// the source had, and has no more; and a newcomer for what somebody only says he has.
+    /// Who has played nothing, or knows no numbers, may as well begin anywhere; all others
+    /// go ahead only.
+    fn edge_if_stranded(
+        &self,
+        have: &Bitfield,
+        neighbours: &[&Bitfield],
+        now: Time,
+    ) -> Option<(u32, u32)> {
         let ViewState::Buffering { since } = self.state else { return None };
-        let mut first = self.position..self.position + u64::from(self.prebuffer);
-        if now - since < self.wait_max() || first.any(|it| self.somebody_has(it, neighbours)) {
+        let has_first = |pieces: &Bitfield| {
+            let mut first = self.position..self.position + u64::from(self.prebuffer);
+            first.any(|sequence| pieces.contains(self.ring.place(sequence)))
+        };
+        if now - since < self.wait_max().max(STAY_MIN) || has_first(have) {
             return None;
         }
-        let edge = self.ring.newest_of_any(neighbours.iter().copied(), self.prebuffer)?;
+        let elsewhere = neighbours.iter().copied().filter(|pieces| !has_first(pieces));
+        let edge = self.ring.newest_of_any(elsewhere, self.prebuffer)?;
         let ahead = self.ring.distance(self.ring.place(self.position), edge.1);
-        (1..self.ring.horizon()).contains(&ahead).then_some(edge)
+        let anywhere = self.played == 0 || !self.numbered;
+        (anywhere || (1..self.ring.horizon()).contains(&ahead)).then_some(edge)
     }
 
     /// How long the last of what is gathered is waited for.
@@ -265,7 +294,7 @@ impl Viewer {
     }
 
     /// Whether what is played first is here: all of it, or after some time most of
-    /// what there is.
+    /// what there is, or after twice that any.
     fn may_start(&self, have: &Bitfield, neighbours: &[&Bitfield], since: Time, now: Time) -> bool {
         let first = self.position..self.position + u64::from(self.prebuffer);
         let (here, away): (Vec<u64>, Vec<u64>) =
@@ -275,7 +304,9 @@ impl Viewer {
         }
         let to_be_had = |sequence: &&u64| self.somebody_has(**sequence, neighbours);
         let missing = away.iter().filter(to_be_had).count();
-        now - since >= self.wait_max() && !here.is_empty() && here.len() >= 2 * missing
+        let (waited, most) = (now - since, here.len() >= 2 * missing);
+        let long_enough = if most { self.wait_max() } else { 2 * self.wait_max() };
+        !here.is_empty() && waited >= long_enough
     }
 
     fn somebody_has(&self, sequence: u64, neighbours: &[&Bitfield]) -> bool {
@@ -293,6 +324,7 @@ impl Viewer {
         let gathered = ahead.filter(|sequence| is_here(*sequence)).count();
         let notice = if is_here(sequence) {
             self.played = self.played.saturating_add(1);
+            self.unplayed = sequence + 1;
             Notice::Played { sequence }
         } else if 2 * gathered >= self.prebuffer as usize {
             self.dropped = self.dropped.saturating_add(1);

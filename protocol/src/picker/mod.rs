@@ -401,6 +401,11 @@ impl Picker {
         self.wanted.contains(piece)
     }
 
+    /// Whether a block of `piece` is here, not verified yet, that this connection brought.
+    pub fn has_blocks_from(&self, piece: u32, connection: ConnectionId) -> bool {
+        self.started.get(&piece).is_some_and(|it| it.senders().contains(&connection))
+    }
+
     /// Where `block` stands.
     ///
     /// # Panics

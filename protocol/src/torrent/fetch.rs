@@ -15,14 +15,13 @@ impl Torrent {
     pub(super) fn pieces(
         &mut self,
         id: ConnectionId,
-        mut pieces: Bitfield,
+        pieces: Bitfield,
         first: bool,
         now: Time,
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
-        if self.live.is_some() {
-            let gone: Vec<u32> = pieces.iter().filter(|piece| !self.believes(*piece)).collect();
-            gone.into_iter().for_each(|piece| _ = pieces.remove(piece));
+        if self.is_live() {
+            self.check_window(&pieces)?;
         }
         if !first {
             let known =
@@ -53,9 +52,7 @@ impl Torrent {
         rng: &mut impl Rng,
     ) -> Result<(), CloseReason> {
         self.check_piece(piece)?;
-        if !self.believes(piece) {
-            return Ok(());
-        }
+        self.moved_on(id, piece, now);
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         if !connection.remote_pieces.insert(piece) {
             return Ok(());

@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use super::{Event, Output, Torrent};
+use super::{CloseReason, Event, Output, Torrent, dispatch::violation};
 use crate::{
-    Block, ConnectionId, Defect, Time,
+    Bitfield, Block, ConnectionId, Defect, Time,
     live::{Arrival, Broadcast, Notice, Ring, Viewer},
     torrent::LiveOptions,
     wire::Message,
@@ -43,18 +43,6 @@ impl Live {
     pub(super) fn is_viewer(&self) -> bool {
         matches!(self, Live::Viewer { .. })
     }
-
-    /// Whether a remote's claim to have `piece` is about one that is valid or still to
-    /// come.
-    pub(super) fn believes(&self, ring: Ring, piece: u32) -> bool {
-        match self {
-            Live::Source { broadcast, .. } => {
-                let valid = broadcast.valid();
-                valid.contains(&ring.at_or_after(valid.start, piece))
-            }
-            Live::Viewer { viewer, .. } => viewer.believes(piece),
-        }
-    }
 }
 
 impl Torrent {
@@ -81,11 +69,6 @@ impl Torrent {
 
     fn ring(&self) -> Ring {
         Ring::new(self.layout.pieces())
-    }
-
-    /// Whether a remote's claim to have `piece` counts.
-    pub(super) fn believes(&self, piece: u32) -> bool {
-        self.live.as_ref().is_none_or(|live| live.believes(self.ring(), piece))
     }
 
     /// Makes or plays what is due.
@@ -121,6 +104,7 @@ impl Torrent {
         let valid = broadcast.valid();
         for gone in before.filter(|sequence| !valid.contains(sequence)) {
             self.forget_piece(ring.place(gone), now);
+            self.disclaim_all(ring.place(gone));
         }
         let piece = ring.place(sequence);
         self.picker.made(piece);
@@ -156,6 +140,39 @@ impl Torrent {
             }
         }
         self.view(now);
+    }
+
+    /// Holds what a remote says at once that it has to what is valid at a time. Who claims
+    /// the whole round would else hide where the stream is.
+    pub(super) fn check_window(&self, claims: &Bitfield) -> Result<(), CloseReason> {
+        let (claimed, most) = (claims.count(), 2 * self.ring().delta());
+        match claimed <= most {
+            true => Ok(()),
+            false => Err(violation(format!(
+                "{claimed} pieces of a live stream, of which {most} are valid at a time"
+            ))),
+        }
+    }
+
+    /// A remote says that it has `piece` of a live stream: what it had said it has further
+    /// away than its window is wide has gone by, and so has what it gave of `piece` before.
+    pub(super) fn moved_on(&mut self, id: ConnectionId, piece: u32, now: Time) {
+        if !matches!(self.live, Some(Live::Viewer { .. })) {
+            return;
+        }
+        let (ring, connection) = (self.ring(), &self.connections[&id]);
+        let is_far = |claim: &u32| {
+            ring.distance(*claim, piece).min(ring.distance(piece, *claim)) >= 2 * ring.delta()
+        };
+        let gone: Vec<u32> = connection.remote_pieces.iter().filter(is_far).collect();
+        let requests = connection.requested.iter().map(|request| request.block);
+        let asked: Vec<Block> = requests.filter(|block| gone.contains(&block.piece)).collect();
+        gone.into_iter().for_each(|claim| self.disclaim(id, claim));
+        asked.into_iter().for_each(|block| self.take_back(id, block, now));
+        if self.picker.is_wanted(piece) && self.picker.has_blocks_from(piece, id) {
+            self.unwant(piece, now);
+            self.set_wanted(piece);
+        }
     }
 
     /// A remote is the first to say that it has `piece`. If all who view asked it at
@@ -221,9 +238,12 @@ impl Torrent {
                 self.outputs.push_back(Output::Play { sequence, piece });
             }
             self.event(Event::Live(notice));
-            self.slide((valid, wanted), (now_valid, now_wanted), now);
-            if notice == Notice::HookedIn {
-                self.pass_over_old_claims();
+            self.slide((valid.clone(), wanted), (now_valid.clone(), now_wanted), now);
+            // After a leap they may have what was left out.
+            if notice != Notice::HookedIn {
+                for gone in valid.filter(|sequence| !now_valid.contains(sequence)) {
+                    self.disclaim_all(self.ring().place(gone));
+                }
             }
             self.update_interests(now);
         }
@@ -265,8 +285,7 @@ impl Torrent {
         }
     }
 
-    /// The piece at this place has gone by: nobody is asked for it or gets it, and who
-    /// said to have it will say so of the next one that is made for the place.
+    /// The piece at this place has gone by: nobody is asked for it or gets it.
     fn forget_piece(&mut self, piece: u32, now: Time) {
         self.unwant(piece, now);
         if self.config.defects.has(Defect::LivePiecesKept) && self.viewer().is_some() {
@@ -275,7 +294,6 @@ impl Torrent {
         self.picker.forget(piece);
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
-            self.disclaim(id, piece);
             let connection = self.connections.get_mut(&id).expect("it was there");
             // A block of the old piece must not be taken for one of the next.
             let before = connection.abandoned.len();
@@ -293,26 +311,18 @@ impl Torrent {
         }
     }
 
+    /// Who said to have the piece at this place will say so of the next one that is made
+    /// for it.
+    fn disclaim_all(&mut self, piece: u32) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.disclaim(id, piece));
+    }
+
     /// Takes it that a remote does not have `piece` any more.
     pub(super) fn disclaim(&mut self, id: ConnectionId, piece: u32) {
         let connection = self.connections.get_mut(&id).expect("the caller has it");
         if connection.remote_pieces.remove(piece) {
             self.picker.peer_lost(piece);
-        }
-    }
-
-    /// Before a viewer hooked in, every claim counted: those that are about what had
-    /// gone by then count no more.
-    fn pass_over_old_claims(&mut self) {
-        let claims = |connection: &crate::Connection| {
-            let id = connection.id();
-            connection.remote_pieces.iter().map(move |piece| (id, piece)).collect::<Vec<_>>()
-        };
-        let all: Vec<(ConnectionId, u32)> = self.connections().flat_map(claims).collect();
-        for (id, piece) in all {
-            if !self.believes(piece) {
-                self.disclaim(id, piece);
-            }
         }
     }
 

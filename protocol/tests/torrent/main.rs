@@ -5,6 +5,7 @@ mod alone;
 mod disk_fails;
 mod habits;
 mod hostile;
+mod live;
 mod merkle;
 mod metadata;
 mod news;

@@ -136,6 +136,15 @@ pub enum Problem {
         /// What could be.
         expected: &'static str,
     },
+    /// Something that there is not in a live stream.
+    #[error("{what}; expected none of it in a live stream")]
+    NotLive {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A live stream that nobody makes, or several do (count).
+    #[error("{0} peers have `everything`, expected one: the source of the live stream")]
+    Sources(usize),
     /// A queue at a link that is never busy.
     #[error("a queue needs a `bandwidth`: a link without one is never busy")]
     QueueWithoutBandwidth,

@@ -160,6 +160,13 @@ pub(super) fn plan(
             }
         }
     }
+    let sources = plans.iter().filter(|plan| plan.has == plan::Has::Everything).count();
+    if torrent.live.is_some() && sources != 1 {
+        return Err(Place::root()
+            .field("torrent")
+            .field("live")
+            .problem(Problem::Sources(sources)));
+    }
     put_on_one_host(plans.iter_mut().zip(together).filter(|(_, together)| *together));
     for peer in known_back {
         let PeerPlan { name, knows, .. } = plans[peer].clone();
@@ -250,7 +257,11 @@ impl Drafting<'_> {
             if_possible: dice.flag(peer.if_possible, &at("if_possible")),
             ..PeerPlan::new(name)
         };
-        Ok(if plan.runs_client() { plan } else { plan.without_client() })
+        let plan = if plan.runs_client() { plan } else { plan.without_client() };
+        match plan.live_complaint().filter(|_| self.is_live) {
+            Some((field, what)) => Err(at(field).problem(Problem::NotLive { what })),
+            None => Ok(plan),
+        }
     }
 
     fn subnet(&self, peer: &Peers) -> Result<u8, ScenarioError> {

@@ -142,16 +142,23 @@ impl<E: Env> Hostile<E> {
         }
     }
 
-    /// Says that it has everything, whether that is so or not.
+    /// Says that it has everything, whether that is so or not: of a live stream as much as
+    /// anybody can have.
     pub(super) fn claim_everything<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         line: &mut Line<S>,
         welcome: Welcome,
     ) {
-        let pieces = self.mission.content.layout().pieces();
-        line.say(&match welcome.fast {
-            true => Message::HaveAll,
-            false => Message::Bitfield(Bitfield::full(pieces).to_wire()),
+        let content = &self.mission.content;
+        let pieces = content.layout().pieces();
+        line.say(&match (content.broadcast(), welcome.fast) {
+            (Some(broadcast), _) => {
+                let mut window = Bitfield::empty(pieces);
+                (0..2 * broadcast.ring().delta()).for_each(|place| _ = window.insert(place));
+                Message::Bitfield(window.to_wire())
+            }
+            (None, true) => Message::HaveAll,
+            (None, false) => Message::Bitfield(Bitfield::full(pieces).to_wire()),
         });
     }
 

@@ -28,7 +28,8 @@ pub(super) fn reject<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 impl<E: Env> Hostile<E> {
-    /// Says that it has everything, and does `answer` with what is asked of it.
+    /// Says that it has everything, and does `answer` with what is asked of it. Of a live
+    /// stream it says to have what it hears that others have.
     pub(super) async fn claim<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         line: &mut Line<S>,
@@ -39,10 +40,15 @@ impl<E: Env> Hostile<E> {
         self.claim_everything(line, welcome);
         self.say_extensions(line, welcome);
         line.say(&Message::Unchoke);
+        let is_live = self.mission.content.broadcast().is_some();
         loop {
-            if let Message::Request(block) = self.hear(line).await? {
-                self.strikes();
-                answer(line, welcome, block);
+            match self.hear(line).await? {
+                Message::Request(block) => {
+                    self.strikes();
+                    answer(line, welcome, block);
+                }
+                claim @ Message::Have { .. } if is_live => line.say(&claim),
+                _ => {}
             }
         }
     }
@@ -121,8 +127,8 @@ impl<E: Env> Hostile<E> {
             let heard = self.trickle_until(line, every, async |line| line.hear().await);
             if let Message::Request(block) = heard.await?
                 && self.mission.content.layout().contains(block)
+                && let Some(data) = self.mission.content.block(block)
             {
-                let data = self.mission.content.block(block);
                 let Block { piece, begin, .. } = block;
                 line.say(&Message::Piece { piece, begin, data });
             }

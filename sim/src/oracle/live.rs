@@ -1,12 +1,17 @@
 //! I-STREAM of a live stream: it is watched without a step back, true byte by byte, and
 //! not far behind its source.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use reseed_protocol::{Time, Torrent, live::Notice, torrent::Event};
 
 use super::{Code, Finding, Oracle, Scene};
-use crate::{Content, Plan, broadcast::Broadcast};
+use crate::{
+    Content, Plan,
+    broadcast::Broadcast,
+    members,
+    plan::{Has, PeerPlan},
+};
 
 /// Follows what each viewer's player is given:
 /// - Nothing that was given before, or lies before that.
@@ -14,7 +19,9 @@ use crate::{Content, Plan, broadcast::Broadcast};
 /// - Nothing that lies a window behind what the source still has: a viewer that is so
 ///   far behind lives on what others were slow to forget.
 /// - Most of what was made since it began: of what was passed over, a part that is
-///   small.
+///   small. That is so where everybody can give, no fault holds, and it stays.
+///
+/// Who lies reads lies itself, and its player's bytes do not count.
 ///
 /// Only what is given from a place that was used before counts as a check, so that a
 /// run in which the stream did not go round shows nothing.
@@ -23,7 +30,10 @@ pub(super) struct Live {
     peers: Vec<Viewer>,
     /// Pieces that the source has made (count).
     made: u64,
-    /// A fault has held: how much of the stream comes, and how late, is its doing.
+    /// When it made the last.
+    over: Option<Time>,
+    /// A fault has held, or there is too little to give: how much of the stream comes, and
+    /// how late, is the doing of that.
     disturbed: bool,
     checks: u64,
 }
@@ -31,9 +41,13 @@ pub(super) struct Live {
 #[derive(Default)]
 struct Viewer {
     name: String,
-    /// Whether it watches, from its start to the end of the run.
-    watches: bool,
-    /// When it started.
+    /// How long after its start it watches, to the end of the run, if it does.
+    watches: Option<Duration>,
+    /// Whether its own disk lies to it.
+    lies: bool,
+    /// Whether somebody is sure to watch there for as long as there is anything.
+    stays: bool,
+    /// When it started, if it is there.
     started: Option<Time>,
     /// Where the first byte was that it was given, and where the next one should be.
     given: Option<(u64, u64)>,
@@ -46,20 +60,50 @@ struct Viewer {
 /// How much of what was made since it began a viewer is given at least (share).
 const GIVEN_MIN: f64 = 0.9;
 
+/// By when a viewer is given something: the prebuffer, the patience with what is missing
+/// of it, and some time to meet others.
+const BEGINS_WITHIN: Duration = Duration::from_secs(40);
+
+/// How many times its rate each peer must be able to give and take of the stream, so that
+/// most of it comes to everybody.
+const PLENTY: u64 = 2;
+
+/// Slots that each peer must have for that (count).
+const SLOTS_MIN: usize = 2;
+
 impl Live {
     pub(super) fn new(plan: &Plan, content: Rc<Content>) -> Live {
-        let viewer = |peer: &crate::plan::PeerPlan| Viewer {
-            name: peer.name.clone(),
-            watches: peer.player.is_some(),
-            ..Viewer::default()
+        let viewer = |peer: &PeerPlan| {
+            let is_member = members::is_to_finish(plan, peer) && peer.has != Has::Everything;
+            let player = peer.player.as_ref().filter(|_| is_member);
+            let watches = player.map(|player| Duration::from_millis(player.start_ms));
+            let stays = plan.events.iter().all(|event| event.peer != peer.name);
+            Viewer {
+                name: peer.name.clone(),
+                watches,
+                lies: peer.lies.is_some(),
+                stays: watches.is_some() && stays,
+                ..Viewer::default()
+            }
         };
         let peers = plan.peers.iter().map(viewer).collect();
-        Live { content, peers, made: 0, disturbed: false, checks: 0 }
+        let liars = plan.peers.iter().filter(|peer| peer.lies.is_some()).count();
+        let disturbed = liars > 1 || !plan.peers.iter().all(|peer| gives_plenty(plan, peer));
+        Live { content, peers, made: 0, over: None, disturbed, checks: 0 }
     }
 
     fn broadcast(&self) -> &Broadcast {
         self.content.broadcast().expect("a live stream is shared")
     }
+}
+
+/// Whether `peer` takes and gives so much that it holds nobody back.
+fn gives_plenty(plan: &Plan, peer: &PeerPlan) -> bool {
+    let enough = plan.torrent.bitrate.unwrap_or(0) * PLENTY;
+    let limits = [peer.upload_limit, peer.download_limit, peer.link.bandwidth];
+    members::is_to_finish(plan, peer)
+        && limits.into_iter().flatten().all(|limit| limit >= enough)
+        && peer.upload_slots >= SLOTS_MIN
 }
 
 impl Oracle for Live {
@@ -71,9 +115,19 @@ impl Oracle for Live {
         self.checks
     }
 
-    fn started(&mut self, peer: usize) {
-        let viewer = &mut self.peers[peer];
-        (viewer.given, viewer.bytes, viewer.started) = (None, 0, None);
+    fn may_rest(&self) -> bool {
+        !self.peers.iter().any(|viewer| viewer.stays)
+    }
+
+    fn starts(&mut self, scene: Scene<'_>) -> Finding {
+        let viewer = &mut self.peers[scene.peer];
+        (viewer.given, viewer.bytes, viewer.hooked_in) = (None, 0, 0);
+        viewer.started = Some(scene.now);
+        Ok(())
+    }
+
+    fn gone(&mut self, peer: usize) {
+        self.peers[peer].started = None;
     }
 
     fn faulty(&mut self, _: Time, _: usize, network: bool, held_up: bool) {
@@ -82,7 +136,11 @@ impl Oracle for Live {
 
     fn happened(&mut self, scene: Scene<'_>, torrent: &Torrent, event: &Event) -> Finding {
         match event {
-            Event::PieceVerified { .. } if torrent.broadcast().is_some() => self.made += 1,
+            Event::PieceVerified { .. } if torrent.broadcast().is_some() => {
+                self.made += 1;
+                let is_last = self.made == self.broadcast().pieces();
+                self.over = self.over.or(is_last.then_some(scene.now));
+            }
             Event::Live(Notice::HookedIn) => self.peers[scene.peer].hooked_in += 1,
             _ => {}
         }
@@ -104,7 +162,7 @@ impl Oracle for Live {
         if at < next {
             return Err(format!("its player was at byte {next} and is given byte {at} again"));
         }
-        if !is_true && !scene.disk.has_any_flipped() {
+        if !is_true && !viewer.lies && !scene.disk.has_any_flipped() {
             let last = end - 1;
             return Err(format!(
                 "its player is given wrong bytes, of {at} to {last} of the stream"
@@ -120,22 +178,24 @@ impl Oracle for Live {
     }
 
     fn ended(&mut self) -> Finding {
-        if self.disturbed {
-            return Ok(());
-        }
+        let Some(over) = self.over.filter(|_| !self.disturbed) else { return Ok(()) };
         let length = self.broadcast().length();
-        for viewer in self.peers.iter().filter(|viewer| viewer.watches) {
+        for viewer in &self.peers {
+            let Some((after, started)) = viewer.watches.zip(viewer.started) else { continue };
+            if viewer.lies {
+                continue;
+            }
             let Some((first, _)) = viewer.given else {
+                if started + after + BEGINS_WITHIN > over {
+                    continue;
+                }
                 return Err(format!("{}'s player was given nothing", viewer.name));
             };
-            let share = viewer.bytes as f64 / (length - first) as f64;
-            if share < GIVEN_MIN {
+            let made = length.saturating_sub(first);
+            if (viewer.bytes as f64) < GIVEN_MIN * made as f64 {
                 return Err(format!(
                     "{}'s player was given {} bytes of {} since it began, and hooked in {} times",
-                    viewer.name,
-                    viewer.bytes,
-                    length - first,
-                    viewer.hooked_in,
+                    viewer.name, viewer.bytes, made, viewer.hooked_in,
                 ));
             }
         }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
+use reseed_protocol::live::{Ring, SEAL_LENGTH};
+
 use super::{FaultPlan, Feature, Has, Lies, PeerPlan, Plan, Remnant, TRACKER, TrackerFault, When};
 
 /// Pieces of a plan's torrent at most (count).
@@ -51,14 +53,41 @@ impl Plan {
         if lengths.try_fold(0u64, |sum, length| sum.checked_add(length)).is_none() {
             return torrent("its files are longer than a number holds".to_owned());
         }
-        if self.torrent.live.is_some() && self.torrent.bitrate.is_none() {
-            return torrent("a live stream needs a bitrate".to_owned());
-        }
         match self.pieces() {
             0 => torrent("there is nothing in it".to_owned()),
             pieces if pieces > PIECES_MAX => torrent(format!("{pieces} pieces are too many")),
+            _ if self.torrent.live.is_some() => self.check_live(),
             _ => Ok(()),
         }
+    }
+
+    /// Holds a live stream to what can be shared.
+    fn check_live(&self) -> Result<(), PlanError> {
+        let torrent = |what: &str| Err(error("torrent", what.to_owned()));
+        let plan = &self.torrent;
+        let piece_length = u64::from(plan.piece_length);
+        if plan.bitrate.is_none() {
+            return torrent("a live stream needs a bitrate");
+        }
+        if plan.merkle || plan.files.len() > 1 {
+            return torrent("a live stream is no Merkle torrent and no folder");
+        }
+        if piece_length <= SEAL_LENGTH as u64 || self.pieces() < Ring::PIECES_MIN.into() {
+            return torrent("a live stream goes round more and longer pieces");
+        }
+        if !plan.files[0].length.is_multiple_of(piece_length) {
+            return torrent("the last piece of a live stream is as long as the others");
+        }
+        let sources = self.peers.iter().filter(|peer| peer.has == Has::Everything).count();
+        if sources != 1 {
+            return torrent(&format!("a live stream has one source, and here are {sources}"));
+        }
+        for peer in &self.peers {
+            if let Some((_, complaint)) = peer.live_complaint() {
+                return Err(error(&peer.name, complaint.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn check_tracker(&self) -> Result<(), PlanError> {

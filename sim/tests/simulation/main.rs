@@ -7,6 +7,7 @@ mod engines;
 mod faults;
 mod flags;
 mod hostile;
+mod live;
 mod merkle;
 mod nat;
 mod oracles;

@@ -9,11 +9,13 @@ use reseed_sim::{
     oracle::Code,
     plan::{
         Action, AppPlan, CertificatePlan, Exit, Feature, FlipPlan, Has, Lies, Locality, PeerPlan,
-        PlayerPlan, ReportsPlan, When,
+        ReportsPlan, When,
     },
 };
 
-use crate::plans::{self, announced, leecher, link_ms, plan, private, seed, with_events};
+use crate::plans::{
+    self, announced, leecher, link_ms, live, plan, private, seed, video, with_events,
+};
 
 /// A plan in which a defect shows, and what the evidence then says: of whom, and what.
 fn canary(defect: Defect) -> (Plan, [&'static str; 2]) {
@@ -316,18 +318,6 @@ fn slow_seed_of(pieces: u32) -> Plan {
     plan(pieces, [seed, leecher("leecher", &["seed"])])
 }
 
-/// The same plan for a video of 100 kB a second, which its peers stream, and play if
-/// they have not got it all.
-fn video(mut plan: Plan) -> Plan {
-    plan.torrent.bitrate = Some(100_000);
-    for peer in &mut plan.peers {
-        peer.stream = true;
-        let player = PlayerPlan { start_ms: 0, from: 0, acts: Vec::new() };
-        peer.player = (peer.has != Has::Everything).then_some(player);
-    }
-    plan
-}
-
 /// Of those who stream from a seed with two slots to give one passes on what it gets.
 fn a_giver_and_takers() -> Plan {
     let seed = PeerPlan {
@@ -342,15 +332,6 @@ fn a_giver_and_takers() -> Plan {
     let plan = video(plan(60, [seed, giver].into_iter().chain(takers)));
     // At most seeds the optimistic slot is for one that forwards nothing, when it matters.
     Plan { seed: 8, ..plan }
-}
-
-/// The same plan for a live stream of so many pieces, of which some seven play in a
-/// second.
-fn live(plan: Plan, pieces: u64) -> Plan {
-    let mut plan = video(plan);
-    plan.torrent.bitrate = Some(230_000);
-    plan.torrent.live = Some(pieces);
-    plan
 }
 
 /// Who has piece 0 is late with it, and who is asked for it instead leaves.

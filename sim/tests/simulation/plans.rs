@@ -6,7 +6,7 @@ use reseed_protocol::Time;
 use reseed_sim::{
     Content, Engine, Plan, Report, Watch,
     plan::{
-        Action, EventPlan, Fault, FaultPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan,
+        Action, EventPlan, Fault, FaultPlan, FilePlan, Has, Limits, LinkPlan, PeerPlan, PlayerPlan,
         TorrentPlan, TrackerPlan, When,
     },
 };
@@ -93,6 +93,27 @@ pub fn leecher(name: &str, knows: &[&str]) -> PeerPlan {
 /// The same plan for a private torrent. BEP 27.
 pub fn private(mut plan: Plan) -> Plan {
     plan.torrent.private = true;
+    plan
+}
+
+/// The same plan for a video of 100 kB a second, which its peers stream, and play if
+/// they have not got it all.
+pub fn video(mut plan: Plan) -> Plan {
+    plan.torrent.bitrate = Some(100_000);
+    for peer in &mut plan.peers {
+        peer.stream = true;
+        let player = PlayerPlan { start_ms: 0, from: 0, acts: Vec::new() };
+        peer.player = (peer.has != Has::Everything).then_some(player);
+    }
+    plan
+}
+
+/// The same plan for a live stream of so many pieces, of which some seven play in a
+/// second.
+pub fn live(plan: Plan, pieces: u64) -> Plan {
+    let mut plan = video(plan);
+    plan.torrent.bitrate = Some(230_000);
+    plan.torrent.live = Some(pieces);
     plan
 }
 

@@ -2,11 +2,11 @@
 
 use reseed_sim::{
     Engine, Plan, Report, Verdict,
-    plan::{Action, EventPlan, Fault, PlayerPlan, When},
+    plan::{Action, EventPlan, Fault, When},
 };
 
 use super::{completed, delay, download, report};
-use crate::plans::{leecher, plan, seed, told, with_events, with_fault};
+use crate::plans::{leecher, live, plan, seed, told, with_events, with_fault};
 
 /// What can go wrong when something is written.
 const WRITES: [Fault; 3] = [
@@ -133,12 +133,22 @@ fn what_has_flipped_before_it_was_saved_is_found_at_the_next_start() {
 /// What is to be on a disk is not known beforehand there, and a flip is seen all the same.
 #[test]
 fn bits_flip_on_the_disk_of_who_views_a_live_stream() {
-    let mut plan = plan(32, [seed("source"), leecher("viewer", &["source"])]);
-    (plan.torrent.bitrate, plan.torrent.live) = (Some(230_000), Some(60));
-    let player = PlayerPlan { start_ms: 0, from: 0, acts: Vec::new() };
-    (plan.peers[1].stream, plan.peers[1].player) = (true, Some(player));
+    let plan = live(plan(32, [seed("source"), leecher("viewer", &["source"])]), 60);
     let plan = with_fault(plan, Fault::BitFlip { bits: 40 }, &["viewer"], 3_000, 3_000);
     let report = report(&plan);
     assert_eq!(report.fired("bit-flip"), 40, "{:?} {:?}", report.failure, report.doubts);
     assert!(report.failure.is_none(), "{:?}", report.failure);
+}
+
+/// Of a live stream there is always more: its player misses what could not be read.
+#[test]
+fn who_views_a_live_stream_goes_on_when_its_disk_can_be_read_again() {
+    let plan = live(plan(32, [seed("source"), leecher("viewer", &["source"])]), 60);
+    let fault = Fault::ReadError { share: 1.0 };
+    let plan = with_fault(plan, fault, &["viewer"], 3_000, 3_500);
+    for engine in Engine::ALL {
+        let (report, lines) = told(&plan, engine);
+        assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
+        assert!(lines.iter().any(|line| line.contains("player cannot read a piece")), "{engine}");
+    }
 }
