@@ -1,6 +1,6 @@
 //! What a live stream brings: the truth about pieces that are made during a run.
 
-use std::{cell::RefCell, io::Read, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
 use reseed_client::LiveSource;
@@ -10,17 +10,15 @@ use reseed_protocol::{
     live::{Ring, SEAL_LENGTH, seal},
 };
 
-/// How often a stream goes round once all have come as far as they are to: a stream has no
-/// end, and who hangs behind can go on by what is made.
-const ROUNDS_MORE: u64 = 2;
+use crate::truth::Truth;
 
-/// A live stream.
+/// A live stream, which has no end: who hangs behind can go on by what is made.
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast {
     ring: Ring,
     key: PrivateKey,
     /// The stream's bytes, from which it has those of its pieces.
-    bytes: Bytes,
+    truth: Truth,
     /// Bytes of the stream that one piece brings (count).
     payload: usize,
     /// How far everybody is to come (pieces).
@@ -32,18 +30,10 @@ pub(crate) struct Broadcast {
 impl Broadcast {
     /// A stream of which so many pieces are to come to everybody, of which one is as long as
     /// one of `layout`.
-    pub(crate) fn new(
-        layout: Layout,
-        pieces: u64,
-        key: PrivateKey,
-        mut content: impl Read,
-    ) -> Broadcast {
+    pub(crate) fn new(layout: Layout, pieces: u64, key: PrivateKey) -> Broadcast {
         let payload = layout.piece_length() as usize - SEAL_LENGTH;
-        let ring = Ring::new(layout.pieces());
-        let all = pieces + ROUNDS_MORE * u64::from(ring.pieces());
-        let mut bytes = vec![0; payload * all as usize];
-        content.read_exact(&mut bytes).expect("it is without end");
-        Broadcast { ring, key, bytes: bytes.into(), payload, pieces, made: Rc::default() }
+        let (ring, truth) = (Ring::new(layout.pieces()), Truth::made_up(u64::MAX));
+        Broadcast { ring, key, truth, payload, pieces, made: Rc::default() }
     }
 
     /// Where its pieces lie.
@@ -66,22 +56,19 @@ impl Broadcast {
         self.payload as u64
     }
 
-    /// The bytes from `at` on.
-    pub(crate) fn slice(&self, at: u64, length: usize) -> Option<&[u8]> {
-        let at = usize::try_from(at).ok()?;
-        self.bytes.get(at..at.checked_add(length)?)
+    /// Whether `bytes` are those from `at` on.
+    pub(crate) fn is(&self, at: u64, bytes: &[u8]) -> bool {
+        self.truth.is(at, bytes)
     }
 
     /// Where a peer has it from that makes it.
     pub(crate) fn source(&self) -> LiveSource {
         let stream = self.clone();
         LiveSource::new(self.key.clone(), move |at, length| {
-            let at = usize::try_from(at).ok()?;
-            let payload =
-                (at + length <= stream.bytes.len()).then(|| stream.bytes.slice(at..at + length))?;
+            let payload = stream.truth.bytes(at, length)?;
             let mut made = stream.made.borrow_mut();
-            if made.len() * stream.payload == at {
-                let sequence = made.len() as u64;
+            let sequence = at / stream.payload();
+            if made.len() as u64 == sequence {
                 made.push(seal(&stream.key, &payload, sequence));
             }
             Some(payload)

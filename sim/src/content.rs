@@ -1,8 +1,7 @@
 //! What is shared: the truth that every copy is held against.
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,7 @@ use reseed_protocol::{
 };
 
 use crate::{
-    SimDisk, Substreams,
+    SimDisk,
     broadcast::Broadcast,
     members,
     plan::{FilePlan, Has, Remnant, TorrentPlan},
@@ -114,7 +113,7 @@ impl Content {
         if let Some(pieces) = torrent.live {
             let (metainfo, _) = Metainfo::create(&draft, io::empty())?;
             let layout = metainfo.info.layout();
-            let made = Broadcast::new(layout, pieces, members::owner(), Generated::new());
+            let made = Broadcast::new(layout, pieces, members::owner());
             let content = Content::new(metainfo, Truth::held(Bytes::new()));
             return Ok(Content { broadcast: Some(made), ..content });
         }
@@ -376,21 +375,5 @@ impl Content {
     fn piece(&self, piece: u32) -> Truth {
         let (offset, length) = (self.layout().offset_of(piece), self.layout().length_of(piece));
         self.truth.part(offset, u64::from(length)).expect("it is a piece of this torrent")
-    }
-}
-
-/// Bytes of a stream without end, the same every time.
-struct Generated(rand_chacha::ChaCha8Rng);
-
-impl Generated {
-    fn new() -> Generated {
-        Generated(Substreams::new(0).stream("content"))
-    }
-}
-
-impl Read for Generated {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        rand::Rng::fill_bytes(&mut self.0, buffer);
-        Ok(buffer.len())
     }
 }

@@ -43,6 +43,7 @@ mod points;
 mod power;
 mod random;
 mod report;
+mod resends;
 mod run;
 mod segment;
 mod shrink;

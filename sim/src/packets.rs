@@ -62,8 +62,6 @@ pub(crate) struct Hop {
 /// Where a packet goes next, at an exact time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leg {
-    /// Its sender, which sends it again.
-    Origin,
     /// The sender's link.
     UpLink,
     /// The link of its receiver.

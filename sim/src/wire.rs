@@ -26,6 +26,7 @@ use crate::{
     flow::{FlowKey, Flows},
     link::{HostLink, LinkState},
     packets::{Hop, InFlight, Leg, Packets, Queue},
+    resends::Resends,
     segment::{
         endpoints, is_pure_acknowledgement, is_reset, reset, retransmission_timeout, socket_exists,
     },
@@ -88,6 +89,8 @@ pub(crate) struct Wire {
     batch: Vec<(u32, Packet)>,
     /// What reaches a link, at its exact time.
     moving: Queue,
+    /// What was lost, and is sent again.
+    resends: Resends,
     /// What reaches its destination's stack.
     arriving: Queue,
     /// Kept for its allocation.
@@ -131,6 +134,7 @@ impl Wire {
             packets: Packets::default(),
             batch: Vec::new(),
             moving: Queue::default(),
+            resends: Resends::default(),
             arriving: Queue::default(),
             due: Vec::new(),
             released: VecDeque::new(),
@@ -212,7 +216,8 @@ impl Wire {
 
     /// When a packet reaches a link next.
     pub(crate) fn next_move(&self) -> Option<Time> {
-        self.moving.next()
+        let next = [self.moving.next(), self.resends.next()];
+        next.into_iter().flatten().min()
     }
 
     /// Whether there is a packet that may be handed over now.
@@ -222,10 +227,18 @@ impl Wire {
 
     /// Takes packets to the links that they reach by `now`.
     pub(crate) fn move_on(&mut self, now: Time) {
+        loop {
+            let until = self.resends.next().map_or(now, |at| at.min(now));
+            self.move_those_on_links(until);
+            let Some((at, slot)) = self.resends.pop_due(until) else { return };
+            self.set_out_again(at, slot);
+        }
+    }
+
+    fn move_those_on_links(&mut self, now: Time) {
         while let Some((at, hop, leg)) = self.moving.pop_due(now) {
             if self.packets.is_there(&hop) {
                 match leg {
-                    Leg::Origin => self.set_out_again(at, hop.slot),
                     Leg::UpLink => self.reach_up_link(at, hop, self.packets.get(hop.slot).flow),
                     Leg::DownLink(host) => self.reach_down_link(at, hop, host),
                     Leg::End => unreachable!("it is in the other queue"),
@@ -324,7 +337,8 @@ impl Wire {
             // Another may have waited for one of these, having arrived.
             if self.packets.was_lost(slot, number) {
                 let InFlight { flow, order, .. } = *self.packets.get(slot);
-                if !self.flows.is_early(flow, order) {
+                let waits = self.resends.remove(flow, order);
+                if !waits && !self.flows.is_early(flow, order) {
                     self.packets.miss(slot);
                 }
                 self.discard(now, slot, Loss::SenderGone);
@@ -466,8 +480,22 @@ impl Wire {
                 self.flows.settle_unordered(flow);
                 self.release(slot);
             }
-            Transport::Tcp(_) => self.settle(flow, order, Some(slot)),
+            Transport::Tcp(_) => {
+                if self.packets.get(slot).attempts > 0 {
+                    self.hasten(now, flow);
+                }
+                self.settle(flow, order, Some(slot));
+            }
         }
+    }
+
+    /// What was lost has come through: as soon as its sender hears so it sends what else was
+    /// lost. RFC 5681 §3.1, but for the time that it takes until so much is on its way.
+    fn hasten(&mut self, now: Time, flow: u32) {
+        let (source, destination) = (self.flows.source(flow), self.flows.destination(flow));
+        let (source, destination) = source.zip(destination).expect("it came from one to the other");
+        let up = self.hosts[destination.index()].up.link.latency;
+        self.resends.hasten(flow, now + up + self.hosts[source.index()].down.link.latency);
     }
 
     /// Segment `order` of `flow` is here, or will never be; releases it and what
@@ -514,11 +542,11 @@ impl Wire {
             return self.give_up(now, slot);
         }
         let heard = !segment.flags.syn && cause != Loss::Unreachable;
-        let flow = packet.flow;
+        let (flow, order) = (packet.flow, packet.order);
         let until = now + retransmission_timeout(heard, packet.lose(self.flows.turn(flow)));
         let summary = PacketSummary::new(packet.number, &packet.packet);
         self.stats.lost += 1;
-        self.schedule(until, self.packets.hop(slot), Leg::Origin, flow);
+        self.resends.insert(until, flow, order, slot);
         self.record(now, &Event::Late { packet: summary, cause, until });
     }
 

@@ -10,7 +10,7 @@ use crate::{
     Content, Plan,
     broadcast::Broadcast,
     members,
-    plan::{Has, PeerPlan},
+    plan::{Has, Lies, PeerPlan},
 };
 
 /// Follows what each viewer's player is given:
@@ -68,6 +68,9 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(40);
 /// most of it comes to everybody.
 const PLENTY: u64 = 2;
 
+/// How much one of them may lie for that (share of blocks).
+const LIES_MAX: f64 = 0.25;
+
 /// Slots that each peer must have for that (count).
 const SLOTS_MIN: usize = 2;
 
@@ -101,7 +104,13 @@ impl Live {
 fn gives_plenty(plan: &Plan, peer: &PeerPlan) -> bool {
     let enough = plan.torrent.bitrate.unwrap_or(0) * PLENTY;
     let limits = [peer.upload_limit, peer.download_limit, peer.link.bandwidth];
+    let is_honest_enough = match peer.lies {
+        None => true,
+        Some(Lies::Blocks(share)) => share <= LIES_MAX,
+        Some(Lies::Pieces(_)) => false,
+    };
     members::is_to_finish(plan, peer)
+        && is_honest_enough
         && limits.into_iter().flatten().all(|limit| limit >= enough)
         && peer.upload_slots >= SLOTS_MIN
 }
@@ -128,6 +137,8 @@ impl Oracle for Live {
 
     fn gone(&mut self, peer: usize) {
         self.peers[peer].started = None;
+        // Whom it gave to or took from has to notice first.
+        self.disturbed |= self.over.is_none();
     }
 
     fn faulty(&mut self, _: Time, _: usize, network: bool, held_up: bool) {
@@ -151,8 +162,8 @@ impl Oracle for Live {
         let (made, broadcast) = (self.made, self.broadcast());
         let (payload, ring) = (broadcast.payload(), broadcast.ring());
         let piece = at / payload;
-        let is_true = broadcast.slice(at, bytes.len()) == Some(bytes);
-        let oldest = made.saturating_sub(3 * u64::from(ring.delta()));
+        let is_true = broadcast.is(at, bytes);
+        let oldest = made.saturating_sub(4 * u64::from(ring.delta()));
         let viewer = &mut self.peers[scene.peer];
         let (first, next) = viewer.given.unwrap_or((at, at));
         let end = at + bytes.len() as u64;
