@@ -76,7 +76,8 @@ pub struct Config {
     /// and some round trips take, and then some.
     pub proof_timeout: Duration,
     /// How long nothing is asked for after the disk has failed to keep a piece: it would
-    /// only be thrown away. libtorrent: 10 min (`optimistic_disk_retry`).
+    /// only be thrown away; of a live stream a second, since it does not wait. libtorrent:
+    /// 10 min (`optimistic_disk_retry`).
     pub disk_rest: Duration,
     /// Bugs written back in.
     pub defects: Defects,

@@ -1,5 +1,7 @@
 //! What we get: interest, requests, blocks that come in.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rand::Rng;
 
@@ -8,6 +10,9 @@ use crate::{
     Bitfield, Block, ConnectionId, Defect, Pipeline, Receipt, Time, connection::Connection,
     extension::HashPiece, wire::Message,
 };
+
+/// How long a disk that failed is left alone in a live stream.
+const LIVE_REST: Duration = Duration::from_secs(1);
 
 impl Torrent {
     /// The remote said what it has so far: at the start, or later, when all of it that
@@ -381,7 +386,9 @@ impl Torrent {
 
     /// Asks for nothing until the disk has had some time.
     pub(super) fn rest(&mut self, now: Time) {
-        let until = now + self.config.disk_rest;
+        // What is not asked for of a live stream is soon gone.
+        let rest = if self.is_live() { LIVE_REST } else { self.config.disk_rest };
+        let until = now + rest;
         self.rests_until = Some(until);
         self.wake_by(until);
     }

@@ -140,6 +140,18 @@ fn bits_flip_on_the_disk_of_who_views_a_live_stream() {
     assert!(report.failure.is_none(), "{:?}", report.failure);
 }
 
+/// The stream does not wait until its disk has been left alone for long.
+#[test]
+fn who_views_a_live_stream_goes_on_when_its_disk_can_be_written_again() {
+    for fault in [Fault::DiskFull { room: 0 }, Fault::WriteError { share: 1.0 }] {
+        let plan = live(plan(32, [seed("source"), leecher("viewer", &["source"])]), 200);
+        let report = report(&with_fault(plan, fault, &["viewer"], 3_000, 3_200));
+        assert!(report.fired(fault.name()) > 0, "{fault:?}");
+        // Most of it was played.
+        assert_eq!(report.verdict, Verdict::Pass, "{:?} {:?}", report.failure, report.doubts);
+    }
+}
+
 /// Of a live stream there is always more: its player misses what could not be read.
 #[test]
 fn who_views_a_live_stream_goes_on_when_its_disk_can_be_read_again() {
