@@ -132,9 +132,10 @@ pub struct Torrent {
     /// `stream` play it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<Draw<u64>>,
-    /// How many pieces are made of it during a run, if it is a live stream: they go round
-    /// the torrent's, of which there are at least 32, all of one length. The one peer that
-    /// has everything makes them; those with `stream` view, from the edge on.
+    /// How many pieces of it are to come to everybody, if it is a live stream. It goes on for
+    /// as long as the run, round the torrent's pieces, of which there are at least 32, all of
+    /// one length. The one peer that has everything makes it, and nobody else has any of it
+    /// before; those with `stream` view, from the edge on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Draw<u64>>,
     /// Whether its swarm is closed: content goes only to who has proven access, by

@@ -88,7 +88,7 @@ fn torrent(plan: &Plan) -> String {
     let merkle = if torrent.merkle { ", Merkle" } else { "" };
     let closed = if torrent.closed { ", closed swarm" } else { "" };
     let bitrate = torrent.bitrate.map_or(String::new(), |rate| format!(", {rate} B/s"));
-    let live = torrent.live.map_or(String::new(), |made| format!(", {made} pieces made live"));
+    let live = torrent.live.map_or(String::new(), |made| format!(", live, to piece {made}"));
     format!(
         "{}: {}{files}, {pieces} × {}{private}{merkle}{closed}{bitrate}{live}",
         torrent.name,

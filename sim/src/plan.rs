@@ -101,8 +101,8 @@ pub struct TorrentPlan {
     /// Bytes a second that it plays with, if its largest file is a video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<u64>,
-    /// How many pieces are made of it while it is shared, if it is a live stream: they go
-    /// round its places. Who has everything makes them; the others view.
+    /// How many pieces of it are to come to everybody, if it is a live stream: it goes round
+    /// the torrent's for as long as the run. Who has everything makes it; the others view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<u64>,
     /// Whether content goes only to who has proven access: its swarm is closed.
